@@ -1,0 +1,21 @@
+/**
+ * How long a failed task waits before its next attempt. Arithmetic only.
+ */
+
+import type { Random } from "./instant.ts";
+
+export interface Backoff {
+  readonly baseMs: number;
+  readonly jitterMs: number;
+  readonly maxMs: number;
+}
+
+/**
+ * Milliseconds before retry `n`, where `n` is 0 for the first: `base · 2ⁿ + jitter`, capped at `maxMs`.
+ * The jitter is a whole number drawn uniformly from [0, jitterMs]: enough to keep tasks that failed together
+ * from returning together, and small enough for the delay to stay predictable.
+ */
+export function backoffMs(backoff: Backoff, n: number, random: Random): number {
+  const jitterMs = Math.floor(random() * (backoff.jitterMs + 1));
+  return Math.min(backoff.baseMs * 2 ** n + jitterMs, backoff.maxMs);
+}

@@ -1,0 +1,98 @@
+/**
+ * A binary heap of what becomes due, earliest first and equal times in order of arrival. Every member knows its index,
+ * so that one which is cancelled leaves at once, in O(log n), and nothing dead is ever kept.
+ */
+
+import { assert } from "./assert.ts";
+
+/** What a due heap can hold. A member is in one heap at a time. */
+export interface DueMember {
+  /** When it becomes due, in milliseconds of the heap's clock. Must not change while it is in the heap. */
+  dueAtMs: number;
+  /** Breaks ties: the smaller one entered ringq first. */
+  readonly seq: number;
+  /** The index in the heap, or −1. Only the heap writes it. */
+  heapIndex: number;
+}
+
+export class DueHeap<T extends DueMember> {
+  readonly #members: T[] = [];
+
+  get size(): number {
+    return this.#members.length;
+  }
+
+  /** The member that is due first, which stays. */
+  first(): T | undefined {
+    return this.#members[0];
+  }
+
+  push(member: T): void {
+    assert(member.heapIndex === -1, "a member enters one heap at a time");
+    this.#members.push(member);
+    this.#siftUp(member, this.#members.length - 1);
+  }
+
+  /** Takes out a member of this heap, wherever it is. */
+  remove(member: T): void {
+    const index = member.heapIndex;
+    assert(this.#members[index] === member, "only a member of this heap can be removed from it");
+    member.heapIndex = -1;
+    const last = this.#members.pop();
+    if (last === undefined || last === member) return;
+    // The last one fills the gap and then finds its level: at most one of the two moves it.
+    this.#siftDown(last, index);
+    this.#siftUp(last, last.heapIndex);
+  }
+
+  /** Throws when the heap contradicts itself. O(n): for tests. */
+  check(): void {
+    for (const [index, member] of this.#members.entries()) {
+      assert(member.heapIndex === index, "a heap's member knows its index");
+      const parent = this.#members[(index - 1) >> 1];
+      assert(
+        index === 0 || (parent !== undefined && !isBefore(member, parent)),
+        "no member is due before its parent",
+      );
+    }
+  }
+
+  #siftUp(member: T, from: number): void {
+    let index = from;
+    while (index > 0) {
+      const parentIndex = (index - 1) >> 1;
+      const parent = this.#members[parentIndex] as T;
+      if (!isBefore(member, parent)) break;
+      this.#put(parent, index);
+      index = parentIndex;
+    }
+    this.#put(member, index);
+  }
+
+  #siftDown(member: T, from: number): void {
+    const size = this.#members.length;
+    let index = from;
+    for (;;) {
+      const left = 2 * index + 1;
+      if (left >= size) break;
+      const right = left + 1;
+      const leftChild = this.#members[left] as T;
+      const rightChild = this.#members[right];
+      const isRightFirst = rightChild !== undefined && isBefore(rightChild, leftChild);
+      const child = isRightFirst ? rightChild : leftChild;
+      if (!isBefore(child, member)) break;
+      this.#put(child, index);
+      index = isRightFirst ? right : left;
+    }
+    this.#put(member, index);
+  }
+
+  #put(member: T, index: number): void {
+    this.#members[index] = member;
+    member.heapIndex = index;
+  }
+}
+
+function isBefore(a: DueMember, b: DueMember): boolean {
+  return a.dueAtMs < b.dueAtMs || (a.dueAtMs === b.dueAtMs && a.seq < b.seq);
+}

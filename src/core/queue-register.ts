@@ -1,0 +1,172 @@
+/**
+ * The queues that exist, which of them are in use, and whose turn it is.
+ *
+ * A queue is made by its first task. It is in use while a task of it waits or runs, or while it is paused; only so many
+ * may be in use at once. One that knows no task any more is idle, and forgotten after a while, or sooner when there are
+ * many: names that come and go leave nothing behind.
+ */
+
+import { assert } from "./assert.ts";
+import type { Refusal } from "./outcomes.ts";
+import { Queue, type QueueLimits } from "./queue.ts";
+import { NO_PLACE, Ring } from "./ring.ts";
+
+export interface QueueRegisterLimits {
+  readonly queue: QueueLimits;
+  /** Queues in use at once, and idle ones kept at most. */
+  readonly queuesMax: number;
+  /** How long an idle queue is kept, with its totals. */
+  readonly idleMs: number;
+}
+
+/** What a bound needs to know of a task that asks to enter. */
+export interface Entrant {
+  readonly queue: string;
+  readonly payloadBytes: number;
+}
+
+export class QueueRegister {
+  readonly #limits: QueueRegisterLimits;
+  readonly #byName = new Map<string, Queue>();
+  readonly #turns = new Ring<Queue>();
+  readonly #idle = new Ring<Queue>();
+  #inUse = 0;
+
+  constructor(limits: QueueRegisterLimits) {
+    this.#limits = limits;
+  }
+
+  get size(): number {
+    return this.#byName.size;
+  }
+
+  find(name: string): Queue | undefined {
+    return this.#byName.get(name);
+  }
+
+  all(): Iterable<Queue> {
+    return this.#byName.values();
+  }
+
+  /** Why these tasks may not enter, or null when all of them fit. */
+  refusalOf(fresh: readonly Entrant[]): Refusal | null {
+    const [only] = fresh;
+    if (fresh.length === 1 && only !== undefined) {
+      return this.#refusalOfShare(only.queue, 1, only.payloadBytes, 0);
+    }
+    let comingIntoUse = 0;
+    for (const [name, share] of Map.groupBy(fresh, ({ queue }) => queue)) {
+      const bytes = share.reduce((sum, { payloadBytes }) => sum + payloadBytes, 0);
+      const refusal = this.#refusalOfShare(name, share.length, bytes, comingIntoUse);
+      if (refusal !== null) return refusal;
+      if (this.#byName.get(name)?.isInUse !== true) comingIntoUse += 1;
+    }
+    return null;
+  }
+
+  /** The queue of this name, made if there is none. */
+  findOrMake(name: string): Queue {
+    const found = this.#byName.get(name);
+    if (found !== undefined) return found;
+    const queue = new Queue(name, this.#limits.queue);
+    this.#byName.set(name, queue);
+    return queue;
+  }
+
+  /** Whether there is something to claim. */
+  get hasTurns(): boolean {
+    return this.#turns.size > 0;
+  }
+
+  /** The queue whose turn it is, which then goes to the end of the line. Undefined when there is nothing to claim. */
+  takeTurn(): Queue | undefined {
+    const queue = this.#turns.front();
+    if (queue === undefined) return undefined;
+    this.#turns.remove(queue);
+    this.#turns.pushBack(queue);
+    return queue;
+  }
+
+  /** Puts a queue where it belongs after it changed. To be called after every change. */
+  changed(queue: Queue, nowMs: number): void {
+    const isInUse = queue.load > 0 || queue.isPaused;
+    if (isInUse !== queue.isInUse) {
+      queue.isInUse = isInUse;
+      this.#inUse += isInUse ? 1 : -1;
+    }
+    const isIdle = queue.known === 0 && !queue.isPaused;
+    const belongs = queue.isClaimable ? this.#turns : isIdle ? this.#idle : null;
+    const stands = queue.place === NO_PLACE ? null : queue.isIdle ? this.#idle : this.#turns;
+    if (belongs === stands) return;
+    stands?.remove(queue);
+    belongs?.pushBack(queue);
+    queue.isIdle = isIdle;
+    queue.idleSinceMs = nowMs;
+  }
+
+  /** Forgets the idle queues whose time is up, or which are too many. */
+  expire(nowMs: number): void {
+    for (let front = this.#idle.front(); front !== undefined; front = this.#idle.front()) {
+      const isOver = this.#idle.size > this.#limits.queuesMax;
+      if (!isOver && front.idleSinceMs + this.#limits.idleMs > nowMs) return;
+      this.#idle.remove(front);
+      this.#byName.delete(front.name);
+    }
+  }
+
+  /** When the next idle queue is to be forgotten, in monotonic milliseconds; Infinity when none is. */
+  nextExpiryMs(): number {
+    const front = this.#idle.front();
+    return front === undefined ? Number.POSITIVE_INFINITY : front.idleSinceMs + this.#limits.idleMs;
+  }
+
+  /** Throws when the register contradicts itself. O(n): for tests. */
+  check(): void {
+    this.#turns.check();
+    this.#idle.check();
+    const turns = new Set(this.#turns);
+    const idle = new Set(this.#idle);
+    let inUse = 0;
+    for (const queue of this.#byName.values()) {
+      queue.check();
+      if (queue.isInUse) inUse += 1;
+      assert(
+        queue.isInUse === (queue.load > 0 || queue.isPaused),
+        "a queue is in use while it has work or is paused",
+      );
+      assert(
+        turns.has(queue) === queue.isClaimable,
+        "exactly the queues with something to claim take turns",
+      );
+      assert(
+        idle.has(queue) === (queue.known === 0 && !queue.isPaused),
+        "exactly the queues without tasks are idle",
+      );
+    }
+    assert(inUse === this.#inUse, "the register counts the queues in use");
+    assert(inUse <= this.#limits.queuesMax, "no more queues are in use than may be");
+    assert(idle.size <= this.#limits.queuesMax, "no more idle queues are kept than may be");
+    for (const queue of [...turns, ...idle])
+      assert(this.#byName.has(queue.name), "a forgotten queue is in no ring");
+  }
+
+  #refusalOfShare(
+    name: string,
+    tasks: number,
+    bytes: number,
+    comingIntoUse: number,
+  ): Refusal | null {
+    const queue = this.#byName.get(name);
+    if (queue?.isInUse !== true && this.#inUse + comingIntoUse + 1 > this.#limits.queuesMax) {
+      return { kind: "refused", bound: "queues_max", queue: name };
+    }
+    const limits = queue?.limits ?? this.#limits.queue;
+    if ((queue?.waiting ?? 0) + tasks > limits.size) {
+      return { kind: "refused", bound: "queue_size", queue: name };
+    }
+    if ((queue?.waitingBytes ?? 0) + bytes > limits.bytes) {
+      return { kind: "refused", bound: "queue_bytes", queue: name };
+    }
+    return null;
+  }
+}

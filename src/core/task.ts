@@ -1,0 +1,184 @@
+/**
+ * The task: what it is, the states it goes through, and which steps between them exist.
+ *
+ *               delay/run_at                 claim                    ok
+ *    enqueue ──► scheduled ──due──► queued ────────► running ──────────────► done
+ *       └──────────────────────────► ▲  ▲              │ │ │
+ *                                    │  └─interrupted──┘ │ └─error, none left─► failed ──retry──► queued
+ *                                    └──due── retrying ◄─┘ error, retries left
+ *    cancel: scheduled | queued | retrying | running ──► cancelled ──retry──► queued
+ *
+ * A task holds data and its places in the broker's structures; it decides nothing.
+ */
+
+import type { KeyRecord } from "./key-register.ts";
+import type { Queue } from "./queue.ts";
+import { NO_PLACE } from "./ring.ts";
+
+export type TaskStatus =
+  | "scheduled"
+  | "queued"
+  | "running"
+  | "retrying"
+  | "done"
+  | "failed"
+  | "cancelled";
+
+/** Every status, in the order of a task's life. */
+export const TASK_STATUSES = [
+  "scheduled",
+  "queued",
+  "running",
+  "retrying",
+  "done",
+  "failed",
+  "cancelled",
+] as const satisfies readonly TaskStatus[];
+
+/** The steps that exist. Whatever is not listed here never happens. */
+export const STEPS: Readonly<Record<TaskStatus, readonly TaskStatus[]>> = {
+  scheduled: ["queued", "cancelled"],
+  queued: ["running", "cancelled"],
+  running: ["done", "retrying", "failed", "queued", "cancelled"],
+  retrying: ["queued", "cancelled"],
+  done: [],
+  failed: ["queued"],
+  cancelled: ["queued"],
+};
+
+/** Whether a task in this status holds a place in its queue's bounds. */
+export function isWaiting(status: TaskStatus): boolean {
+  return status === "queued" || status === "scheduled" || status === "retrying";
+}
+
+export function isFinished(status: TaskStatus): boolean {
+  return status === "done" || status === "failed" || status === "cancelled";
+}
+
+/** One failed attempt, as it is kept and shown. */
+export interface TaskError {
+  readonly code: string;
+  readonly message: string;
+  /** The attempt that failed, counted from 1. */
+  readonly attempt: number;
+  /** Wall-clock milliseconds since the Unix epoch. */
+  readonly atMs: number;
+}
+
+/** How many errors a task keeps: enough to see a pattern, few enough to bound what a failing task holds. */
+export const ERRORS_KEPT = 5;
+
+/** What it takes to enqueue a task: everything is checked and every default applied before the core sees it. */
+export interface NewTask {
+  readonly id: string;
+  readonly type: string;
+  readonly queue: string;
+  /** The payload as JSON text. */
+  readonly payload: string;
+  /** The payload's size as UTF-8, in bytes. */
+  readonly payloadBytes: number;
+  readonly priority: number;
+  readonly maxRetries: number;
+  readonly timeoutMs: number;
+  readonly when: When;
+}
+
+/** When a task may start: at once, some time from now, or at a time on the wall clock. */
+export type When =
+  | { readonly kind: "now" }
+  | { readonly kind: "after"; readonly delayMs: number }
+  | { readonly kind: "at"; readonly wallMs: number };
+
+/** What the rest of ringq may see of a task. Times are wall-clock milliseconds; what is not yet known is null. */
+export interface TaskView {
+  readonly id: string;
+  readonly type: string;
+  readonly queue: string;
+  readonly status: TaskStatus;
+  /** JSON text. */
+  readonly payload: string;
+  readonly priority: number;
+  /** How often it was started. */
+  readonly attempt: number;
+  readonly maxRetries: number;
+  readonly timeoutMs: number;
+  readonly enqueuedAtMs: number;
+  /** When it was, or is, due: set by a delay, a time asked for, or the backoff before a retry. */
+  readonly runAtMs: number | null;
+  /** When the latest attempt started. */
+  readonly startedAtMs: number | null;
+  readonly finishedAtMs: number | null;
+  /** JSON text. */
+  readonly result: string | null;
+  /** The last few failed attempts, oldest first. */
+  readonly errors: readonly TaskError[];
+}
+
+const NO_ERRORS: readonly TaskError[] = [];
+
+export class Task implements TaskView {
+  readonly id: string;
+  /** The order of entering ringq: 1, 2, 3, … Newer tasks have larger numbers. */
+  readonly seq: number;
+  readonly type: string;
+  readonly home: Queue;
+  readonly payload: string;
+  readonly payloadBytes: number;
+  readonly priority: number;
+  readonly maxRetries: number;
+  readonly timeoutMs: number;
+  readonly enqueuedAtMs: number;
+  /** The idempotency key it was enqueued under, if any. */
+  readonly key: KeyRecord | null;
+
+  status: TaskStatus = "queued";
+  attempt = 0;
+  /** Failed attempts since it was enqueued or retried by hand. Interrupted ones do not count. */
+  failures = 0;
+  runAtMs: number | null = null;
+  startedAtMs: number | null = null;
+  finishedAtMs: number | null = null;
+  result: string | null = null;
+  errors: readonly TaskError[] = NO_ERRORS;
+
+  /** While scheduled or retrying: when it may start. While running: when its lease ends. Finished: when it is forgotten. */
+  dueAtMs = 0;
+  /** Whether `dueAtMs` is on the wall clock, as it is for a task scheduled by `run_at`. */
+  isDueByWall = false;
+  /** Monotonic time since when it is queued. */
+  queuedSinceMs = 0;
+
+  heapIndex = -1;
+  place = NO_PLACE;
+  /** Its index in the timeline. */
+  line = -1;
+
+  constructor(
+    fresh: NewTask,
+    seq: number,
+    home: Queue,
+    key: KeyRecord | null,
+    enqueuedAtMs: number,
+  ) {
+    this.id = fresh.id;
+    this.seq = seq;
+    this.type = fresh.type;
+    this.home = home;
+    this.payload = fresh.payload;
+    this.payloadBytes = fresh.payloadBytes;
+    this.priority = fresh.priority;
+    this.maxRetries = fresh.maxRetries;
+    this.timeoutMs = fresh.timeoutMs;
+    this.enqueuedAtMs = enqueuedAtMs;
+    this.key = key;
+  }
+
+  get queue(): string {
+    return this.home.name;
+  }
+
+  /** What a finished task keeps in memory for being read: its payload and its result. */
+  get retainedBytes(): number {
+    return this.payloadBytes + (this.result === null ? 0 : this.result.length);
+  }
+}

@@ -1,0 +1,153 @@
+/**
+ * The seam between those who ask and those who keep: what HTTP and the workers see of a queue. Every implementation
+ * passes the same contract suite, test/engine/contract.ts.
+ *
+ * An answer may come at once or as a promise: an engine that has to write before it may say yes needs the promise, one
+ * in memory would only pay for it.
+ */
+
+import type { Receipt } from "../core/key-register.ts";
+import type { Outcome, Refusal, RevokeReason } from "../core/outcomes.ts";
+import type { QueueView } from "../core/queue.ts";
+import type { TaskStatus, TaskView } from "../core/task.ts";
+
+export type { Receipt } from "../core/key-register.ts";
+export type { Outcome, Refusal, Retry, RevokeReason } from "../core/outcomes.ts";
+export type { QueueTotals } from "../core/queue.ts";
+export {
+  isFinished,
+  TASK_STATUSES,
+  type TaskError,
+  type TaskStatus,
+  type TaskView,
+} from "../core/task.ts";
+
+export type MaybePromise<T> = T | Promise<T>;
+
+/** A task as it is asked for. What is left out takes the engine's default. */
+export interface EnqueueRequest {
+  /** Any JSON value. */
+  readonly payload: unknown;
+  readonly type?: string | undefined;
+  readonly queue?: string | undefined;
+  /** −100…100, higher first. */
+  readonly priority?: number | undefined;
+  /** Attempts after the first. */
+  readonly maxRetries?: number | undefined;
+  readonly timeoutMs?: number | undefined;
+  /** Not before so many milliseconds from now. Not together with `runAtMs`. */
+  readonly delayMs?: number | undefined;
+  /** Not before this time: wall-clock milliseconds since the Unix epoch. */
+  readonly runAtMs?: number | undefined;
+}
+
+export type EnqueueAnswer =
+  | { readonly kind: "accepted"; readonly receipts: readonly Receipt[] }
+  /** The same key came with the same tasks before: the first answer again, and nothing new. */
+  | { readonly kind: "repeated"; readonly receipts: readonly Receipt[] }
+  | { readonly kind: "key_reused" }
+  | { readonly kind: "invalid"; readonly faults: readonly RequestFault[] }
+  | { readonly kind: "stopping" }
+  | Refusal;
+
+/** What is wrong with the payload of the request at `index`. */
+export interface RequestFault {
+  readonly index: number;
+  /** A JSON Pointer into the payload (RFC 6901). */
+  readonly path: string;
+  readonly message: string;
+}
+
+export type CancelAnswer =
+  | { readonly kind: "cancelled" | "finished"; readonly task: TaskView }
+  | { readonly kind: "unknown" };
+
+export type RetryAnswer =
+  | { readonly kind: "queued" | "not_retryable"; readonly task: TaskView }
+  | { readonly kind: "unknown" }
+  | { readonly kind: "stopping" }
+  | Refusal;
+
+export interface ListRequest {
+  readonly status?: TaskStatus | undefined;
+  readonly queue?: string | undefined;
+  readonly type?: string | undefined;
+  /** How many tasks to return at most. */
+  readonly limit: number;
+  /** What the page before gave as `nextCursor`. */
+  readonly cursor?: string | undefined;
+}
+
+/** A page may come out short, or empty, before the last one: only a cursor of null says that there is no more. */
+export type ListAnswer =
+  | {
+      readonly kind: "page";
+      readonly tasks: readonly TaskView[];
+      readonly nextCursor: string | null;
+    }
+  | { readonly kind: "invalid_cursor" };
+
+/** A queue with what only a clock can say of it. */
+export interface QueueReport extends QueueView {
+  /** How long its longest-waiting queued task has been queued, or null when none is. */
+  readonly oldestQueuedMs: number | null;
+}
+
+/** One attempt at a task, handed to a worker. */
+export interface Claim {
+  readonly task: TaskView;
+  /** The number of this attempt. A settle with another one changes nothing. */
+  readonly fence: number;
+}
+
+/** Whoever works on the tasks of an engine. It must not call the engine from inside these, only afterwards. */
+export interface EngineWorker {
+  /** So many tasks have just become claimable. */
+  onReady(count: number): void;
+  /** The attempt lost its lease: stop it, and expect its outcome to be ignored. */
+  onRevoke(taskId: string, fence: number, reason: RevokeReason): void;
+}
+
+export interface Engine {
+  /** Takes all of these tasks, or none. */
+  enqueue(
+    requests: readonly EnqueueRequest[],
+    idempotencyKey?: string,
+  ): MaybePromise<EnqueueAnswer>;
+  find(id: string): MaybePromise<TaskView | undefined>;
+  /** The task once it has finished, or as it is when `waitMs` are over, `signal` aborts or the engine stops. */
+  findFinished(id: string, waitMs: number, signal: AbortSignal): Promise<TaskView | undefined>;
+  list(request: ListRequest): MaybePromise<ListAnswer>;
+  cancel(id: string): MaybePromise<CancelAnswer>;
+  retry(id: string): MaybePromise<RetryAnswer>;
+  queues(): MaybePromise<readonly QueueReport[]>;
+  queue(name: string): MaybePromise<QueueReport | undefined>;
+  setPaused(name: string, isPaused: boolean): MaybePromise<QueueReport | undefined>;
+  /** Cancels what waits in a queue and says how many tasks that were; undefined when there is no such queue. */
+  purge(name: string): MaybePromise<number | undefined>;
+
+  attach(worker: EngineWorker): void;
+  claim(): MaybePromise<Claim | undefined>;
+  settle(claim: Claim, outcome: Outcome): MaybePromise<void>;
+
+  /** Whether it still takes tasks. */
+  readonly isAccepting: boolean;
+  /** From now on every enqueue is answered `stopping`; everything else goes on. */
+  stopIntake(): void;
+  /**
+   * Resolves when nothing runs and nothing more can start within `graceMs`, or when these are over. Long polls are
+   * answered by then, and from then on at once.
+   */
+  drain(graceMs: number): Promise<void>;
+  /** Lets go of whatever it holds, and says what it leaves behind. */
+  close(): Promise<EngineRemains>;
+}
+
+export interface EngineRemains {
+  /** Tasks that finished since it stopped to take any. */
+  readonly finishedWhileStopping: number;
+  /** Tasks that were accepted and are not finished. */
+  readonly unfinished: number;
+  /** Whether these are lost with the process. */
+  readonly areLost: boolean;
+}

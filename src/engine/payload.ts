@@ -1,0 +1,59 @@
+/**
+ * Turns a JSON value into the text that is stored, or says why it can't be.
+ *
+ * Text, not objects: its size is what it costs, so the bounds are honest; a handler that changes its payload changes
+ * no later attempt; and threads and files take it as it is.
+ */
+
+/**
+ * How deep a payload may nest. Parsing takes millions of levels, but every later walk over the value would pay for
+ * them, and serialising throws from some tens of thousands on. No real payload comes near.
+ */
+export const DEPTH_MAX = 64;
+
+export type Encoded =
+  | { readonly kind: "encoded"; readonly text: string; readonly bytes: number }
+  /** `path` is a JSON Pointer into the value (RFC 6901). */
+  | { readonly kind: "invalid"; readonly path: string; readonly message: string };
+
+/** Encodes a value that came out of a JSON parser: everything JSON has, within the limits of {@link DEPTH_MAX}. */
+export function encodePayload(value: unknown): Encoded {
+  const fault = findFault(value, 1);
+  if (fault !== null) return { kind: "invalid", ...fault };
+  const text = JSON.stringify(value);
+  return { kind: "encoded", text, bytes: Buffer.byteLength(text) };
+}
+
+interface Fault {
+  readonly path: string;
+  readonly message: string;
+}
+
+function findFault(value: unknown, depth: number): Fault | null {
+  if (typeof value === "number") {
+    // 1e400 is legal JSON and parses to Infinity, which would be stored as null: the client's number would be gone.
+    return Number.isFinite(value)
+      ? null
+      : { path: "", message: "is a number beyond the range of a double" };
+  }
+  if (typeof value === "string" || typeof value === "boolean" || value === null) return null;
+  if (typeof value !== "object")
+    return { path: "", message: `is a ${typeof value}, which JSON does not have` };
+  if (depth > DEPTH_MAX) return { path: "", message: `nests deeper than ${DEPTH_MAX} levels` };
+  if (Array.isArray(value)) {
+    for (let index = 0; index < value.length; index += 1) {
+      const fault = findFault(value[index], depth + 1);
+      if (fault !== null) return under(String(index), fault);
+    }
+    return null;
+  }
+  for (const key in value) {
+    const fault = findFault((value as Record<string, unknown>)[key], depth + 1);
+    if (fault !== null) return under(key, fault);
+  }
+  return null;
+}
+
+function under(key: string, { path, message }: Fault): Fault {
+  return { path: `/${key.replaceAll("~", "~0").replaceAll("/", "~1")}${path}`, message };
+}

@@ -1,0 +1,178 @@
+/**
+ * Takes tasks in: one by one, or many at once, all or nothing.
+ */
+
+import { TypeCompiler } from "@sinclair/typebox/compiler";
+import { Elysia } from "elysia";
+import type {
+  Engine,
+  EnqueueAnswer,
+  EnqueueRequest,
+  MaybePromise,
+  Receipt,
+} from "../engine/engine.ts";
+import { readBody } from "./body.ts";
+import { describeRoute } from "./openapi.ts";
+import { invalidRequest, type ProblemCode, problem } from "./problem.ts";
+import { refusalProblem, stoppingProblem } from "./refusal.ts";
+import * as schemas from "./schemas.ts";
+
+export interface EnqueueOptions {
+  readonly engine: Engine;
+  readonly bodyBytesMax: number;
+}
+
+const enqueueBody = TypeCompiler.Compile(schemas.EnqueueBody);
+const batchBody = TypeCompiler.Compile(schemas.BatchBody);
+
+/** Keys are compared and kept, never shown: printable ASCII, and no longer than anybody's key needs to be. */
+const IDEMPOTENCY_KEY = /^[\x21-\x7e]{1,255}$/;
+
+const PROBLEMS: readonly ProblemCode[] = [
+  "invalid_json",
+  "body_too_large",
+  "unsupported_media_type",
+  "invalid_request",
+  "idempotency_key_reused",
+  "queue_full",
+  "shutting_down",
+];
+
+export function enqueueRoutes({ engine, bodyBytesMax }: EnqueueOptions) {
+  return new Elysia()
+    .post(
+      "/enqueue",
+      async ({ request }) => {
+        const read = await readBody(request, enqueueBody, bodyBytesMax);
+        if (read.kind === "refused") return read.response;
+        return enqueue(engine, request, [read.value], ONE);
+      },
+      {
+        parse: "none",
+        detail: describeRoute({
+          summary: "Enqueue a task",
+          tag: "Enqueue",
+          body: schemas.EnqueueBody,
+          hasIdempotencyKey: true,
+          answers: { 202: schemas.Receipt },
+          problems: PROBLEMS,
+        }),
+      },
+    )
+    .post(
+      "/enqueue/batch",
+      async ({ request }) => {
+        const read = await readBody(request, batchBody, bodyBytesMax);
+        if (read.kind === "refused") return read.response;
+        return enqueue(engine, request, read.value.tasks, MANY);
+      },
+      {
+        parse: "none",
+        detail: describeRoute({
+          summary: "Enqueue many tasks, all or none",
+          tag: "Enqueue",
+          body: schemas.BatchBody,
+          hasIdempotencyKey: true,
+          answers: { 202: schemas.BatchReceipt },
+          problems: PROBLEMS,
+        }),
+      },
+    );
+}
+
+/** What differs between one task and many: where a task stands in the body, and how its receipt is handed out. */
+interface Form {
+  readonly pathOf: (index: number) => string;
+  readonly accepted: (receipts: readonly Receipt[], headers: Record<string, string>) => Response;
+}
+
+const ONE: Form = {
+  pathOf: () => "",
+  accepted([receipt], headers) {
+    headers["location"] = `/tasks/${receipt?.id}`;
+    return Response.json(receipt, { status: 202, headers });
+  },
+};
+
+const MANY: Form = {
+  pathOf: (index) => `/tasks/${index}`,
+  accepted: (receipts, headers) => Response.json({ tasks: receipts }, { status: 202, headers }),
+};
+
+function enqueue(
+  engine: Engine,
+  request: Request,
+  bodies: readonly schemas.EnqueueBody[],
+  form: Form,
+): MaybePromise<Response> {
+  const key = request.headers.get("idempotency-key") ?? undefined;
+  if (key !== undefined && !IDEMPOTENCY_KEY.test(key)) {
+    return invalidRequest([
+      { path: "Idempotency-Key", message: "must be 1 to 255 printable ASCII characters" },
+    ]);
+  }
+  const requests = bodies.map(requestOf);
+  const times = requests.flatMap(({ delayMs, runAtMs }, index) => {
+    const message = timeFault(delayMs, runAtMs);
+    return message === null ? [] : [{ path: `${form.pathOf(index)}/run_at`, message }];
+  });
+  if (times.length > 0) return invalidRequest(times);
+  const answering = engine.enqueue(requests, key);
+  return answering instanceof Promise
+    ? answering.then((answer) => respond(answer, form))
+    : respond(answering, form);
+}
+
+function respond(answer: EnqueueAnswer, form: Form): Response {
+  switch (answer.kind) {
+    case "accepted":
+      return form.accepted(answer.receipts, {});
+    case "repeated":
+      return form.accepted(answer.receipts, { "idempotency-replayed": "true" });
+    case "refused":
+      return refusalProblem(answer);
+    case "stopping":
+      return stoppingProblem();
+    case "key_reused":
+      return problem(
+        "idempotency_key_reused",
+        "This Idempotency-Key came with another request before.",
+      );
+    case "invalid":
+      return invalidRequest(
+        answer.faults.map(({ index, path, message }) => ({
+          path: `${form.pathOf(index)}/payload${path}`,
+          message,
+        })),
+      );
+    default:
+      return answer satisfies never;
+  }
+}
+
+function requestOf(body: schemas.EnqueueBody): EnqueueRequest {
+  return {
+    payload: body.payload,
+    type: body.type,
+    queue: body.queue,
+    priority: body.priority,
+    maxRetries: body.max_retries,
+    timeoutMs: body.timeout_ms,
+    delayMs: body.delay_ms,
+    runAtMs: body.run_at === undefined ? undefined : msOfTime(body.run_at),
+  };
+}
+
+function timeFault(delayMs: number | undefined, runAtMs: number | undefined): string | null {
+  if (runAtMs === undefined) return null;
+  if (delayMs !== undefined) return "can't be given together with delay_ms";
+  return Number.isNaN(runAtMs) ? "is not a time that exists" : null;
+}
+
+/** Milliseconds since the Unix epoch, or NaN: 30 February has the form of a time, and some parsers take it for March. */
+function msOfTime(time: string): number {
+  const day = new Date(`${time.slice(0, 10)}T00:00:00Z`);
+  if (Number.isNaN(day.getTime()) || day.toISOString().slice(0, 10) !== time.slice(0, 10))
+    return Number.NaN;
+  return Date.parse(time.toUpperCase());
+}

@@ -1,0 +1,25 @@
+/** Whether the process lives, and whether it takes tasks. */
+
+import { Elysia } from "elysia";
+import type { Engine } from "../engine/engine.ts";
+import { describeRoute } from "./openapi.ts";
+import { stoppingProblem } from "./refusal.ts";
+
+export function healthRoutes(engine: Engine) {
+  return new Elysia()
+    .get("/healthz", () => new Response(null), {
+      detail: describeRoute({
+        summary: "Is it alive?",
+        tag: "Health",
+        answers: { 200: "It is. The body is empty." },
+      }),
+    })
+    .get("/readyz", () => (engine.isAccepting ? new Response(null) : stoppingProblem()), {
+      detail: describeRoute({
+        summary: "Does it accept tasks?",
+        tag: "Health",
+        answers: { 200: "It does. The body is empty." },
+        problems: ["shutting_down"],
+      }),
+    });
+}

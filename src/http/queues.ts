@@ -1,0 +1,86 @@
+/**
+ * Shows queues, and steers them: pause, resume, purge.
+ */
+
+import { Elysia } from "elysia";
+import type { Engine, QueueReport } from "../engine/engine.ts";
+import { describeRoute } from "./openapi.ts";
+import { problem } from "./problem.ts";
+import { PurgeJson, QueueJson, QueuesJson } from "./schemas.ts";
+import { queueJson } from "./task-json.ts";
+
+export function queueRoutes(engine: Engine) {
+  return new Elysia()
+    .get("/queues", async () => Response.json({ queues: (await engine.queues()).map(queueJson) }), {
+      detail: describeRoute({
+        summary: "List the queues",
+        tag: "Queues",
+        answers: { 200: QueuesJson },
+      }),
+    })
+    .get(
+      "/queues/:name",
+      async ({ params: { name } }) => queueOrProblem(await engine.queue(name)),
+      {
+        detail: describeRoute({
+          summary: "Read a queue",
+          tag: "Queues",
+          answers: { 200: QueueJson },
+          problems: ["not_found"],
+        }),
+      },
+    )
+    .post(
+      "/queues/:name/pause",
+      async ({ params: { name } }) => queueOrProblem(await engine.setPaused(name, true)),
+      {
+        parse: "none",
+        detail: describeRoute({
+          summary: "Start nothing more from a queue",
+          tag: "Queues",
+          answers: { 200: QueueJson },
+          problems: ["not_found"],
+        }),
+      },
+    )
+    .post(
+      "/queues/:name/resume",
+      async ({ params: { name } }) => queueOrProblem(await engine.setPaused(name, false)),
+      {
+        parse: "none",
+        detail: describeRoute({
+          summary: "Go on with a paused queue",
+          tag: "Queues",
+          answers: { 200: QueueJson },
+          problems: ["not_found"],
+        }),
+      },
+    )
+    .delete(
+      "/queues/:name/tasks",
+      async ({ params: { name } }) => {
+        const cancelled = await engine.purge(name);
+        return cancelled === undefined ? unknownQueue() : Response.json({ cancelled });
+      },
+      {
+        parse: "none",
+        detail: describeRoute({
+          summary: "Cancel everything that waits in a queue",
+          tag: "Queues",
+          answers: { 200: PurgeJson },
+          problems: ["not_found"],
+        }),
+      },
+    );
+}
+
+function queueOrProblem(queue: QueueReport | undefined): Response {
+  return queue === undefined ? unknownQueue() : Response.json(queueJson(queue));
+}
+
+function unknownQueue(): Response {
+  return problem(
+    "not_found",
+    "There is no such queue: it is made by its first task and forgotten when idle.",
+  );
+}

@@ -1,0 +1,129 @@
+/**
+ * Reads tasks, waits for them, cancels and retries them.
+ */
+
+import { Elysia } from "elysia";
+import type { Engine, TaskView } from "../engine/engine.ts";
+import { describeRoute } from "./openapi.ts";
+import { invalidRequest, problem } from "./problem.ts";
+import { refusalProblem, stoppingProblem } from "./refusal.ts";
+import { ListQuery, Receipt, TaskJson, TaskPageJson, WaitQuery } from "./schemas.ts";
+import { jsonResponse, taskJson } from "./task-json.ts";
+
+const LIMIT_DEFAULT = 50;
+
+/** Added to a long poll's own time before the connection counts as idle, so that the answer always comes first. */
+const IDLE_MARGIN_S = 15;
+
+export function taskRoutes(engine: Engine) {
+  return new Elysia()
+    .get(
+      "/tasks",
+      async ({ query: { status, queue, type, limit = LIMIT_DEFAULT, cursor } }) => {
+        const answer = await engine.list({ status, queue, type, limit, cursor });
+        if (answer.kind === "invalid_cursor") {
+          return invalidRequest([
+            { path: "cursor", message: "is not a next_cursor of a page before" },
+          ]);
+        }
+        const cursorJson = JSON.stringify(answer.nextCursor);
+        return jsonResponse(
+          `{"tasks":[${answer.tasks.map(taskJson).join(",")}],"next_cursor":${cursorJson}}`,
+        );
+      },
+      {
+        query: ListQuery,
+        detail: describeRoute({
+          summary: "List tasks, newest first",
+          tag: "Tasks",
+          answers: { 200: TaskPageJson },
+          problems: ["invalid_request"],
+        }),
+      },
+    )
+    .get(
+      "/tasks/:id",
+      async ({ params: { id }, query: { wait_ms: waitMs = 0 }, request, server }) => {
+        if (waitMs > 0) server?.timeout(request, Math.ceil(waitMs / 1000) + IDLE_MARGIN_S);
+        const task =
+          waitMs > 0
+            ? await engine.findFinished(id, waitMs, request.signal)
+            : await engine.find(id);
+        return task === undefined ? unknownTask() : jsonResponse(taskJson(task));
+      },
+      {
+        query: WaitQuery,
+        detail: describeRoute({
+          summary: "Read a task, at once or when it has finished",
+          tag: "Tasks",
+          answers: { 200: TaskJson },
+          problems: ["not_found", "invalid_request"],
+        }),
+      },
+    )
+    .delete(
+      "/tasks/:id",
+      async ({ params: { id } }) => {
+        const answer = await engine.cancel(id);
+        switch (answer.kind) {
+          case "cancelled":
+            return jsonResponse(taskJson(answer.task));
+          case "finished":
+            return conflict(answer.task);
+          case "unknown":
+            return unknownTask();
+          default:
+            return answer satisfies never;
+        }
+      },
+      {
+        parse: "none",
+        detail: describeRoute({
+          summary: "Cancel a task",
+          tag: "Tasks",
+          answers: { 200: TaskJson },
+          problems: ["not_found", "conflict"],
+        }),
+      },
+    )
+    .post(
+      "/tasks/:id/retry",
+      async ({ params: { id } }) => {
+        const answer = await engine.retry(id);
+        switch (answer.kind) {
+          case "queued":
+            return Response.json(
+              { id, status: "queued" },
+              { status: 202, headers: { location: `/tasks/${id}` } },
+            );
+          case "not_retryable":
+            return conflict(answer.task);
+          case "unknown":
+            return unknownTask();
+          case "refused":
+            return refusalProblem(answer);
+          case "stopping":
+            return stoppingProblem();
+          default:
+            return answer satisfies never;
+        }
+      },
+      {
+        parse: "none",
+        detail: describeRoute({
+          summary: "Retry a failed or cancelled task",
+          tag: "Tasks",
+          answers: { 202: Receipt },
+          problems: ["not_found", "conflict", "queue_full", "shutting_down"],
+        }),
+      },
+    );
+}
+
+function unknownTask(): Response {
+  return problem("not_found", "There is no such task, or it finished and was forgotten.");
+}
+
+function conflict({ status }: TaskView): Response {
+  return problem("conflict", `The task is ${status}.`);
+}

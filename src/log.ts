@@ -1,0 +1,100 @@
+/**
+ * The only writer of output: one line an event, each with a name. JSON where a machine reads it, columns where a person
+ * does. Payloads and results never get in here.
+ */
+
+export const LOG_LEVELS = ["debug", "info", "warn", "error", "silent"] as const;
+
+export type LogLevel = (typeof LOG_LEVELS)[number];
+
+/** What an event is about. Values are what JSON has; an undefined one is left out. */
+export type LogFields = Readonly<Record<string, string | number | boolean | null | undefined>>;
+
+/** Events are named in snake_case, as facts: `server_listening`, `task_failed`. */
+export interface Log {
+  /** Whether debug events are written: what only they need should not be computed for nothing. */
+  readonly isDebug: boolean;
+  debug(event: string, fields?: LogFields): void;
+  info(event: string, fields?: LogFields): void;
+  warn(event: string, fields?: LogFields): void;
+  error(event: string, fields?: LogFields): void;
+}
+
+export interface LogOptions {
+  readonly level: LogLevel;
+  /** Columns for a person instead of JSON. */
+  readonly isForPeople: boolean;
+  readonly write: (line: string) => void;
+}
+
+export function createLog({ level, isForPeople, write }: LogOptions): Log {
+  const threshold = LOG_LEVELS.indexOf(level);
+  const format = isForPeople ? formatForPeople : formatAsJson;
+  const at = (eventLevel: LogLevel) =>
+    LOG_LEVELS.indexOf(eventLevel) < threshold
+      ? () => undefined
+      : (event: string, fields: LogFields = {}) =>
+          write(`${format(new Date(), eventLevel, event, fields)}\n`);
+  return {
+    isDebug: threshold === 0,
+    debug: at("debug"),
+    info: at("info"),
+    warn: at("warn"),
+    error: at("error"),
+  };
+}
+
+/** A log on this process's stdout. */
+export function stdoutLog(level: LogLevel): Log {
+  return createLog({
+    level,
+    isForPeople: process.stdout.isTTY === true,
+    write: (line) => process.stdout.write(line),
+  });
+}
+
+/** A log that writes nothing. */
+export const silentLog: Log = createLog({
+  level: "silent",
+  isForPeople: false,
+  write: () => undefined,
+});
+
+/** Writes plain text for a person who has to read it before anything else runs: usage, faults of the configuration. */
+export function writeToStderr(text: string): void {
+  process.stderr.write(text);
+}
+
+function formatAsJson(time: Date, level: LogLevel, event: string, fields: LogFields): string {
+  return JSON.stringify({ time: time.toISOString(), level, event, ...fields });
+}
+
+const COLOURS: Readonly<Record<LogLevel, string>> = {
+  debug: "\x1b[2m",
+  info: "\x1b[32m",
+  warn: "\x1b[33m",
+  error: "\x1b[31m",
+  silent: "",
+};
+const RESET = "\x1b[0m";
+
+function formatForPeople(time: Date, level: LogLevel, event: string, fields: LogFields): string {
+  const clock = time.toTimeString().slice(0, 8);
+  const pairs = Object.entries(fields)
+    .filter(([, value]) => value !== undefined)
+    .map(
+      ([name, value]) =>
+        `\x1b[2m${name}=${RESET}${typeof value === "string" ? quoteIfNeeded(value) : value}`,
+    );
+  return [
+    `\x1b[2m${clock}${RESET}`,
+    `${COLOURS[level]}${level.padEnd(5)}${RESET}`,
+    event,
+    ...pairs,
+  ].join(" ");
+}
+
+/** Quotes what has blanks or control characters in it, so that no value can forge a line or move the cursor. */
+function quoteIfNeeded(value: string): string {
+  return /^[\x21-\x7e]+$/.test(value) ? value : JSON.stringify(value);
+}

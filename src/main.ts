@@ -1,0 +1,66 @@
+#!/usr/bin/env bun
+/**
+ * The process: reads the configuration, starts the server, and turns signals into a stop and the stop into an exit code.
+ */
+
+import { readProcessConfig } from "./config.ts";
+import { type Log, stdoutLog, writeToStderr } from "./log.ts";
+import { type Server, startServer } from "./server.ts";
+
+/** The configuration is wrong: nothing was started. */
+const EXIT_CONFIG = 2;
+/** A second signal asked to end at once. */
+const EXIT_INTERRUPTED = 130;
+
+main();
+
+function main(): void {
+  const outcome = readProcessConfig();
+  if (outcome.kind === "invalid") {
+    for (const fault of outcome.faults) writeToStderr(`ringq: ${fault}\n`);
+    process.exit(EXIT_CONFIG);
+  }
+  const { config } = outcome;
+  const log = stdoutLog(config.logLevel);
+  let server: Server;
+  try {
+    server = startServer(config, log);
+  } catch (error) {
+    log.error("server_failed_to_start", {
+      host: config.host,
+      port: config.port,
+      error: String(error),
+    });
+    process.exit(1);
+  }
+  stopOnSignals(server, log);
+}
+
+function stopOnSignals(server: Server, log: Log): void {
+  let isStopping = false;
+  let hasFault = false;
+
+  const stop = async (): Promise<void> => {
+    if (isStopping) return;
+    isStopping = true;
+    const { unfinished, areLost } = await server.stop();
+    process.exit(hasFault || (unfinished > 0 && areLost) ? 1 : 0);
+  };
+  const onSignal = (signal: NodeJS.Signals): void => {
+    log.info("signal_received", { signal });
+    if (isStopping) process.exit(EXIT_INTERRUPTED);
+    void stop();
+  };
+  // Something escaped every place that catches: the state may be wrong, so finish what can be finished and end.
+  const onFault = (fault: unknown): void => {
+    hasFault = true;
+    log.error("process_fault", {
+      error: fault instanceof Error ? (fault.stack ?? fault.message) : String(fault),
+    });
+    void stop();
+  };
+  process.on("SIGTERM", onSignal);
+  process.on("SIGINT", onSignal);
+  process.on("uncaughtException", onFault);
+  process.on("unhandledRejection", onFault);
+}

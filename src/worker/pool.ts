@@ -1,0 +1,118 @@
+/**
+ * The worker loops. Each claims a task, runs its handler, settles the outcome and goes on; one that finds nothing parks
+ * until the engine says that there is something. The loops know nothing of queues: whose turn it is, the engine decides.
+ */
+
+import { type Clock, systemClock } from "../engine/clock.ts";
+import type { Engine, EngineWorker, RevokeReason } from "../engine/engine.ts";
+import { Attempt } from "./attempt.ts";
+import type { Handler } from "./handler.ts";
+
+export interface PoolOptions {
+  readonly engine: Engine;
+  readonly handler: Handler;
+  /** How many tasks run at the same time, at most. */
+  readonly loops: number;
+  readonly clock?: Clock;
+}
+
+/**
+ * How long the loops may go on without letting the event loop turn. Handlers that end in microtasks never return to it
+ * by themselves, and HTTP would get no answer while a long queue of them drains.
+ */
+const TURN_MS = 4;
+
+export class Pool implements EngineWorker {
+  readonly #engine: Engine;
+  readonly #handler: Handler;
+  readonly #loops: number;
+  readonly #clock: Clock;
+  /** Wakes a parked loop. Last in, first out: a loop that has just parked is warm. */
+  readonly #parked: (() => void)[] = [];
+  /** The attempts whose handlers have not returned yet, by task. */
+  readonly #running = new Map<string, Attempt>();
+  #isStopped = false;
+  /** While set, every loop waits for the event loop to turn. */
+  #breather: Promise<void> | null = null;
+  #turnEndsMs = 0;
+
+  constructor({ engine, handler, loops, clock = systemClock }: PoolOptions) {
+    this.#engine = engine;
+    this.#handler = handler;
+    this.#loops = loops;
+    this.#clock = clock;
+  }
+
+  start(): void {
+    this.#engine.attach(this);
+    for (let index = 0; index < this.#loops; index += 1) void this.#loop();
+  }
+
+  onReady(count: number): void {
+    for (let woken = 0; woken < count; woken += 1) {
+      const wake = this.#parked.pop();
+      if (wake === undefined) return;
+      wake();
+    }
+  }
+
+  onRevoke(taskId: string, fence: number, reason: RevokeReason): void {
+    const attempt = this.#running.get(taskId);
+    if (attempt?.claim.fence === fence) attempt.stop(reason);
+  }
+
+  /** Claims nothing more; what runs goes on. */
+  stopClaiming(): void {
+    this.#isStopped = true;
+  }
+
+  /** Aborts what still runs, gives these tasks back as interrupted, and says how many they were. */
+  async interrupt(): Promise<number> {
+    this.stopClaiming();
+    const attempts = [...this.#running.values()];
+    for (const attempt of attempts) attempt.stop("shutdown");
+    await Promise.all(
+      attempts.map(({ claim }) => this.#engine.settle(claim, { kind: "interrupted" })),
+    );
+    return attempts.length;
+  }
+
+  async #loop(): Promise<void> {
+    while (!this.#isStopped) {
+      if (this.#breather !== null) await this.#breather;
+      const claiming = this.#engine.claim();
+      const claim = claiming instanceof Promise ? await claiming : claiming;
+      if (claim === undefined) {
+        await new Promise<void>((wake) => this.#parked.push(wake));
+        continue;
+      }
+      const attempt = new Attempt(claim, this.#clock);
+      const running = attempt.run(this.#handler);
+      const outcome = running instanceof Promise ? await this.#track(attempt, running) : running;
+      const settling = this.#engine.settle(claim, outcome);
+      if (settling instanceof Promise) await settling;
+      this.#breatheIfDue();
+    }
+  }
+
+  async #track<T>(attempt: Attempt, running: Promise<T>): Promise<T> {
+    const { id } = attempt.task;
+    this.#running.set(id, attempt);
+    const outcome = await running;
+    // A task that was revoked may run again by now: then its place here belongs to the newer attempt.
+    if (this.#running.get(id) === attempt) this.#running.delete(id);
+    return outcome;
+  }
+
+  #breatheIfDue(): void {
+    const nowMs = this.#clock.now().monoMs;
+    if (nowMs < this.#turnEndsMs) return;
+    this.#breather ??= new Promise((resolve) => {
+      setImmediate(() => {
+        this.#breather = null;
+        this.#turnEndsMs = this.#clock.now().monoMs + TURN_MS;
+        resolve();
+      });
+    });
+  }
+}
