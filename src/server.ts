@@ -37,25 +37,33 @@ const IDLE_TIMEOUT_S = 30;
 export function startServer(config: Config, log: Log): Server {
   const engine = new LocalEngine({
     limits: {
-      queue: { size: config.queueSize, bytes: config.queueBytes },
+      queue: {
+        size: config.queueSize,
+        bytes: config.queueBytes,
+        concurrency: Number.POSITIVE_INFINITY,
+      },
+      queues: new Map(),
       queuesMax: config.maxQueues,
       retainTasks: config.retainTasks,
       retainBytes: config.retainBytes,
       retainMs: config.retainMs,
+    },
+    defaults: {
+      maxRetries: config.maxRetries,
+      timeoutMs: config.taskTimeoutMs,
       backoff: {
         baseMs: config.retryBaseMs,
         jitterMs: config.retryJitterMs,
         maxMs: config.retryMaxMs,
       },
     },
-    defaults: { maxRetries: config.maxRetries, timeoutMs: config.taskTimeoutMs },
     log,
   });
   const handler = simulatedHandler({
     failureRate: config.failureRate,
     workMs: config.simulatedWorkMs,
   });
-  const pool = new Pool({ engine, handler, loops: config.workers });
+  const pool = new Pool({ engine, lane: "loop", handler, loops: config.workers });
   const app = createApp({
     engine,
     bodyBytesMax: config.maxBodyBytes,

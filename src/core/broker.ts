@@ -7,15 +7,16 @@
  */
 
 import { assert } from "./assert.ts";
-import { type Backoff, backoffMs } from "./backoff.ts";
-import { DueHeap } from "./due-heap.ts";
+import { backoffMs } from "./backoff.ts";
 import type { Instant, Random } from "./instant.ts";
 import { type KeyRecord, KeyRegister, type Receipt } from "./key-register.ts";
+import type { Lane } from "./line.ts";
 import type {
   CancelOutcome,
   EnqueueOutcome,
   IdempotencyKey,
   Outcome,
+  PauseOutcome,
   RetryOutcome,
   RevokeReason,
 } from "./outcomes.ts";
@@ -23,16 +24,18 @@ import { type ListFilter, pageOf, type TaskPage } from "./page.ts";
 import type { Queue, QueueLimits } from "./queue.ts";
 import { QueueRegister } from "./queue-register.ts";
 import { Retention } from "./retention.ts";
+import { Schedule } from "./schedule.ts";
 import { ERRORS_KEPT, isFinished, type NewTask, STEPS, Task, type TaskStatus } from "./task.ts";
 import { Timeline } from "./timeline.ts";
 
 export interface BrokerLimits {
   readonly queue: QueueLimits;
+  /** The queues with limits of their own, by name. */
+  readonly queues: ReadonlyMap<string, QueueLimits>;
   readonly queuesMax: number;
   readonly retainTasks: number;
   readonly retainBytes: number;
   readonly retainMs: number;
-  readonly backoff: Backoff;
 }
 
 /** Hears what happens to tasks, at once and in order. It must not call back into the broker. */
@@ -47,24 +50,20 @@ export interface BrokerObserver {
 export const TICK_MAX = 4096;
 
 export class Broker {
-  readonly #limits: BrokerLimits;
   readonly #observer: BrokerObserver;
   readonly #byId = new Map<string, Task>();
   readonly #timeline = new Timeline();
   readonly #queues: QueueRegister;
   readonly #keys: KeyRegister;
   readonly #retention: Retention;
-  /** Delays, retries and leases. */
-  readonly #dueByMono = new DueHeap<Task>();
-  /** Tasks scheduled by `run_at`: they follow the wall clock wherever it goes. */
-  readonly #dueByWall = new DueHeap<Task>();
+  readonly #schedule = new Schedule();
   #lastSeq = 0;
 
   constructor(limits: BrokerLimits, observer: BrokerObserver) {
-    this.#limits = limits;
     this.#observer = observer;
     this.#queues = new QueueRegister({
       queue: limits.queue,
+      queues: limits.queues,
       queuesMax: limits.queuesMax,
       idleMs: limits.retainMs,
     });
@@ -100,16 +99,17 @@ export class Broker {
     return { kind: "accepted", receipts };
   }
 
-  /** Hands out the task whose turn it is, if there is one. Its attempt number is the fence for settling it. */
-  claim(now: Instant): Task | undefined {
-    const queue = this.#queues.takeTurn();
-    if (queue === undefined) return undefined;
-    const task = queue.next();
-    assert(task !== undefined, "a queue that takes a turn has a task to give");
+  /** Hands out the task of this lane whose turn it is, if there is one. Its attempt number is the fence for settling it. */
+  claim(lane: Lane, now: Instant): Task | undefined {
+    const line = this.#queues.takeTurn(lane);
+    if (line === undefined) return undefined;
+    const task = line.first();
+    assert(task !== undefined, "a line that takes a turn has a task to give");
     this.#leave(task);
     task.attempt += 1;
     task.startedAtMs = now.wallMs;
     task.dueAtMs = now.monoMs + task.timeoutMs;
+    task.progress = null;
     this.#enter(task, "running", now);
     return task;
   }
@@ -165,13 +165,23 @@ export class Broker {
     return { kind: "queued", task };
   }
 
-  /** Stops or resumes claiming from a queue. False when there is no such queue. */
-  setPaused(name: string, isPaused: boolean, now: Instant): Queue | undefined {
+  /** Notes how far a running attempt is. Says false, and changes nothing, when it no longer holds the task. */
+  noteProgress(task: Task, fence: number, progress: string): boolean {
+    if (task.status !== "running" || task.attempt !== fence) return false;
+    task.progress = progress;
+    return true;
+  }
+
+  /** Stops or resumes claiming from a queue. A paused queue is in use, so there must be room for that. */
+  setPaused(name: string, isPaused: boolean, now: Instant): PauseOutcome {
     const queue = this.#queues.find(name);
-    if (queue === undefined) return undefined;
+    if (queue === undefined) return { kind: "unknown" };
+    if (isPaused && !this.#queues.mayBeInUse(queue)) {
+      return { kind: "refused", bound: "queues_max", queue: name };
+    }
     queue.isPaused = isPaused;
     this.#queues.changed(queue, now.monoMs);
-    return queue;
+    return { kind: "set", queue };
   }
 
   /** Cancels everything that waits in a queue, and says how many that were; undefined when there is no such queue. */
@@ -188,25 +198,11 @@ export class Broker {
 
   /** Does what is due by now: up to {@link TICK_MAX} tasks start to wait for their turn or lose their lease. */
   tick(now: Instant, random: Random): void {
-    let left = TICK_MAX;
-    for (
-      let task = this.#dueByMono.first();
-      task !== undefined && left > 0;
-      task = this.#dueByMono.first()
-    ) {
-      if (task.dueAtMs > now.monoMs) break;
+    for (let left = TICK_MAX; left > 0; left -= 1) {
+      const task = this.#schedule.due(now);
+      if (task === undefined) break;
       if (task.status === "running") this.#expireLease(task, now, random);
       else this.#becomeQueued(task, now);
-      left -= 1;
-    }
-    for (
-      let task = this.#dueByWall.first();
-      task !== undefined && left > 0;
-      task = this.#dueByWall.first()
-    ) {
-      if (task.dueAtMs > now.wallMs) break;
-      this.#becomeQueued(task, now);
-      left -= 1;
     }
     this.#forgetWhatIsOver(now.monoMs);
     this.#keys.expire(now.monoMs);
@@ -219,33 +215,25 @@ export class Broker {
    */
   hasWorkWithin(ms: number, now: Instant): boolean {
     if (this.#queues.hasTurns) return true;
-    // Leases are in this heap as well: whatever runs counts as work, however long its lease is.
-    const dueByMono = this.#dueByMono.first();
-    if (dueByMono !== undefined && dueByMono.dueAtMs <= now.monoMs + ms) return true;
-    const dueByWall = this.#dueByWall.first();
-    if (dueByWall !== undefined && dueByWall.dueAtMs <= now.wallMs + ms) return true;
+    // Leases are scheduled as well: whatever runs counts as work, however long its lease is.
+    if (this.#schedule.msToNext(now) <= ms) return true;
     for (const queue of this.#queues.all()) if (queue.counts.running > 0) return true;
     return false;
   }
 
   /** How long from now the next tick has something to do, in milliseconds; Infinity when nothing is ever due. */
   msToNextDue(now: Instant): number {
-    const dueByMonoMs = this.#dueByMono.first()?.dueAtMs ?? Number.POSITIVE_INFINITY;
-    const dueByWallMs = this.#dueByWall.first()?.dueAtMs ?? Number.POSITIVE_INFINITY;
     const expiryMs = Math.min(
       this.#retention.nextExpiryMs(),
       this.#keys.nextExpiryMs(),
       this.#queues.nextExpiryMs(),
     );
-    return Math.max(
-      0,
-      Math.min(Math.min(dueByMonoMs, expiryMs) - now.monoMs, dueByWallMs - now.wallMs),
-    );
+    return Math.max(0, Math.min(this.#schedule.msToNext(now), expiryMs - now.monoMs));
   }
 
   /** Whether a task waits for the wall clock, which may jump. */
   get followsWallClock(): boolean {
-    return this.#dueByWall.size > 0;
+    return this.#schedule.followsWallClock;
   }
 
   find(id: string): Task | undefined {
@@ -270,31 +258,22 @@ export class Broker {
     this.#timeline.check();
     this.#queues.check();
     this.#retention.check();
-    this.#dueByMono.check();
-    this.#dueByWall.check();
+    this.#schedule.check();
     assert(this.#timeline.size === this.#byId.size, "the timeline holds every known task");
-    const seen = { due: 0, dueByWall: 0, finished: 0 };
+    const seen = { scheduled: 0, finished: 0 };
     const known = new Map<Queue, number>();
     for (const task of this.#byId.values()) {
       assert(this.#queues.find(task.queue) === task.home, "a known task's queue is known");
       known.set(task.home, (known.get(task.home) ?? 0) + 1);
       if (isFinished(task.status)) seen.finished += 1;
-      else if (task.isDueByWall) seen.dueByWall += 1;
-      else if (task.status !== "queued") seen.due += 1;
+      else if (task.status !== "queued") seen.scheduled += 1;
       assert(
         isFinished(task.status) === (task.finishedAtMs !== null),
         "exactly the finished tasks have an end",
       );
       assert(task.failures <= task.maxRetries + 1, "no task fails more often than it may");
     }
-    assert(
-      seen.due === this.#dueByMono.size,
-      "what is delayed, retrying or running is in the monotonic heap",
-    );
-    assert(
-      seen.dueByWall === this.#dueByWall.size,
-      "what has a time of day is in the wall clock's heap",
-    );
+    assert(seen.scheduled === this.#schedule.size, "what is delayed or runs is in the schedule");
     assert(seen.finished === this.#retention.size, "what is finished is in retention");
     for (const queue of this.#queues.all())
       assert(queue.known === (known.get(queue) ?? 0), "a queue counts its tasks");
@@ -344,9 +323,7 @@ export class Broker {
     }
     // The delay counts from now, when the failure is known, not from when the attempt started.
     const delayMs =
-      retry.kind === "after"
-        ? retry.ms
-        : backoffMs(this.#limits.backoff, task.failures - 1, random);
+      retry.kind === "after" ? retry.ms : backoffMs(task.backoff, task.failures - 1, random);
     task.dueAtMs = now.monoMs + delayMs;
     task.runAtMs = now.wallMs + delayMs;
     task.home.totals.retried += 1;
@@ -382,13 +359,12 @@ export class Broker {
     const { status, home } = task;
     switch (status) {
       case "queued":
-        home.remove(task);
+        home.lines[task.lane].remove(task);
         break;
       case "scheduled":
       case "retrying":
       case "running":
-        if (task.isDueByWall) this.#dueByWall.remove(task);
-        else this.#dueByMono.remove(task);
+        this.#schedule.remove(task);
         task.isDueByWall = false;
         break;
       case "done":
@@ -416,13 +392,12 @@ export class Broker {
     switch (status) {
       case "queued":
         task.queuedSinceMs = now.monoMs;
-        home.pushBack(task);
+        home.lines[task.lane].pushBack(task);
         break;
       case "scheduled":
       case "retrying":
       case "running":
-        if (task.isDueByWall) this.#dueByWall.push(task);
-        else this.#dueByMono.push(task);
+        this.#schedule.add(task);
         break;
       case "done":
       case "failed":
@@ -445,7 +420,7 @@ export class Broker {
     task.status = "queued";
     task.queuedSinceMs = now.monoMs;
     home.countIn(task, "queued");
-    home.pushFront(task);
+    home.lines[task.lane].pushFront(task);
     this.#queues.changed(home, now.monoMs);
     this.#observer.onStep(task, "running");
   }

@@ -3,6 +3,7 @@
  */
 
 import type { Receipt } from "./key-register.ts";
+import type { Queue } from "./queue.ts";
 import type { Task } from "./task.ts";
 
 export type RevokeReason = "cancelled" | "timeout";
@@ -49,6 +50,11 @@ export type Retry =
 export type CancelOutcome =
   | { readonly kind: "cancelled" | "finished"; readonly task: Task }
   | { readonly kind: "unknown" };
+
+export type PauseOutcome =
+  | { readonly kind: "set"; readonly queue: Queue }
+  | { readonly kind: "unknown" }
+  | Refusal;
 
 export type RetryOutcome =
   | { readonly kind: "queued" | "not_retryable"; readonly task: Task }

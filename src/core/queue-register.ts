@@ -7,12 +7,16 @@
  */
 
 import { assert } from "./assert.ts";
+import { LANES, type Lane, type Line } from "./line.ts";
 import type { Refusal } from "./outcomes.ts";
 import { Queue, type QueueLimits } from "./queue.ts";
-import { NO_PLACE, Ring } from "./ring.ts";
+import { NO_PLACE, Ring, type RingMember } from "./ring.ts";
 
 export interface QueueRegisterLimits {
+  /** What a queue gets that has no limits of its own. */
   readonly queue: QueueLimits;
+  /** The queues with limits of their own, by name. */
+  readonly queues: ReadonlyMap<string, QueueLimits>;
   /** Queues in use at once, and idle ones kept at most. */
   readonly queuesMax: number;
   /** How long an idle queue is kept, with its totals. */
@@ -28,7 +32,8 @@ export interface Entrant {
 export class QueueRegister {
   readonly #limits: QueueRegisterLimits;
   readonly #byName = new Map<string, Queue>();
-  readonly #turns = new Ring<Queue>();
+  /** The lines with something to claim, by lane. */
+  readonly #turns: Readonly<Record<Lane, Ring<Line>>> = { loop: new Ring(), thread: new Ring() };
   readonly #idle = new Ring<Queue>();
   #inUse = 0;
 
@@ -68,23 +73,29 @@ export class QueueRegister {
   findOrMake(name: string): Queue {
     const found = this.#byName.get(name);
     if (found !== undefined) return found;
-    const queue = new Queue(name, this.#limits.queue);
+    const queue = new Queue(name, this.#limitsOf(name));
     this.#byName.set(name, queue);
     return queue;
   }
 
-  /** Whether there is something to claim. */
-  get hasTurns(): boolean {
-    return this.#turns.size > 0;
+  /** Whether this queue may come into use, or is in use already. */
+  mayBeInUse(queue: Queue | undefined, comingIntoUse = 0): boolean {
+    return queue?.isInUse === true || this.#inUse + comingIntoUse < this.#limits.queuesMax;
   }
 
-  /** The queue whose turn it is, which then goes to the end of the line. Undefined when there is nothing to claim. */
-  takeTurn(): Queue | undefined {
-    const queue = this.#turns.front();
-    if (queue === undefined) return undefined;
-    this.#turns.remove(queue);
-    this.#turns.pushBack(queue);
-    return queue;
+  /** Whether there is something to claim, in any lane. */
+  get hasTurns(): boolean {
+    return LANES.some((lane) => this.#turns[lane].size > 0);
+  }
+
+  /** The line of this lane whose turn it is, which then goes to the end. Undefined when there is nothing to claim. */
+  takeTurn(lane: Lane): Line | undefined {
+    const turns = this.#turns[lane];
+    const line = turns.front();
+    if (line === undefined) return undefined;
+    turns.remove(line);
+    turns.pushBack(line);
+    return line;
   }
 
   /** Puts a queue where it belongs after it changed. To be called after every change. */
@@ -94,14 +105,12 @@ export class QueueRegister {
       queue.isInUse = isInUse;
       this.#inUse += isInUse ? 1 : -1;
     }
+    const { isOpen } = queue;
+    keepIf(isOpen && queue.lines.loop.size > 0, queue.lines.loop, this.#turns.loop);
+    keepIf(isOpen && queue.lines.thread.size > 0, queue.lines.thread, this.#turns.thread);
     const isIdle = queue.known === 0 && !queue.isPaused;
-    const belongs = queue.isClaimable ? this.#turns : isIdle ? this.#idle : null;
-    const stands = queue.place === NO_PLACE ? null : queue.isIdle ? this.#idle : this.#turns;
-    if (belongs === stands) return;
-    stands?.remove(queue);
-    belongs?.pushBack(queue);
-    queue.isIdle = isIdle;
-    queue.idleSinceMs = nowMs;
+    if (isIdle && queue.place === NO_PLACE) queue.idleSinceMs = nowMs;
+    keepIf(isIdle, queue, this.#idle);
   }
 
   /** Forgets the idle queues whose time is up, or which are too many. */
@@ -122,32 +131,34 @@ export class QueueRegister {
 
   /** Throws when the register contradicts itself. O(n): for tests. */
   check(): void {
-    this.#turns.check();
+    for (const lane of LANES) this.#turns[lane].check();
     this.#idle.check();
-    const turns = new Set(this.#turns);
+    const turns = new Set(LANES.flatMap((lane) => [...this.#turns[lane]]));
     const idle = new Set(this.#idle);
     let inUse = 0;
     for (const queue of this.#byName.values()) {
       queue.check();
       if (queue.isInUse) inUse += 1;
-      assert(
-        queue.isInUse === (queue.load > 0 || queue.isPaused),
-        "a queue is in use while it has work or is paused",
-      );
-      assert(
-        turns.has(queue) === queue.isClaimable,
-        "exactly the queues with something to claim take turns",
-      );
-      assert(
-        idle.has(queue) === (queue.known === 0 && !queue.isPaused),
-        "exactly the queues without tasks are idle",
-      );
+      const hasWork = queue.load > 0 || queue.isPaused;
+      assert(queue.isInUse === hasWork, "a queue is in use while it has work or is paused");
+      for (const lane of LANES) {
+        const line = queue.lines[lane];
+        const isClaimable = queue.isOpen && line.size > 0;
+        assert(turns.has(line) === isClaimable, "exactly the lines with something to claim turn");
+      }
+      const isIdle = queue.known === 0 && !queue.isPaused;
+      assert(idle.has(queue) === isIdle, "exactly the queues without tasks are idle");
     }
     assert(inUse === this.#inUse, "the register counts the queues in use");
     assert(inUse <= this.#limits.queuesMax, "no more queues are in use than may be");
     assert(idle.size <= this.#limits.queuesMax, "no more idle queues are kept than may be");
-    for (const queue of [...turns, ...idle])
-      assert(this.#byName.has(queue.name), "a forgotten queue is in no ring");
+    for (const queue of [...Array.from(turns, (line) => line.queue), ...idle]) {
+      assert(this.#byName.get(queue.name) === queue, "a forgotten queue is in no ring");
+    }
+  }
+
+  #limitsOf(name: string): QueueLimits {
+    return this.#limits.queues.get(name) ?? this.#limits.queue;
   }
 
   #refusalOfShare(
@@ -157,10 +168,10 @@ export class QueueRegister {
     comingIntoUse: number,
   ): Refusal | null {
     const queue = this.#byName.get(name);
-    if (queue?.isInUse !== true && this.#inUse + comingIntoUse + 1 > this.#limits.queuesMax) {
+    if (!this.mayBeInUse(queue, comingIntoUse)) {
       return { kind: "refused", bound: "queues_max", queue: name };
     }
-    const limits = queue?.limits ?? this.#limits.queue;
+    const limits = queue?.limits ?? this.#limitsOf(name);
     if ((queue?.waiting ?? 0) + tasks > limits.size) {
       return { kind: "refused", bound: "queue_size", queue: name };
     }
@@ -169,4 +180,11 @@ export class QueueRegister {
     }
     return null;
   }
+}
+
+/** Puts a member into its ring, or takes it out. */
+function keepIf<T extends RingMember>(isIn: boolean, member: T, ring: Ring<T>): void {
+  if (isIn === (member.place !== NO_PLACE)) return;
+  if (isIn) ring.pushBack(member);
+  else ring.remove(member);
 }

@@ -11,7 +11,9 @@
  * A task holds data and its places in the broker's structures; it decides nothing.
  */
 
+import type { Backoff } from "./backoff.ts";
 import type { KeyRecord } from "./key-register.ts";
+import type { Lane } from "./line.ts";
 import type { Queue } from "./queue.ts";
 import { NO_PLACE } from "./ring.ts";
 
@@ -80,6 +82,10 @@ export interface NewTask {
   readonly priority: number;
   readonly maxRetries: number;
   readonly timeoutMs: number;
+  /** Where it runs. */
+  readonly lane: Lane;
+  /** How long it waits before a retry. */
+  readonly backoff: Backoff;
   readonly when: When;
 }
 
@@ -110,6 +116,8 @@ export interface TaskView {
   readonly finishedAtMs: number | null;
   /** JSON text. */
   readonly result: string | null;
+  /** What the handler last said of how far it is: JSON text. */
+  readonly progress: string | null;
   /** The last few failed attempts, oldest first. */
   readonly errors: readonly TaskError[];
 }
@@ -127,6 +135,8 @@ export class Task implements TaskView {
   readonly priority: number;
   readonly maxRetries: number;
   readonly timeoutMs: number;
+  readonly lane: Lane;
+  readonly backoff: Backoff;
   readonly enqueuedAtMs: number;
   /** The idempotency key it was enqueued under, if any. */
   readonly key: KeyRecord | null;
@@ -139,6 +149,7 @@ export class Task implements TaskView {
   startedAtMs: number | null = null;
   finishedAtMs: number | null = null;
   result: string | null = null;
+  progress: string | null = null;
   errors: readonly TaskError[] = NO_ERRORS;
 
   /** While scheduled or retrying: when it may start. While running: when its lease ends. Finished: when it is forgotten. */
@@ -169,6 +180,8 @@ export class Task implements TaskView {
     this.priority = fresh.priority;
     this.maxRetries = fresh.maxRetries;
     this.timeoutMs = fresh.timeoutMs;
+    this.lane = fresh.lane;
+    this.backoff = fresh.backoff;
     this.enqueuedAtMs = enqueuedAtMs;
     this.key = key;
   }
@@ -177,8 +190,8 @@ export class Task implements TaskView {
     return this.home.name;
   }
 
-  /** What a finished task keeps in memory for being read: its payload and its result. */
+  /** What a finished task keeps in memory for being read: its payload, its result and its progress. */
   get retainedBytes(): number {
-    return this.payloadBytes + (this.result === null ? 0 : this.result.length);
+    return this.payloadBytes + (this.result?.length ?? 0) + (this.progress?.length ?? 0);
   }
 }

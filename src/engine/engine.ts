@@ -6,14 +6,18 @@
  * in memory would only pay for it.
  */
 
+import type { Backoff } from "../core/backoff.ts";
 import type { Receipt } from "../core/key-register.ts";
+import type { Lane } from "../core/line.ts";
 import type { Outcome, Refusal, RevokeReason } from "../core/outcomes.ts";
 import type { QueueView } from "../core/queue.ts";
 import type { TaskStatus, TaskView } from "../core/task.ts";
 
+export type { Backoff } from "../core/backoff.ts";
 export type { Receipt } from "../core/key-register.ts";
+export type { Lane } from "../core/line.ts";
 export type { Outcome, Refusal, Retry, RevokeReason } from "../core/outcomes.ts";
-export type { QueueTotals } from "../core/queue.ts";
+export type { QueueLimits, QueueTotals } from "../core/queue.ts";
 export {
   isFinished,
   TASK_STATUSES,
@@ -23,6 +27,24 @@ export {
 } from "../core/task.ts";
 
 export type MaybePromise<T> = T | Promise<T>;
+
+/** What the tasks of one type get that do not say otherwise, and what their payloads have to be. */
+export interface TypeRules {
+  readonly queue?: string | undefined;
+  readonly maxRetries?: number | undefined;
+  readonly timeoutMs?: number | undefined;
+  readonly backoff?: Backoff | undefined;
+  /** Where they run. */
+  readonly lane?: Lane | undefined;
+  /** What is wrong with a payload; nothing when it is fine. */
+  readonly check?: ((payload: unknown) => readonly PayloadFault[]) | undefined;
+}
+
+export interface PayloadFault {
+  /** A JSON Pointer into the payload (RFC 6901). */
+  readonly path: string;
+  readonly message: string;
+}
 
 /** A task as it is asked for. What is left out takes the engine's default. */
 export interface EnqueueRequest {
@@ -51,11 +73,8 @@ export type EnqueueAnswer =
   | Refusal;
 
 /** What is wrong with the payload of the request at `index`. */
-export interface RequestFault {
+export interface RequestFault extends PayloadFault {
   readonly index: number;
-  /** A JSON Pointer into the payload (RFC 6901). */
-  readonly path: string;
-  readonly message: string;
 }
 
 export type CancelAnswer =
@@ -66,6 +85,11 @@ export type RetryAnswer =
   | { readonly kind: "queued" | "not_retryable"; readonly task: TaskView }
   | { readonly kind: "unknown" }
   | { readonly kind: "stopping" }
+  | Refusal;
+
+export type PauseAnswer =
+  | { readonly kind: "set"; readonly queue: QueueReport }
+  | { readonly kind: "unknown" }
   | Refusal;
 
 export interface ListRequest {
@@ -122,13 +146,16 @@ export interface Engine {
   retry(id: string): MaybePromise<RetryAnswer>;
   queues(): MaybePromise<readonly QueueReport[]>;
   queue(name: string): MaybePromise<QueueReport | undefined>;
-  setPaused(name: string, isPaused: boolean): MaybePromise<QueueReport | undefined>;
+  setPaused(name: string, isPaused: boolean): MaybePromise<PauseAnswer>;
   /** Cancels what waits in a queue and says how many tasks that were; undefined when there is no such queue. */
   purge(name: string): MaybePromise<number | undefined>;
 
-  attach(worker: EngineWorker): void;
-  claim(): MaybePromise<Claim | undefined>;
+  /** From now on this worker hears of what concerns the tasks of this lane. One worker a lane. */
+  attach(lane: Lane, worker: EngineWorker): void;
+  claim(lane: Lane): MaybePromise<Claim | undefined>;
   settle(claim: Claim, outcome: Outcome): MaybePromise<void>;
+  /** Shows on the task how far the attempt is: JSON text. Ignored when the attempt no longer holds the task. */
+  noteProgress(claim: Claim, progress: string): void;
 
   /** Whether it still takes tasks. */
   readonly isAccepting: boolean;

@@ -3,8 +3,10 @@
  * randomness and ids, and carries what the core says to those who wait for it.
  */
 
+import type { Backoff } from "../core/backoff.ts";
 import { Broker, type BrokerLimits, type BrokerObserver } from "../core/broker.ts";
 import type { Instant, Random } from "../core/instant.ts";
+import { LANES, type Lane } from "../core/line.ts";
 import type { Outcome, RevokeReason } from "../core/outcomes.ts";
 import type { Queue } from "../core/queue.ts";
 import {
@@ -27,15 +29,19 @@ import type {
   EnqueueRequest,
   ListAnswer,
   ListRequest,
+  PauseAnswer,
   QueueReport,
   RequestFault,
   RetryAnswer,
+  TypeRules,
 } from "./engine.ts";
 import { encodePayload } from "./payload.ts";
 
 export interface LocalEngineOptions {
   readonly limits: BrokerLimits;
   readonly defaults: TaskDefaults;
+  /** The types with rules of their own. */
+  readonly types?: ReadonlyMap<string, TypeRules>;
   readonly log?: Log;
   readonly clock?: Clock;
   readonly random?: Random;
@@ -45,22 +51,30 @@ export interface LocalEngineOptions {
 export interface TaskDefaults {
   readonly maxRetries: number;
   readonly timeoutMs: number;
+  readonly backoff: Backoff;
 }
 
 /** A jump of the wall clock is noticed within this time. */
 const WALL_CLOCK_CHECK_MS = 1000;
+
+const TYPE_DEFAULT = "default";
+
+const QUEUE_DEFAULT = "default";
+
+const NO_RULES: TypeRules = {};
 
 const NOW: When = { kind: "now" };
 
 export class LocalEngine implements Engine, BrokerObserver {
   readonly #broker: Broker;
   readonly #defaults: TaskDefaults;
+  readonly #types: ReadonlyMap<string, TypeRules>;
   readonly #log: Log;
   readonly #clock: Clock;
   readonly #random: Random;
   /** Those who wait for a task to finish, by its id. */
   readonly #waiters = new Map<string, Set<() => void>>();
-  #worker: EngineWorker | null = null;
+  readonly #workers: Partial<Record<Lane, EngineWorker>> = {};
   #isAccepting = true;
   #isDrained = false;
   #finishedWhileStopping = 0;
@@ -72,12 +86,14 @@ export class LocalEngine implements Engine, BrokerObserver {
   constructor({
     limits,
     defaults,
+    types = new Map(),
     log = silentLog,
     clock = systemClock,
     random = Math.random,
   }: LocalEngineOptions) {
     this.#broker = new Broker(limits, this);
     this.#defaults = defaults;
+    this.#types = types;
     this.#log = log;
     this.#clock = clock;
     this.#random = random;
@@ -93,10 +109,12 @@ export class LocalEngine implements Engine, BrokerObserver {
     const fresh: NewTask[] = [];
     const faults: RequestFault[] = [];
     for (const [index, request] of requests.entries()) {
+      const rules = this.#types.get(request.type ?? TYPE_DEFAULT) ?? NO_RULES;
       const encoded = encodePayload(request.payload);
-      if (encoded.kind === "invalid")
-        faults.push({ index, path: encoded.path, message: encoded.message });
-      else fresh.push(this.#newTask(request, encoded.text, encoded.bytes, now.wallMs));
+      const wrong = encoded.kind === "invalid" ? [encoded] : (rules.check?.(request.payload) ?? []);
+      for (const { path, message } of wrong) faults.push({ index, path, message });
+      if (encoded.kind === "encoded")
+        fresh.push(this.#newTask(request, rules, encoded, now.wallMs));
     }
     if (faults.length > 0) return { kind: "invalid", faults };
 
@@ -185,13 +203,13 @@ export class LocalEngine implements Engine, BrokerObserver {
     return queue === undefined ? undefined : this.#report(queue);
   }
 
-  setPaused(name: string, isPaused: boolean): QueueReport | undefined {
-    const queue = this.#broker.setPaused(name, isPaused, this.#clock.now());
-    if (queue === undefined) return undefined;
-    // What waited behind the pause took no step just now, so the worker has not heard of it.
-    if (queue.isClaimable) this.#worker?.onReady(queue.counts.queued);
+  setPaused(name: string, isPaused: boolean): PauseAnswer {
+    const outcome = this.#broker.setPaused(name, isPaused, this.#clock.now());
+    if (outcome.kind !== "set") return outcome;
+    // What waited behind the pause took no step just now, so the workers have not heard of it.
+    if (!isPaused) this.#callWorkers(outcome.queue);
     this.#endDrainIfDry();
-    return this.#report(queue);
+    return { kind: "set", queue: this.#report(outcome.queue) };
   }
 
   purge(name: string): number | undefined {
@@ -201,13 +219,13 @@ export class LocalEngine implements Engine, BrokerObserver {
     return purged;
   }
 
-  attach(worker: EngineWorker): void {
-    this.#worker = worker;
+  attach(lane: Lane, worker: EngineWorker): void {
+    this.#workers[lane] = worker;
   }
 
-  claim(): Claim | undefined {
+  claim(lane: Lane): Claim | undefined {
     const now = this.#clock.now();
-    const task = this.#broker.claim(now);
+    const task = this.#broker.claim(lane, now);
     if (task === undefined) return undefined;
     this.#arm(now);
     return { task, fence: task.attempt };
@@ -219,6 +237,11 @@ export class LocalEngine implements Engine, BrokerObserver {
     const now = this.#clock.now();
     this.#broker.settle(task, fence, outcome, now, this.#random);
     this.#arm(now);
+  }
+
+  noteProgress({ task: { id }, fence }: Claim, progress: string): void {
+    const task = this.#broker.find(id);
+    if (task !== undefined) this.#broker.noteProgress(task, fence, progress);
   }
 
   stopIntake(): void {
@@ -256,37 +279,52 @@ export class LocalEngine implements Engine, BrokerObserver {
   onStep(task: Task, from: TaskStatus | null): void {
     if (this.#log.isDebug || task.status === "failed") this.#logStep(task, from);
     if (task.status === "queued") {
-      if (!task.home.isPaused) this.#worker?.onReady(1);
+      if (task.home.isOpen) this.#workers[task.lane]?.onReady(1);
     } else if (isFinished(task.status)) {
       if (!this.#isAccepting) this.#finishedWhileStopping += 1;
       const waiters = this.#waiters.get(task.id);
       if (waiters !== undefined) for (const settle of [...waiters]) settle();
+    }
+    // A queue that was at its limit of running tasks has a place again.
+    if (from === "running" && task.home.limits.concurrency !== Number.POSITIVE_INFINITY) {
+      this.#callWorkers(task.home);
     }
     // The step is not over yet: the core may not be asked before the turn is.
     if (this.#drain !== null) queueMicrotask(() => this.#endDrainIfDry());
   }
 
   onRevoke(task: Task, fence: number, reason: RevokeReason): void {
-    this.#worker?.onRevoke(task.id, fence, reason);
+    this.#workers[task.lane]?.onRevoke(task.id, fence, reason);
   }
 
   #newTask(
     request: EnqueueRequest,
-    payload: string,
-    payloadBytes: number,
+    rules: TypeRules,
+    { text, bytes }: { readonly text: string; readonly bytes: number },
     wallMs: number,
   ): NewTask {
     return {
       id: Bun.randomUUIDv7(),
-      type: request.type ?? "default",
-      queue: request.queue ?? "default",
-      payload,
-      payloadBytes,
+      type: request.type ?? TYPE_DEFAULT,
+      queue: request.queue ?? rules.queue ?? QUEUE_DEFAULT,
+      payload: text,
+      payloadBytes: bytes,
       priority: request.priority ?? 0,
-      maxRetries: request.maxRetries ?? this.#defaults.maxRetries,
-      timeoutMs: request.timeoutMs ?? this.#defaults.timeoutMs,
+      maxRetries: request.maxRetries ?? rules.maxRetries ?? this.#defaults.maxRetries,
+      timeoutMs: request.timeoutMs ?? rules.timeoutMs ?? this.#defaults.timeoutMs,
+      lane: rules.lane ?? "loop",
+      backoff: rules.backoff ?? this.#defaults.backoff,
       when: whenOf(request, wallMs),
     };
+  }
+
+  /** Lets the workers know of what is lined up in a queue that has just opened. */
+  #callWorkers({ isOpen, lines }: Queue): void {
+    if (!isOpen) return;
+    for (const lane of LANES) {
+      const { size } = lines[lane];
+      if (size > 0) this.#workers[lane]?.onReady(size);
+    }
   }
 
   #logStep({ id, type, queue, status, attempt, errors }: Task, from: TaskStatus | null): void {

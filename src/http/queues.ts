@@ -3,9 +3,10 @@
  */
 
 import { Elysia } from "elysia";
-import type { Engine, QueueReport } from "../engine/engine.ts";
+import type { Engine, PauseAnswer, QueueReport } from "../engine/engine.ts";
 import { describeRoute } from "./openapi.ts";
 import { problem } from "./problem.ts";
+import { refusalProblem } from "./refusal.ts";
 import { PurgeJson, QueueJson, QueuesJson } from "./schemas.ts";
 import { queueJson } from "./task-json.ts";
 
@@ -32,20 +33,20 @@ export function queueRoutes(engine: Engine) {
     )
     .post(
       "/queues/:name/pause",
-      async ({ params: { name } }) => queueOrProblem(await engine.setPaused(name, true)),
+      async ({ params: { name } }) => pauseAnswer(await engine.setPaused(name, true)),
       {
         parse: "none",
         detail: describeRoute({
           summary: "Start nothing more from a queue",
           tag: "Queues",
           answers: { 200: QueueJson },
-          problems: ["not_found"],
+          problems: ["not_found", "queue_full"],
         }),
       },
     )
     .post(
       "/queues/:name/resume",
-      async ({ params: { name } }) => queueOrProblem(await engine.setPaused(name, false)),
+      async ({ params: { name } }) => pauseAnswer(await engine.setPaused(name, false)),
       {
         parse: "none",
         detail: describeRoute({
@@ -76,6 +77,19 @@ export function queueRoutes(engine: Engine) {
 
 function queueOrProblem(queue: QueueReport | undefined): Response {
   return queue === undefined ? unknownQueue() : Response.json(queueJson(queue));
+}
+
+function pauseAnswer(answer: PauseAnswer): Response {
+  switch (answer.kind) {
+    case "set":
+      return Response.json(queueJson(answer.queue));
+    case "unknown":
+      return unknownQueue();
+    case "refused":
+      return refusalProblem(answer);
+    default:
+      return answer satisfies never;
+  }
 }
 
 function unknownQueue(): Response {

@@ -107,7 +107,8 @@ export const TaskJson = Type.Object({
   run_at: MaybeTime,
   started_at: MaybeTime,
   finished_at: MaybeTime,
-  result: Type.Unknown(),
+  progress: Type.Unknown({ description: "What the handler last said of how far it is." }),
+  result: Type.Unknown({ description: "What the handler returned." }),
   error: Type.Union([TaskErrorJson, Type.Null()], { description: "The latest failed attempt." }),
   errors: Type.Array(TaskErrorJson, { description: "The last few failed attempts, oldest first." }),
 });

@@ -6,7 +6,7 @@ import type { Static } from "@sinclair/typebox";
 import type { QueueReport, TaskError, TaskView } from "../engine/engine.ts";
 import type { QueueJson } from "./schemas.ts";
 
-/** The task as JSON text. Payload and result are text already, and go in as they are. */
+/** The task as JSON text. Payload, progress and result are text already, and go in as they are. */
 export function taskJson(task: TaskView): string {
   const errors = task.errors.map(errorJson);
   const known = JSON.stringify({
@@ -25,7 +25,7 @@ export function taskJson(task: TaskView): string {
     error: errors.at(-1) ?? null,
     errors,
   });
-  return `${known.slice(0, -1)},"payload":${task.payload},"result":${task.result ?? "null"}}`;
+  return `${known.slice(0, -1)},"payload":${task.payload},"progress":${task.progress ?? "null"},"result":${task.result ?? "null"}}`;
 }
 
 /** An answer of JSON text. */

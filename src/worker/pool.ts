@@ -4,12 +4,14 @@
  */
 
 import { type Clock, systemClock } from "../engine/clock.ts";
-import type { Engine, EngineWorker, RevokeReason } from "../engine/engine.ts";
+import type { Engine, EngineWorker, Lane, RevokeReason } from "../engine/engine.ts";
 import { Attempt } from "./attempt.ts";
 import type { Handler } from "./handler.ts";
 
 export interface PoolOptions {
   readonly engine: Engine;
+  /** Where the tasks that it works on run. */
+  readonly lane: Lane;
   readonly handler: Handler;
   /** How many tasks run at the same time, at most. */
   readonly loops: number;
@@ -24,6 +26,7 @@ const TURN_MS = 4;
 
 export class Pool implements EngineWorker {
   readonly #engine: Engine;
+  readonly #lane: Lane;
   readonly #handler: Handler;
   readonly #loops: number;
   readonly #clock: Clock;
@@ -36,15 +39,16 @@ export class Pool implements EngineWorker {
   #breather: Promise<void> | null = null;
   #turnEndsMs = 0;
 
-  constructor({ engine, handler, loops, clock = systemClock }: PoolOptions) {
+  constructor({ engine, lane, handler, loops, clock = systemClock }: PoolOptions) {
     this.#engine = engine;
+    this.#lane = lane;
     this.#handler = handler;
     this.#loops = loops;
     this.#clock = clock;
   }
 
   start(): void {
-    this.#engine.attach(this);
+    this.#engine.attach(this.#lane, this);
     for (let index = 0; index < this.#loops; index += 1) void this.#loop();
   }
 
@@ -80,7 +84,7 @@ export class Pool implements EngineWorker {
   async #loop(): Promise<void> {
     while (!this.#isStopped) {
       if (this.#breather !== null) await this.#breather;
-      const claiming = this.#engine.claim();
+      const claiming = this.#engine.claim(this.#lane);
       const claim = claiming instanceof Promise ? await claiming : claiming;
       if (claim === undefined) {
         await new Promise<void>((wake) => this.#parked.push(wake));
