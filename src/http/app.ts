@@ -2,6 +2,7 @@
  * The HTTP application: the routes of every concern, and one place where whatever goes wrong becomes a problem.
  */
 
+import type { TSchema } from "@sinclair/typebox";
 import { Elysia, ValidationError } from "elysia";
 import type { Engine } from "../engine/engine.ts";
 import type { Log } from "../log.ts";
@@ -21,8 +22,8 @@ export interface AppOptions {
 
 export function createApp({ engine, bodyBytesMax, version, log }: AppOptions) {
   const app = new Elysia({ precompile: true, normalize: false })
-    .onError(({ code, error, request }) => {
-      if (code === "NOT_FOUND") return notFound(app.routes, request);
+    .onError(({ code, error, request, path }) => {
+      if (code === "NOT_FOUND") return notFound(app.routes, path);
       if (error instanceof ValidationError) return invalidRequest(faultsOf(error));
       log.error("request_failed", { method: request.method, error: String(error) });
       return problem(
@@ -38,9 +39,8 @@ export function createApp({ engine, bodyBytesMax, version, log }: AppOptions) {
   return app;
 }
 
-function notFound(routes: readonly Route[], request: Request): Response {
-  const { pathname } = new URL(request.url);
-  const allowed = allowedMethods(routes, pathname);
+function notFound(routes: readonly Route[], path: string): Response {
+  const allowed = allowedMethods(routes, path);
   if (allowed.length === 0) return problem("not_found", "There is nothing at this path.");
   const allow = allowed.join(", ");
   return problem("method_not_allowed", `This path answers ${allow}.`, { headers: { allow } });
@@ -49,9 +49,16 @@ function notFound(routes: readonly Route[], request: Request): Response {
 function* faultsOf(error: ValidationError): Generator<RequestError> {
   for (const fault of error.all) {
     if ("path" in fault && typeof fault.path === "string") {
-      yield { path: fault.path.replace(/^\//, ""), message: fault.message };
+      yield { path: fault.path.replace(/^\//, ""), message: choicesOf(fault) ?? fault.message };
     }
   }
+}
+
+/** Of a choice the checker only says that it is a union: name what there is to choose from. */
+function choicesOf({ schema }: { readonly schema: TSchema }): string | null {
+  const choices: readonly TSchema[] = schema["anyOf"] ?? [];
+  if (choices.length === 0) return null;
+  return `Expected one of ${choices.map((choice) => String(choice["const"])).join(", ")}`;
 }
 
 interface Route {
@@ -59,16 +66,19 @@ interface Route {
   readonly path: string;
 }
 
-/** The methods of all routes that this path fits. */
-function allowedMethods(routes: readonly Route[], pathname: string): string[] {
-  const segments = pathname.split("/");
+/** The methods of all routes that this path fits, with or without a slash at its end. */
+function allowedMethods(routes: readonly Route[], path: string): string[] {
+  const segments = path.replace(/\/$/, "").split("/");
   return routes
-    .filter(({ path }) => {
-      const pattern = path.split("/");
+    .filter((route) => {
+      const pattern = route.path.split("/");
       return (
         pattern.length === segments.length &&
-        pattern.every((part, index) => part.startsWith(":") || part === segments[index])
+        segments.every((segment, index) => {
+          const part = pattern[index];
+          return part === segment || (part?.startsWith(":") && segment !== "");
+        })
       );
     })
-    .map(({ method }) => method);
+    .flatMap(({ method }) => (method === "GET" ? ["GET", "HEAD"] : [method]));
 }

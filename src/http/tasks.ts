@@ -3,7 +3,7 @@
  */
 
 import { Elysia } from "elysia";
-import type { Engine, TaskView } from "../engine/engine.ts";
+import type { Engine, ListAnswer, TaskView } from "../engine/engine.ts";
 import { describeRoute } from "./openapi.ts";
 import { invalidRequest, problem } from "./problem.ts";
 import { refusalProblem, stoppingProblem } from "./refusal.ts";
@@ -12,6 +12,9 @@ import { jsonResponse, taskJson } from "./task-json.ts";
 
 const LIMIT_DEFAULT = 50;
 
+/** A whole number as a query writes it. */
+const DIGITS = /^\d{1,15}$/;
+
 /** Added to a long poll's own time before the connection counts as idle, so that the answer always comes first. */
 const IDLE_MARGIN_S = 15;
 
@@ -19,19 +22,10 @@ export function taskRoutes(engine: Engine) {
   return new Elysia()
     .get(
       "/tasks",
-      async ({ query: { status, queue, type, limit = LIMIT_DEFAULT, cursor } }) => {
-        const answer = await engine.list({ status, queue, type, limit, cursor });
-        if (answer.kind === "invalid_cursor") {
-          return invalidRequest([
-            { path: "cursor", message: "is not a next_cursor of a page before" },
-          ]);
-        }
-        const cursorJson = JSON.stringify(answer.nextCursor);
-        return jsonResponse(
-          `{"tasks":[${answer.tasks.map(taskJson).join(",")}],"next_cursor":${cursorJson}}`,
-        );
-      },
+      async ({ query: { limit = LIMIT_DEFAULT, ...filter } }) =>
+        pageOrProblem(await engine.list({ ...filter, limit })),
       {
+        transform: readIntegers,
         query: ListQuery,
         detail: describeRoute({
           summary: "List tasks, newest first",
@@ -52,6 +46,7 @@ export function taskRoutes(engine: Engine) {
         return task === undefined ? unknownTask() : jsonResponse(taskJson(task));
       },
       {
+        transform: readIntegers,
         query: WaitQuery,
         detail: describeRoute({
           summary: "Read a task, at once or when it has finished",
@@ -118,6 +113,24 @@ export function taskRoutes(engine: Engine) {
         }),
       },
     );
+}
+
+function pageOrProblem(answer: ListAnswer): Response {
+  if (answer.kind === "invalid_cursor") {
+    return invalidRequest([{ path: "cursor", message: "is not a next_cursor of a page before" }]);
+  }
+  const cursorJson = JSON.stringify(answer.nextCursor);
+  return jsonResponse(
+    `{"tasks":[${answer.tasks.map(taskJson).join(",")}],"next_cursor":${cursorJson}}`,
+  );
+}
+
+/** A query is all text: what has the form of an integer becomes one, before the schema asks whether it is. */
+function readIntegers({ query }: { readonly query: Record<string, unknown> }): void {
+  for (const name of ["limit", "wait_ms"]) {
+    const text = query[name];
+    if (typeof text === "string" && DIGITS.test(text)) query[name] = Number(text);
+  }
 }
 
 function unknownTask(): Response {
