@@ -1,24 +1,38 @@
 /**
- * The only reader of the environment. It is read once and checked whole: every fault is reported, by name, with what
- * was allowed, so that nobody has to start five times to find five typos.
+ * What can be configured, with its default and its bounds, and the only reader of the environment. A configuration is
+ * checked whole: every fault is reported, by name, with what was allowed, so that nobody has to start five times to
+ * find five typos.
  */
 
 import { LOG_LEVELS, type LogLevel } from "./log.ts";
 
+/** Times are milliseconds, sizes are bytes. */
 export interface Config {
+  /** 0 picks a free one. */
   readonly port: number;
   readonly host: string;
+  /** How many tasks run on the event loop at the same time. */
   readonly workers: number;
+  /** How many tasks of types with `isolation: "thread"` run at the same time, each in a thread. */
+  readonly threads: number;
+  /** Bounds, per queue, the tasks that wait. */
   readonly queueSize: number;
+  /** Bounds, per queue, the payload bytes of the tasks that wait. */
   readonly queueBytes: number;
   readonly maxQueues: number;
+  /** Attempts after the first. */
   readonly maxRetries: number;
   readonly retryBaseMs: number;
   readonly retryJitterMs: number;
   readonly retryMaxMs: number;
   readonly taskTimeoutMs: number;
+  /** The path of a module of handlers; null for the simulated handler. */
+  readonly handlers: string | null;
+  /** The probability that a simulated attempt fails. */
   readonly failureRate: number;
   readonly simulatedWorkMs: number;
+  readonly resultBytesMax: number;
+  /** Bounds the finished tasks that are kept for reading. */
   readonly retainTasks: number;
   readonly retainBytes: number;
   readonly retainMs: number;
@@ -34,36 +48,56 @@ export type ConfigOutcome =
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
+interface Setting<T> {
+  /** Its name in the environment. */
+  readonly env: string;
+  readonly fallback: T;
+  /** What is allowed, to follow "must be". */
+  readonly allowed: string;
+  /** Reads it from text that is not empty; undefined when it has not the form. */
+  readonly read: (text: string) => unknown;
+  readonly allows: (value: unknown) => value is T;
+}
+
 const KIB = 1024;
 const MIB = 1024 * KIB;
 const DAY_MS = 24 * 60 * 60 * 1000;
 
-/** Reads the configuration from an environment: unset and empty variables take their default. */
+const SETTINGS: { readonly [Name in keyof Config]: Setting<Config[Name]> } = {
+  port: whole("PORT", 8080, 0, 65_535),
+  host: text("HOST", "127.0.0.1"),
+  workers: whole("WORKERS", 4, 1),
+  // One core is left to the event loop, which has to answer whatever the threads are busy with.
+  threads: whole("THREADS", Math.max(1, navigator.hardwareConcurrency - 1), 1),
+  queueSize: whole("QUEUE_SIZE", 64, 1),
+  queueBytes: whole("QUEUE_BYTES", 64 * MIB, KIB),
+  maxQueues: whole("MAX_QUEUES", 1000, 1),
+  maxRetries: whole("MAX_RETRIES", 3, 0, 100),
+  retryBaseMs: whole("RETRY_BASE_MS", 200, 0),
+  retryJitterMs: whole("RETRY_JITTER_MS", 100, 0),
+  retryMaxMs: whole("RETRY_MAX_MS", 300_000, 0),
+  taskTimeoutMs: whole("TASK_TIMEOUT_MS", 30_000, 1, DAY_MS),
+  handlers: path("HANDLERS"),
+  failureRate: fraction("FAILURE_RATE", 0.2),
+  simulatedWorkMs: whole("SIMULATED_WORK_MS", 0, 0),
+  resultBytesMax: whole("RESULT_BYTES_MAX", 64 * KIB, 1),
+  retainTasks: whole("RETAIN_TASKS", 10_000, 0),
+  retainBytes: whole("RETAIN_BYTES", 64 * MIB, 0),
+  retainMs: whole("RETAIN_MS", 3_600_000, 0),
+  maxBodyBytes: whole("MAX_BODY_BYTES", MIB, KIB),
+  shutdownGraceMs: whole("SHUTDOWN_GRACE_MS", 8000, 0),
+  logLevel: oneOf("LOG_LEVEL", "info", LOG_LEVELS),
+};
+
+const NAMES = Object.keys(SETTINGS) as (keyof Config)[];
+
+/** Reads a configuration from an environment. Unset and empty variables take their default. */
 export function readConfig(env: Environment): ConfigOutcome {
-  const faults: string[] = [];
-  const reader = new Reader(env, faults);
-  const config: Config = {
-    port: reader.integer("PORT", 8080, 0, 65_535),
-    host: reader.text("HOST", "127.0.0.1"),
-    workers: reader.integer("WORKERS", 4, 1),
-    queueSize: reader.integer("QUEUE_SIZE", 64, 1),
-    queueBytes: reader.integer("QUEUE_BYTES", 64 * MIB, KIB),
-    maxQueues: reader.integer("MAX_QUEUES", 1000, 1),
-    maxRetries: reader.integer("MAX_RETRIES", 3, 0, 100),
-    retryBaseMs: reader.integer("RETRY_BASE_MS", 200, 0),
-    retryJitterMs: reader.integer("RETRY_JITTER_MS", 100, 0),
-    retryMaxMs: reader.integer("RETRY_MAX_MS", 300_000, 0),
-    taskTimeoutMs: reader.integer("TASK_TIMEOUT_MS", 30_000, 1, DAY_MS),
-    failureRate: reader.number("FAILURE_RATE", 0.2, 0, 1),
-    simulatedWorkMs: reader.integer("SIMULATED_WORK_MS", 0, 0),
-    retainTasks: reader.integer("RETAIN_TASKS", 10_000, 0),
-    retainBytes: reader.integer("RETAIN_BYTES", 64 * MIB, 0),
-    retainMs: reader.integer("RETAIN_MS", 3_600_000, 0),
-    maxBodyBytes: reader.integer("MAX_BODY_BYTES", MIB, KIB),
-    shutdownGraceMs: reader.integer("SHUTDOWN_GRACE_MS", 8000, 0),
-    logLevel: reader.oneOf("LOG_LEVEL", "info", LOG_LEVELS),
-  };
-  return faults.length === 0 ? { kind: "valid", config } : { kind: "invalid", faults };
+  const given = NAMES.map((name): [keyof Config, unknown] => {
+    const raw = env[SETTINGS[name].env]?.trim();
+    return [name, raw === undefined || raw === "" ? undefined : readOrKeep(SETTINGS[name], raw)];
+  });
+  return check(Object.fromEntries(given), (name) => SETTINGS[name].env);
 }
 
 /** Reads the configuration of this process. */
@@ -71,57 +105,85 @@ export function readProcessConfig(): ConfigOutcome {
   return readConfig(process.env);
 }
 
-class Reader {
-  readonly #env: Environment;
-  readonly #faults: string[];
+/** Checks options given by a program, and fills in the defaults of those left out. Throws a RangeError with every fault. */
+export function configOf(options: Partial<Config>): Config {
+  const outcome = check(options, (name) => name);
+  if (outcome.kind === "invalid") throw new RangeError(outcome.faults.join("; "));
+  return outcome.config;
+}
 
-  constructor(env: Environment, faults: string[]) {
-    this.#env = env;
-    this.#faults = faults;
-  }
+function check(
+  given: Readonly<Partial<Record<keyof Config, unknown>>>,
+  nameOf: (name: keyof Config) => string,
+): ConfigOutcome {
+  const faults: string[] = [];
+  const values = NAMES.map((name) => {
+    const { fallback, allowed, allows } = SETTINGS[name];
+    const value = given[name];
+    if (value === undefined) return [name, fallback];
+    if (!allows(value)) {
+      faults.push(`${nameOf(name)} must be ${allowed}, but is ${JSON.stringify(value)}`);
+    }
+    return [name, value];
+  });
+  if (faults.length > 0) return { kind: "invalid", faults };
+  return { kind: "valid", config: Object.fromEntries(values) };
+}
 
-  text(name: string, fallback: string): string {
-    return this.#given(name) ?? fallback;
-  }
+/** Text without the form of a value stays text, which no setting but those of text allows: so it shows in the fault. */
+function readOrKeep(setting: Setting<unknown>, raw: string): unknown {
+  return setting.read(raw) ?? raw;
+}
 
-  integer(name: string, fallback: number, min: number, max = Number.MAX_SAFE_INTEGER): number {
-    return this.#numeric(name, fallback, min, max, /^-?\d+$/, "a whole number");
-  }
+function whole(
+  env: string,
+  fallback: number,
+  min: number,
+  max = Number.MAX_SAFE_INTEGER,
+): Setting<number> {
+  const range = max === Number.MAX_SAFE_INTEGER ? `of at least ${min}` : `from ${min} to ${max}`;
+  return {
+    env,
+    fallback,
+    allowed: `a whole number ${range}`,
+    read: (raw) => (/^-?\d+$/.test(raw) ? Number(raw) : undefined),
+    allows: (value): value is number =>
+      Number.isSafeInteger(value) && Number(value) >= min && Number(value) <= max,
+  };
+}
 
-  number(name: string, fallback: number, min: number, max: number): number {
-    return this.#numeric(name, fallback, min, max, /^-?(\d+\.?\d*|\.\d+)(e-?\d+)?$/i, "a number");
-  }
+function fraction(env: string, fallback: number): Setting<number> {
+  return {
+    env,
+    fallback,
+    allowed: "a number from 0 to 1",
+    read: (raw) => (/^-?(\d+\.?\d*|\.\d+)(e-?\d+)?$/i.test(raw) ? Number(raw) : undefined),
+    allows: (value): value is number => typeof value === "number" && value >= 0 && value <= 1,
+  };
+}
 
-  oneOf<T extends string>(name: string, fallback: T, allowed: readonly T[]): T {
-    const given = this.#given(name);
-    if (given === undefined) return fallback;
-    const found = allowed.find((each) => each === given);
-    return found ?? this.#fault(name, given, `one of ${allowed.join(", ")}`, fallback);
-  }
+function text(env: string, fallback: string): Setting<string> {
+  const allows = (value: unknown): value is string => typeof value === "string" && value !== "";
+  return { env, fallback, allowed: "text", read: (raw) => raw, allows };
+}
 
-  #numeric(
-    name: string,
-    fallback: number,
-    min: number,
-    max: number,
-    form: RegExp,
-    what: string,
-  ): number {
-    const given = this.#given(name);
-    if (given === undefined) return fallback;
-    const value = Number(given);
-    if (form.test(given) && value >= min && value <= max) return value;
-    const range = max === Number.MAX_SAFE_INTEGER ? `of at least ${min}` : `from ${min} to ${max}`;
-    return this.#fault(name, given, `${what} ${range}`, fallback);
-  }
+function path(env: string): Setting<string | null> {
+  const { read, allows } = text(env, "");
+  return {
+    env,
+    fallback: null,
+    allowed: "a path",
+    read,
+    allows: (value): value is string | null => value === null || allows(value),
+  };
+}
 
-  #given(name: string): string | undefined {
-    const given = this.#env[name]?.trim();
-    return given === "" ? undefined : given;
-  }
-
-  #fault<T>(name: string, given: string, allowed: string, fallback: T): T {
-    this.#faults.push(`${name} must be ${allowed}, but is ${JSON.stringify(given)}`);
-    return fallback;
-  }
+function oneOf<T extends string>(env: string, fallback: T, values: readonly T[]): Setting<T> {
+  return {
+    env,
+    fallback,
+    allowed: `one of ${values.join(", ")}`,
+    read: (raw) => raw,
+    allows: (value): value is T => values.some((each) => each === value),
+  };
 }

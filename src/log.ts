@@ -60,6 +60,17 @@ export const silentLog: Log = createLog({
   write: () => undefined,
 });
 
+/** A log that adds these fields to every event. */
+export function withFields(log: Log, own: LogFields): Log {
+  return {
+    isDebug: log.isDebug,
+    debug: (event, fields) => log.debug(event, { ...fields, ...own }),
+    info: (event, fields) => log.info(event, { ...fields, ...own }),
+    warn: (event, fields) => log.warn(event, { ...fields, ...own }),
+    error: (event, fields) => log.error(event, { ...fields, ...own }),
+  };
+}
+
 /** Writes plain text for a person who has to read it before anything else runs: usage, faults of the configuration. */
 export function writeToStderr(text: string): void {
   process.stderr.write(text);

@@ -5,6 +5,7 @@
 
 import { readProcessConfig } from "./config.ts";
 import { type Log, stdoutLog, writeToStderr } from "./log.ts";
+import { HandlersError } from "./runtime.ts";
 import { type Server, startServer } from "./server.ts";
 
 /** The configuration is wrong: nothing was started. */
@@ -12,9 +13,9 @@ const EXIT_CONFIG = 2;
 /** A second signal asked to end at once. */
 const EXIT_INTERRUPTED = 130;
 
-main();
+await main();
 
-function main(): void {
+async function main(): Promise<void> {
   const outcome = readProcessConfig();
   if (outcome.kind === "invalid") {
     for (const fault of outcome.faults) writeToStderr(`ringq: ${fault}\n`);
@@ -24,13 +25,14 @@ function main(): void {
   const log = stdoutLog(config.logLevel);
   let server: Server;
   try {
-    server = startServer(config, log);
+    server = await startServer(config, log);
   } catch (error) {
-    log.error("server_failed_to_start", {
-      host: config.host,
-      port: config.port,
-      error: String(error),
-    });
+    if (error instanceof HandlersError) {
+      writeToStderr(`ringq: HANDLERS: ${error.message}\n`);
+      process.exit(EXIT_CONFIG);
+    }
+    const { host, port } = config;
+    log.error("server_failed_to_start", { host, port, error: String(error) });
     process.exit(1);
   }
   stopOnSignals(server, log);

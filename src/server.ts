@@ -1,14 +1,13 @@
 /**
- * Puts the parts together, and starts and stops them in the right order.
+ * HTTP before a running queue: starts to listen, and stops in the right order.
  */
 
 import packageJson from "../package.json" with { type: "json" };
-import type { Config } from "./config.ts";
-import { LocalEngine } from "./engine/local.ts";
+import { type Config, configOf } from "./config.ts";
 import { createApp } from "./http/app.ts";
-import type { Log } from "./log.ts";
-import { Pool } from "./worker/pool.ts";
-import { simulatedHandler } from "./worker/simulated.ts";
+import { type Log, silentLog } from "./log.ts";
+import { type Runtime, type StopReport, startRuntime } from "./runtime.ts";
+import type { Handlers } from "./worker/handlers.ts";
 
 export interface Server {
   /** Where it listens, as in `http://127.0.0.1:8080`. */
@@ -17,12 +16,13 @@ export interface Server {
   stop(): Promise<StopReport>;
 }
 
-export interface StopReport {
-  /** Accepted tasks that are not finished. */
-  readonly unfinished: number;
-  /** Whether these are lost with the process. */
-  readonly areLost: boolean;
-}
+/** Everything that can be configured, under its name in {@link Config}, and what only a program can give. */
+export type ServerOptions = Partial<Omit<Config, "handlers">> & {
+  /** Handlers, or the path of a module of them. Types with `isolation: "thread"` need the path. */
+  readonly handlers?: Handlers | string;
+  /** Hears every event. Without it there is silence. */
+  readonly log?: Log;
+};
 
 /** How long open connections get to read their last answer. A client that never reads must not hold up the stop. */
 const CLOSE_GRACE_MS = 1000;
@@ -33,44 +33,43 @@ const CLOSE_GRACE_MS = 1000;
  */
 const IDLE_TIMEOUT_S = 30;
 
-/** Starts to listen and to work. Throws when it can't listen. */
-export function startServer(config: Config, log: Log): Server {
-  const engine = new LocalEngine({
-    limits: {
-      queue: {
-        size: config.queueSize,
-        bytes: config.queueBytes,
-        concurrency: Number.POSITIVE_INFINITY,
-      },
-      queues: new Map(),
-      queuesMax: config.maxQueues,
-      retainTasks: config.retainTasks,
-      retainBytes: config.retainBytes,
-      retainMs: config.retainMs,
-    },
-    defaults: {
-      maxRetries: config.maxRetries,
-      timeoutMs: config.taskTimeoutMs,
-      backoff: {
-        baseMs: config.retryBaseMs,
-        jitterMs: config.retryJitterMs,
-        maxMs: config.retryMaxMs,
-      },
-    },
-    log,
-  });
-  const handler = simulatedHandler({
-    failureRate: config.failureRate,
-    workMs: config.simulatedWorkMs,
-  });
-  const pool = new Pool({ engine, lane: "loop", handler, loops: config.workers });
-  const app = createApp({
-    engine,
-    bodyBytesMax: config.maxBodyBytes,
-    version: packageJson.version,
-    log,
-  });
+/**
+ * Starts a server inside this program. Rejects with a RangeError for options out of bounds, a {@link HandlersError} for
+ * handlers that can't be used, and whatever the system says when it can't listen.
+ */
+export function createServer({
+  handlers,
+  log = silentLog,
+  ...options
+}: ServerOptions = {}): Promise<Server> {
+  const path = typeof handlers === "string" ? handlers : null;
+  const config = configOf({ ...options, handlers: path });
+  return startServer(config, log, typeof handlers === "string" ? null : (handlers ?? null));
+}
 
+/** Starts a server with a complete configuration. `handlers` are used instead of the module that it names. */
+export async function startServer(
+  config: Config,
+  log: Log,
+  handlers: Handlers | null = null,
+): Promise<Server> {
+  const runtime = await startRuntime(config, handlers, log);
+  try {
+    return listen(config, runtime, log);
+  } catch (error) {
+    await runtime.stop();
+    throw error;
+  }
+}
+
+function listen(config: Config, runtime: Runtime, log: Log): Server {
+  const { version } = packageJson;
+  const app = createApp({
+    engine: runtime.engine,
+    bodyBytesMax: config.maxBodyBytes,
+    version,
+    log,
+  });
   app.listen({
     port: config.port,
     hostname: config.host,
@@ -83,42 +82,16 @@ export function startServer(config: Config, log: Log): Server {
   });
   const { server } = app;
   if (server === null) throw new Error("the HTTP server did not start");
-  pool.start();
-
   const url = `http://${server.hostname}:${server.port}`;
   log.info("server_listening", {
     url,
-    version: packageJson.version,
+    version,
     workers: config.workers,
     queue_size: config.queueSize,
-    handlers: `simulated, failure rate ${config.failureRate}`,
+    handlers: runtime.handlers,
     pid: process.pid,
   });
-
-  const stopOnce = async (): Promise<StopReport> => {
-    const startedMs = performance.now();
-    log.info("server_stopping", { grace_ms: config.shutdownGraceMs });
-    engine.stopIntake();
-    await engine.drain(config.shutdownGraceMs);
-    const interrupted = await pool.interrupt();
-    await closeConnections(server);
-    const { finishedWhileStopping, unfinished, areLost } = await engine.close();
-    log[unfinished > 0 && areLost ? "warn" : "info"]("server_stopped", {
-      finished: finishedWhileStopping,
-      interrupted,
-      unfinished,
-      took_ms: Math.round(performance.now() - startedMs),
-    });
-    return { unfinished, areLost };
-  };
-  let stopping: Promise<StopReport> | null = null;
-  return {
-    url,
-    stop: () => {
-      stopping ??= stopOnce();
-      return stopping;
-    },
-  };
+  return { url, stop: () => runtime.stop(() => closeConnections(server)) };
 }
 
 async function closeConnections(server: {

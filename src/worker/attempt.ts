@@ -1,11 +1,11 @@
 /**
- * One attempt at a task, as its handler sees it, and the running of it: from the call to an outcome, whatever the
- * handler does. The slot that it takes is free once the outcome is there.
+ * One attempt at a task: whether it may go on, and its way to an outcome, whatever the handler does. The slot that it
+ * takes is free once the outcome is there.
  */
 
 import type { Clock } from "../engine/clock.ts";
 import type { Claim, MaybePromise, Outcome, RevokeReason, TaskView } from "../engine/engine.ts";
-import { type Handler, outcomeOfReturn, outcomeOfThrow } from "./handler.ts";
+import { outcomeOfReturn, outcomeOfThrow } from "./outcome.ts";
 
 /** Why an attempt must stop: its signal aborts with this as the reason's message. */
 export type StopReason = RevokeReason | "shutdown";
@@ -32,6 +32,11 @@ export class Attempt {
     return this.claim.task;
   }
 
+  /** Why it was told to stop, or null while it may go on. */
+  get stopReason(): StopReason | null {
+    return this.#stopReason;
+  }
+
   /** Aborts when the attempt has lost its lease, its task was cancelled, or the process stops. */
   get signal(): AbortSignal {
     if (this.#controller === null) {
@@ -41,43 +46,51 @@ export class Attempt {
     return this.#controller.signal;
   }
 
-  /** Runs the handler to its outcome: at once when it returns, later when it returns a promise. Never throws. */
-  run(handler: Handler): MaybePromise<Outcome> {
-    let returned: unknown;
+  /** Calls `work` and says how it ended: at once when it returns, later when it returns a promise. Never throws. */
+  run(work: () => unknown, resultBytesMax: number): MaybePromise<Outcome> {
     try {
-      returned = handler(this);
-      if (!isThenable(returned)) return outcomeOfReturn(returned);
+      const returned = work();
+      if (!isThenable(returned)) return outcomeOfReturn(returned, resultBytesMax);
+      // Both ends are handled for good: a handler that rejects late, or twice, leaves no floating rejection behind.
+      return this.follow(
+        Promise.resolve(returned).then(
+          (value) => outcomeOfReturn(value, resultBytesMax),
+          (thrown) => outcomeOfThrow(thrown),
+        ),
+      );
     } catch (thrown) {
       return outcomeOfThrow(thrown);
     }
-    return this.#outcomeOf(returned);
   }
 
-  /** Asks the handler to stop. Its outcome no longer counts; its slot is free when it ends, or after a short grace. */
+  /** The outcome that comes, unless the attempt is stopped: then it is interrupted, at the latest after a short grace. */
+  follow(coming: Promise<Outcome>): Promise<Outcome> {
+    return new Promise((resolve, reject) => {
+      let cancelGrace: (() => void) | null = null;
+      this.#onStop = () => {
+        cancelGrace = this.#clock.after(ABORT_GRACE_MS, () => resolve(INTERRUPTED));
+      };
+      coming.then((outcome) => {
+        cancelGrace?.();
+        resolve(this.#stopReason === null ? outcome : INTERRUPTED);
+      }, reject);
+    });
+  }
+
+  /** Asks the handler to stop. Its outcome no longer counts. */
   stop(reason: StopReason): void {
     if (this.#stopReason !== null) return;
     this.#stopReason = reason;
     this.#controller?.abort(abortError(reason));
     this.#onStop?.();
   }
+}
 
-  #outcomeOf(promise: PromiseLike<unknown>): Promise<Outcome> {
-    return new Promise((resolve) => {
-      let cancelGrace: (() => void) | null = null;
-      // Both ends are handled for good, so a handler that rejects late, or twice, leaves no floating rejection behind.
-      const end = (outcome: Outcome): void => {
-        cancelGrace?.();
-        resolve(this.#stopReason === null ? outcome : INTERRUPTED);
-      };
-      this.#onStop = () => {
-        cancelGrace = this.#clock.after(ABORT_GRACE_MS, () => resolve(INTERRUPTED));
-      };
-      Promise.resolve(promise).then(
-        (value) => end(outcomeOfReturn(value)),
-        (thrown) => end(outcomeOfThrow(thrown)),
-      );
-    });
-  }
+/** What a signal aborts with. */
+export function abortError(reason: StopReason): DOMException {
+  return reason === "timeout"
+    ? new DOMException("timeout", "TimeoutError")
+    : new DOMException(reason, "AbortError");
 }
 
 function isThenable(value: unknown): value is PromiseLike<unknown> {
@@ -88,10 +101,4 @@ function isThenable(value: unknown): value is PromiseLike<unknown> {
     "then" in value &&
     typeof value.then === "function"
   );
-}
-
-function abortError(reason: StopReason): DOMException {
-  return reason === "timeout"
-    ? new DOMException("timeout", "TimeoutError")
-    : new DOMException(reason, "AbortError");
 }

@@ -4,15 +4,24 @@
  */
 
 import { type Clock, systemClock } from "../engine/clock.ts";
-import type { Engine, EngineWorker, Lane, RevokeReason } from "../engine/engine.ts";
+import type {
+  Engine,
+  EngineWorker,
+  Lane,
+  MaybePromise,
+  Outcome,
+  RevokeReason,
+} from "../engine/engine.ts";
 import { Attempt } from "./attempt.ts";
-import type { Handler } from "./handler.ts";
+
+/** Works on an attempt to its outcome: at once, or as a promise that never rejects. */
+export type Work = (attempt: Attempt) => MaybePromise<Outcome>;
 
 export interface PoolOptions {
   readonly engine: Engine;
   /** Where the tasks that it works on run. */
   readonly lane: Lane;
-  readonly handler: Handler;
+  readonly work: Work;
   /** How many tasks run at the same time, at most. */
   readonly loops: number;
   readonly clock?: Clock;
@@ -27,22 +36,24 @@ const TURN_MS = 4;
 export class Pool implements EngineWorker {
   readonly #engine: Engine;
   readonly #lane: Lane;
-  readonly #handler: Handler;
+  readonly #work: Work;
   readonly #loops: number;
   readonly #clock: Clock;
   /** Wakes a parked loop. Last in, first out: a loop that has just parked is warm. */
   readonly #parked: (() => void)[] = [];
   /** The attempts whose handlers have not returned yet, by task. */
   readonly #running = new Map<string, Attempt>();
+  /** The type of the task that was started last, until somebody asks. */
+  #lastType: string | null = null;
   #isStopped = false;
   /** While set, every loop waits for the event loop to turn. */
   #breather: Promise<void> | null = null;
   #turnEndsMs = 0;
 
-  constructor({ engine, lane, handler, loops, clock = systemClock }: PoolOptions) {
+  constructor({ engine, lane, work, loops, clock = systemClock }: PoolOptions) {
     this.#engine = engine;
     this.#lane = lane;
-    this.#handler = handler;
+    this.#work = work;
     this.#loops = loops;
     this.#clock = clock;
   }
@@ -63,6 +74,14 @@ export class Pool implements EngineWorker {
   onRevoke(taskId: string, fence: number, reason: RevokeReason): void {
     const attempt = this.#running.get(taskId);
     if (attempt?.claim.fence === fence) attempt.stop(reason);
+  }
+
+  /** The types that were at work since the last call. */
+  takeActiveTypes(): readonly string[] {
+    const types = new Set(Array.from(this.#running.values(), ({ task }) => task.type));
+    if (this.#lastType !== null) types.add(this.#lastType);
+    this.#lastType = null;
+    return [...types];
   }
 
   /** Claims nothing more; what runs goes on. */
@@ -90,8 +109,9 @@ export class Pool implements EngineWorker {
         await new Promise<void>((wake) => this.#parked.push(wake));
         continue;
       }
+      this.#lastType = claim.task.type;
       const attempt = new Attempt(claim, this.#clock);
-      const running = attempt.run(this.#handler);
+      const running = this.#work(attempt);
       const outcome = running instanceof Promise ? await this.#track(attempt, running) : running;
       const settling = this.#engine.settle(claim, outcome);
       if (settling instanceof Promise) await settling;

@@ -1,9 +1,10 @@
 /**
- * The built-in handler: it stands in for real work, takes as long as it is told and fails as often as it is told.
+ * The built-in work: it stands in for real handlers, takes as long as it is told and fails as often as it is told.
  */
 
 import { setTimeout as sleep } from "node:timers/promises";
-import type { Handler } from "./handler.ts";
+import type { Attempt } from "./attempt.ts";
+import type { Work } from "./pool.ts";
 
 export interface SimulatedOptions {
   /** The probability that an attempt fails, from 0 to 1. */
@@ -17,17 +18,17 @@ class SimulatedFailure extends Error {
   readonly code = "simulated_failure";
 }
 
-export function simulatedHandler({
+export function simulatedWork({
   failureRate,
   workMs,
   random = Math.random,
-}: SimulatedOptions): Handler {
+}: SimulatedOptions): Work {
   const conclude = (): void => {
     if (random() < failureRate) throw new SimulatedFailure("the simulated work failed");
   };
-  if (workMs === 0) return conclude;
-  return async ({ signal }) => {
+  const work = async ({ signal }: Attempt): Promise<void> => {
     await sleep(workMs, undefined, { signal });
     conclude();
   };
+  return (attempt) => attempt.run(workMs === 0 ? conclude : () => work(attempt), 0);
 }

@@ -1,0 +1,163 @@
+/**
+ * The engine and the workers that work on it: how they are put together, and the order in which they stop. The server
+ * puts HTTP before it; createQueue hands it out as it is.
+ */
+
+import type { Config } from "./config.ts";
+import { systemClock } from "./engine/clock.ts";
+import type { Engine } from "./engine/engine.ts";
+import { LocalEngine } from "./engine/local.ts";
+import type { Log } from "./log.ts";
+import { defineHandlers, type Handlers, queueLimits, typeRules } from "./worker/handlers.ts";
+import { loadHandlers } from "./worker/load.ts";
+import { watchLoopLag } from "./worker/loop-lag.ts";
+import { loopWork } from "./worker/loop-work.ts";
+import { Pool, type Work } from "./worker/pool.ts";
+import { simulatedWork } from "./worker/simulated.ts";
+import { ThreadPool } from "./worker/threads.ts";
+
+export interface Runtime {
+  readonly engine: Engine;
+  /** What runs the tasks, in a few words. */
+  readonly handlers: string;
+  /**
+   * Stops gracefully: takes nothing more, finishes what can be finished within the grace, gives the rest back, and closes
+   * `doors` before the engine. Once; every later call gets the same promise.
+   */
+  stop(doors?: () => Promise<void>): Promise<StopReport>;
+}
+
+export interface StopReport {
+  /** Accepted tasks that are not finished. */
+  readonly unfinished: number;
+  /** Whether these are lost with the process. */
+  readonly areLost: boolean;
+}
+
+/** The handlers can't be used: their module does not load, or says something that can't be. */
+export class HandlersError extends Error {
+  override readonly name = "HandlersError";
+}
+
+/** Starts to work. `given` are handlers that the caller has in hand; otherwise `config.handlers` names their module. */
+export async function startRuntime(
+  config: Config,
+  given: Handlers | null,
+  log: Log,
+): Promise<Runtime> {
+  const handlers = given ?? (await load(config.handlers));
+  const engine = makeEngine(config, handlers ?? defineHandlers({}), log);
+  const work =
+    handlers === null
+      ? simulatedWork({ failureRate: config.failureRate, workMs: config.simulatedWorkMs })
+      : loopWork({
+          engine,
+          handlers,
+          resultBytesMax: config.resultBytesMax,
+          progressBytesMax: config.resultBytesMax,
+          log,
+        });
+  const threads = handlers === null ? null : await startThreads(config, handlers, engine, log);
+  const pools = [new Pool({ engine, lane: "loop", work, loops: config.workers })];
+  if (threads !== null) {
+    const threadWork: Work = (attempt) => attempt.follow(threads.run(attempt));
+    pools.push(new Pool({ engine, lane: "thread", work: threadWork, loops: config.threads }));
+  }
+  for (const pool of pools) pool.start();
+  const stopWatching = watchLoopLag(() => pools[0]?.takeActiveTypes() ?? [], log);
+
+  const stopOnce = async (doors?: () => Promise<void>): Promise<StopReport> => {
+    const startedMs = performance.now();
+    log.info("stopping", { grace_ms: config.shutdownGraceMs });
+    engine.stopIntake();
+    await engine.drain(config.shutdownGraceMs);
+    const interrupted = await Promise.all(pools.map((pool) => pool.interrupt()));
+    stopWatching();
+    await doors?.();
+    await threads?.stop();
+    const { finishedWhileStopping, unfinished, areLost } = await engine.close();
+    log[unfinished > 0 && areLost ? "warn" : "info"]("stopped", {
+      finished: finishedWhileStopping,
+      interrupted: interrupted.reduce((sum, count) => sum + count, 0),
+      unfinished,
+      took_ms: Math.round(performance.now() - startedMs),
+    });
+    return { unfinished, areLost };
+  };
+  let stopping: Promise<StopReport> | null = null;
+  return {
+    engine,
+    handlers: describeHandlers(config, handlers),
+    stop: (doors) => {
+      stopping ??= stopOnce(doors);
+      return stopping;
+    },
+  };
+}
+
+async function load(path: string | null): Promise<Handlers | null> {
+  if (path === null) return null;
+  const loaded = await loadHandlers(path);
+  if (loaded.kind === "failed") throw new HandlersError(loaded.why);
+  return loaded.handlers;
+}
+
+function makeEngine(config: Config, handlers: Handlers, log: Log): Engine {
+  const queue = {
+    size: config.queueSize,
+    bytes: config.queueBytes,
+    concurrency: Number.POSITIVE_INFINITY,
+  };
+  const backoff = {
+    baseMs: config.retryBaseMs,
+    jitterMs: config.retryJitterMs,
+    maxMs: config.retryMaxMs,
+  };
+  return new LocalEngine({
+    limits: {
+      queue,
+      queues: queueLimits(handlers, queue),
+      queuesMax: config.maxQueues,
+      retainTasks: config.retainTasks,
+      retainBytes: config.retainBytes,
+      retainMs: config.retainMs,
+    },
+    defaults: { maxRetries: config.maxRetries, timeoutMs: config.taskTimeoutMs, backoff },
+    types: typeRules(handlers, backoff),
+    log,
+  });
+}
+
+/** The threads, if any type wants one. They load their handlers themselves, so these have to be in a module. */
+async function startThreads(
+  config: Config,
+  handlers: Handlers,
+  engine: Engine,
+  log: Log,
+): Promise<ThreadPool | null> {
+  const types = Array.from(handlers.types).filter(([, { isolation }]) => isolation === "thread");
+  const [first] = types;
+  if (first === undefined) return null;
+  if (config.handlers === null) {
+    throw new HandlersError(
+      `${first[0]} has isolation "thread": give the handlers as the path of their module, so that threads can load them`,
+    );
+  }
+  const threads = new ThreadPool({
+    path: config.handlers,
+    size: config.threads,
+    engine,
+    resultBytesMax: config.resultBytesMax,
+    log,
+    clock: systemClock,
+  });
+  const why = await threads.start();
+  if (why === null) return threads;
+  await threads.stop();
+  throw new HandlersError(`in a thread: ${why}`);
+}
+
+function describeHandlers(config: Config, handlers: Handlers | null): string {
+  if (handlers === null) return `simulated, failure rate ${config.failureRate}`;
+  return `${config.handlers ?? "given"}: ${[...handlers.types.keys()].join(", ")}`;
+}

@@ -1,0 +1,29 @@
+/**
+ * Loads a module of handlers. What it may export, and what is wrong with it, is told in a sentence.
+ */
+
+import { resolve } from "node:path";
+import { pathToFileURL } from "node:url";
+import { type Handlers, isHandlers } from "./handlers.ts";
+import { messageOf } from "./outcome.ts";
+
+export type Loaded =
+  | { readonly kind: "loaded"; readonly handlers: Handlers }
+  | { readonly kind: "failed"; readonly why: string };
+
+/** Loads the handlers that a module, named by a path from the working directory, exports as its default. */
+export async function loadHandlers(path: string): Promise<Loaded> {
+  let module: { readonly default?: unknown };
+  try {
+    module = await import(pathToFileURL(resolve(path)).href);
+  } catch (error) {
+    return { kind: "failed", why: `${path} can't be loaded: ${messageOf(error)}` };
+  }
+  const exported = module.default;
+  if (isHandlers(exported)) return { kind: "loaded", handlers: exported };
+  const found = exported === undefined ? "has no default export" : `exports a ${typeof exported}`;
+  return {
+    kind: "failed",
+    why: `${path} must export defineHandlers(…) as its default, but ${found}`,
+  };
+}

@@ -1,0 +1,31 @@
+/**
+ * Watches how late the event loop is, and names who held it up: a handler that computes for seconds on the event loop
+ * stops HTTP and every other handler, and nobody sees why.
+ */
+
+import type { Log } from "../log.ts";
+
+/** A block of more than this is worth a warning. */
+const LAG_WARN_MS = 1000;
+
+const INTERVAL_MS = 250;
+
+/** Starts to watch; the returned function ends it. `takeActiveTypes` says which types were at work since the last call. */
+export function watchLoopLag(takeActiveTypes: () => readonly string[], log: Log): () => void {
+  let expectedMs = performance.now() + INTERVAL_MS;
+  const timer = setInterval(() => {
+    const nowMs = performance.now();
+    const lagMs = nowMs - expectedMs;
+    expectedMs = nowMs + INTERVAL_MS;
+    const types = takeActiveTypes();
+    if (lagMs <= LAG_WARN_MS) return;
+    log.warn("event_loop_blocked", {
+      ms: Math.round(lagMs),
+      types: types.join(", "),
+      advice: 'handlers that compute for long belong into a thread: isolation: "thread"',
+    });
+  }, INTERVAL_MS);
+  // It must not keep a program alive that has nothing else to do.
+  timer.unref();
+  return () => clearInterval(timer);
+}

@@ -1,0 +1,102 @@
+/**
+ * How what a handler returns or throws becomes an outcome. A handler is foreign land: nothing here may trust a value
+ * that comes out of one.
+ */
+
+import type { Outcome, Retry } from "../engine/engine.ts";
+import { RETRY_MARK } from "./errors.ts";
+
+/** Long enough for a sentence and a cause, short enough for thousands of failed tasks to be kept. */
+const MESSAGE_LENGTH_MAX = 1000;
+
+const CODE_FORM = /^[A-Za-z0-9_.:-]{1,64}$/;
+
+const BACKOFF: Retry = { kind: "backoff" };
+
+export type JsonText =
+  | { readonly kind: "text"; readonly text: string }
+  | { readonly kind: "too_large"; readonly why: string }
+  | { readonly kind: "not_json"; readonly why: string };
+
+/** A value of a handler's as JSON text of at most `bytesMax` bytes. What has no value, has none in JSON: null. */
+export function jsonTextOf(value: unknown, bytesMax: number): JsonText {
+  if (value === undefined) return { kind: "text", text: "null" };
+  try {
+    const text: string | undefined = JSON.stringify(value);
+    if (text === undefined)
+      return { kind: "not_json", why: `a ${typeof value} is not a JSON value` };
+    const bytes = Buffer.byteLength(text);
+    if (bytes <= bytesMax) return { kind: "text", text };
+    return { kind: "too_large", why: `it has ${bytes} bytes, and ${bytesMax} are allowed` };
+  } catch (thrown) {
+    return { kind: "not_json", why: describe(thrown).message };
+  }
+}
+
+/** The outcome of an attempt whose handler returned. */
+export function outcomeOfReturn(value: unknown, resultBytesMax: number): Outcome {
+  // Most handlers return nothing: they pay nothing for it.
+  if (value === undefined) return { kind: "done", result: null };
+  const json = jsonTextOf(value, resultBytesMax);
+  switch (json.kind) {
+    case "text":
+      return { kind: "done", result: json.text };
+    case "too_large":
+      return failed("result_too_large", `the result is too large: ${json.why}`, BACKOFF);
+    case "not_json":
+      return failed("invalid_result", `the result can't be written as JSON: ${json.why}`, BACKOFF);
+    default:
+      return json satisfies never;
+  }
+}
+
+/** The outcome of an attempt whose handler threw. */
+export function outcomeOfThrow(thrown: unknown): Outcome {
+  const { code, message, retry } = describe(thrown);
+  return failed(code, message, retry);
+}
+
+/** What can be said of something thrown, in a sentence. Never throws. */
+export function messageOf(thrown: unknown): string {
+  return truncate(describe(thrown).message);
+}
+
+/** The outcome of an attempt that failed, with its message cut to a length that can be kept. */
+export function failed(code: string, message: string, retry: Retry): Outcome {
+  return { kind: "failed", code, message: truncate(message), retry };
+}
+
+interface Description {
+  readonly code: string;
+  readonly message: string;
+  readonly retry: Retry;
+}
+
+/** What can be said of anything that can be thrown: strings, null, objects whose getters throw in turn. */
+function describe(thrown: unknown): Description {
+  try {
+    if (typeof thrown !== "object" || thrown === null) {
+      return { code: "handler_error", message: String(thrown), retry: BACKOFF };
+    }
+    const { code, message, [RETRY_MARK]: retry } = thrown as Record<string | symbol, unknown>;
+    return {
+      code: typeof code === "string" && CODE_FORM.test(code) ? code : "handler_error",
+      message: typeof message === "string" ? message : String(thrown),
+      retry: isRetry(retry) ? retry : BACKOFF,
+    };
+  } catch {
+    const message = "the handler threw something that can't be described";
+    return { code: "handler_error", message, retry: BACKOFF };
+  }
+}
+
+function isRetry(value: unknown): value is Retry {
+  if (typeof value !== "object" || value === null || !("kind" in value)) return false;
+  if (value.kind === "after") return "ms" in value && typeof value.ms === "number" && value.ms >= 0;
+  return value.kind === "backoff" || value.kind === "never";
+}
+
+function truncate(message: string): string {
+  if (message.length <= MESSAGE_LENGTH_MAX) return message;
+  return `${message.slice(0, MESSAGE_LENGTH_MAX - 1)}…`;
+}

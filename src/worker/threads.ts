@@ -1,0 +1,119 @@
+/**
+ * A supervised pool of threads for handlers that would hold up the event loop. Threads are spawned once and used again;
+ * one that is killed, crashes or exits is replaced, and whatever it had in hand counts as a failed attempt.
+ */
+
+import type { Clock } from "../engine/clock.ts";
+import type { Engine, Outcome } from "../engine/engine.ts";
+import type { Log } from "../log.ts";
+import { ABORT_GRACE_MS, type Attempt } from "./attempt.ts";
+import { Thread } from "./thread.ts";
+
+export interface ThreadPoolOptions {
+  /** The module of handlers that every thread loads. */
+  readonly path: string;
+  readonly size: number;
+  readonly engine: Engine;
+  readonly resultBytesMax: number;
+  readonly log: Log;
+  readonly clock: Clock;
+}
+
+/** How long to wait before a thread that could not load its handlers is tried again. */
+const RESPAWN_DELAY_MS = 1000;
+
+const INTERRUPTED: Outcome = { kind: "interrupted" };
+
+export class ThreadPool {
+  readonly #options: ThreadPoolOptions;
+  readonly #all = new Set<Thread>();
+  readonly #idle: Thread[] = [];
+  /** Those who wait for a thread, first come, first served. */
+  readonly #waiting: ((thread: Thread) => void)[] = [];
+  #isStopped = false;
+
+  constructor(options: ThreadPoolOptions) {
+    this.#options = options;
+  }
+
+  /** How many threads there are, those that still load included. */
+  get size(): number {
+    return this.#all.size;
+  }
+
+  /** Spawns the threads one after the other, so that their loading does not pile up. Says why, if one can't load. */
+  async start(): Promise<string | null> {
+    for (let index = 0; index < this.#options.size; index += 1) {
+      const why = await this.#spawn();
+      if (why !== null) return why;
+    }
+    return null;
+  }
+
+  /** Runs an attempt in the next free thread. Never rejects. */
+  async run(attempt: Attempt): Promise<Outcome> {
+    const thread =
+      this.#idle.pop() ?? (await new Promise<Thread>((take) => this.#waiting.push(take)));
+    if (attempt.stopReason !== null) {
+      this.#release(thread);
+      return INTERRUPTED;
+    }
+    const { claim, task } = attempt;
+    const { id, type, queue, maxRetries } = task;
+    const facts = { id, type, queue, attempt: claim.fence, maxRetries };
+    const ending = thread.run(facts, task.payload, (text) =>
+      this.#options.engine.noteProgress(claim, text),
+    );
+    let cancelKill = (): void => undefined;
+    const stop = (): void => {
+      if (attempt.stopReason !== null) thread.stop(attempt.stopReason);
+      // A thread that does not listen is killed: that is what threads are for.
+      cancelKill = this.#options.clock.after(ABORT_GRACE_MS, () => thread.kill());
+    };
+    attempt.signal.addEventListener("abort", stop);
+    const outcome = await ending;
+    attempt.signal.removeEventListener("abort", stop);
+    cancelKill();
+    this.#release(thread);
+    return outcome;
+  }
+
+  /** Ends every thread, whatever it does. */
+  async stop(): Promise<void> {
+    this.#isStopped = true;
+    await Promise.all(Array.from(this.#all, (thread) => thread.end()));
+  }
+
+  #release(thread: Thread): void {
+    if (!thread.isAlive) return;
+    const take = this.#waiting.shift();
+    if (take === undefined) this.#idle.push(thread);
+    else take(thread);
+  }
+
+  async #spawn(): Promise<string | null> {
+    const { path, resultBytesMax, log } = this.#options;
+    const thread = new Thread({ path, resultBytesMax, log, onEnd: () => this.#replace(thread) });
+    this.#all.add(thread);
+    const why = await thread.loaded;
+    if (why === null) this.#release(thread);
+    return why;
+  }
+
+  #replace(thread: Thread): void {
+    this.#all.delete(thread);
+    const index = this.#idle.indexOf(thread);
+    if (index !== -1) this.#idle.splice(index, 1);
+    if (this.#isStopped || !thread.hasLoaded) return;
+    this.#options.log.warn("thread_replaced", { why: thread.endReason });
+    void this.#respawn();
+  }
+
+  /** Tries until it succeeds: a pool that quietly lost its threads would leave their tasks waiting for ever. */
+  async #respawn(): Promise<void> {
+    const why = await this.#spawn();
+    if (why === null || this.#isStopped) return;
+    this.#options.log.error("thread_failed_to_load", { why });
+    this.#options.clock.after(RESPAWN_DELAY_MS, () => void this.#respawn());
+  }
+}
