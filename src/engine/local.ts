@@ -204,8 +204,11 @@ export class LocalEngine implements Engine, BrokerObserver {
   }
 
   setPaused(name: string, isPaused: boolean): PauseAnswer {
-    const outcome = this.#broker.setPaused(name, isPaused, this.#clock.now());
+    const now = this.#clock.now();
+    const outcome = this.#broker.setPaused(name, isPaused, now);
     if (outcome.kind !== "set") return outcome;
+    // A resumed queue without tasks is to be forgotten some time.
+    this.#arm(now);
     // What waited behind the pause took no step just now, so the workers have not heard of it.
     if (!isPaused) this.#callWorkers(outcome.queue);
     this.#endDrainIfDry();
@@ -254,9 +257,7 @@ export class LocalEngine implements Engine, BrokerObserver {
       const end = (): void => {
         cancelTimer();
         this.#drain = null;
-        this.#isDrained = true;
-        for (const waiters of [...this.#waiters.values()])
-          for (const settle of [...waiters]) settle();
+        this.#answerPolls();
         resolve();
       };
       this.#drain = { deadlineMs: this.#clock.now().monoMs + graceMs, end };
@@ -266,7 +267,11 @@ export class LocalEngine implements Engine, BrokerObserver {
 
   close(): Promise<EngineRemains> {
     this.#isAccepting = false;
+    this.#drain?.end();
+    this.#answerPolls();
     this.#disarm?.();
+    // A worker may still settle what it has in hand, but nothing is due any more.
+    this.#armedForMs = Number.NEGATIVE_INFINITY;
     let unfinished = 0;
     for (const queue of this.#broker.queues()) unfinished += queue.load;
     return Promise.resolve({
@@ -357,6 +362,12 @@ export class LocalEngine implements Engine, BrokerObserver {
     this.#disarm?.();
     this.#armedForMs = atMs;
     this.#disarm = this.#clock.after(delayMs, () => this.#tick());
+  }
+
+  /** From now on nobody waits for a task to finish. */
+  #answerPolls(): void {
+    this.#isDrained = true;
+    for (const waiters of [...this.#waiters.values()]) for (const settle of [...waiters]) settle();
   }
 
   #endDrainIfDry(): void {
