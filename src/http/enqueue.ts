@@ -169,10 +169,13 @@ function timeFault(delayMs: number | undefined, runAtMs: number | undefined): st
   return Number.isNaN(runAtMs) ? "is not a time that exists" : null;
 }
 
-/** Milliseconds since the Unix epoch, or NaN: 30 February has the form of a time, and some parsers take it for March. */
+/**
+ * Milliseconds since the Unix epoch, or NaN for a time that does not exist. Its form alone does not tell: parsers take
+ * 30 February for 2 March, and 24:00, which RFC 3339 does not have, for the next day.
+ */
 function msOfTime(time: string): number {
   const day = new Date(`${time.slice(0, 10)}T00:00:00Z`);
   if (Number.isNaN(day.getTime()) || day.toISOString().slice(0, 10) !== time.slice(0, 10))
     return Number.NaN;
-  return Date.parse(time.toUpperCase());
+  return time.slice(11, 13) === "24" ? Number.NaN : Date.parse(time.toUpperCase());
 }
