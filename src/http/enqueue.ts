@@ -54,6 +54,7 @@ export function enqueueRoutes({ engine, bodyBytesMax }: EnqueueOptions) {
           tag: "Enqueue",
           body: schemas.EnqueueBody,
           hasIdempotencyKey: true,
+          hasLocation: true,
           answers: { 202: schemas.Receipt },
           problems: PROBLEMS,
         }),

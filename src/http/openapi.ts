@@ -3,10 +3,12 @@
  * /openapi.json, and as a page at /docs.
  */
 
-import { openapi } from "@elysiajs/openapi";
+import { openapi, toOpenAPISchema } from "@elysiajs/openapi";
 import { type TSchema, Type } from "@sinclair/typebox";
-import type { DocumentDecoration } from "elysia";
+import { type DocumentDecoration, Elysia } from "elysia";
+import { type ApiDocument, docsPage } from "./docs-page.ts";
 import { PROBLEMS, type ProblemCode, ProblemSchema } from "./problem.ts";
+import { NAMED_SCHEMAS } from "./schemas.ts";
 
 export interface RouteDescription {
   readonly summary: string;
@@ -15,20 +17,24 @@ export interface RouteDescription {
   readonly hasIdempotencyKey?: boolean;
   /** By status: the schema of the JSON that is answered, or a sentence where the body is empty. */
   readonly answers: Readonly<Record<number, TSchema | string>>;
+  /** Whether the answer says in `Location` where the task is. */
+  readonly hasLocation?: boolean;
   readonly problems?: readonly ProblemCode[];
 }
 
 /** What a route passes to Elysia as its `detail`. */
 export function describeRoute(route: RouteDescription): DocumentDecoration {
-  const { summary, tag, body, hasIdempotencyKey = false, answers, problems = [] } = route;
+  const { summary, tag, body, hasIdempotencyKey = false, problems = [] } = route;
   return {
     summary,
     tags: [tag],
     ...(hasIdempotencyKey ? { parameters: [IDEMPOTENCY_KEY] } : {}),
     ...(body === undefined
       ? {}
-      : { requestBody: { required: true, content: { "application/json": { schema: body } } } }),
-    responses: { ...answerResponses(answers), ...problemResponses(problems) },
+      : {
+          requestBody: { required: true, content: { "application/json": { schema: refer(body) } } },
+        }),
+    responses: { ...answerResponses(route), ...problemResponses(problems) },
   } as DocumentDecoration;
 }
 
@@ -40,13 +46,37 @@ const IDEMPOTENCY_KEY = {
   schema: Type.String({ minLength: 1, maxLength: 255 }),
 };
 
-function answerResponses(answers: RouteDescription["answers"]): Record<string, object> {
+const LOCATION = { description: "The path of the task.", schema: Type.String() };
+
+const IDEMPOTENCY_REPLAYED = {
+  description: "`true` when this is the first answer again, and nothing was enqueued.",
+  schema: Type.Literal("true"),
+};
+
+const RETRY_AFTER = {
+  description: "When to ask again, in seconds.",
+  schema: Type.Integer({ minimum: 1 }),
+};
+
+function answerResponses({
+  answers,
+  hasLocation = false,
+  hasIdempotencyKey = false,
+}: RouteDescription): Record<string, object> {
+  const headers = {
+    ...(hasLocation ? { Location: LOCATION } : {}),
+    ...(hasIdempotencyKey ? { "Idempotency-Replayed": IDEMPOTENCY_REPLAYED } : {}),
+  };
   return Object.fromEntries(
     Object.entries(answers).map(([status, answer]) => [
       status,
-      typeof answer === "string"
-        ? { description: answer }
-        : { description: "Done.", content: { "application/json": { schema: answer } } },
+      {
+        description: typeof answer === "string" ? answer : "Done.",
+        ...(Object.keys(headers).length === 0 ? {} : { headers }),
+        ...(typeof answer === "string"
+          ? {}
+          : { content: { "application/json": { schema: refer(answer) } } }),
+      },
     ]),
   );
 }
@@ -58,29 +88,88 @@ function problemResponses(codes: readonly ProblemCode[]): Record<string, object>
       status,
       {
         description: codesOfStatus.map((code) => `\`${code}\`: ${PROBLEMS[code].title}.`).join(" "),
-        content: { "application/problem+json": { schema: ProblemSchema } },
+        ...(status === 503 ? { headers: { "Retry-After": RETRY_AFTER } } : {}),
+        content: { "application/problem+json": { schema: refer(ProblemSchema) } },
       },
     ]),
   );
 }
 
-export function openapiRoutes(version: string) {
-  return openapi({
-    path: "/docs",
-    specPath: "/openapi.json",
-    documentation: {
-      info: {
-        title: "ringq",
-        version,
-        description: "A bounded task queue over HTTP.",
-        license: { name: "MIT" },
-      },
-      tags: [
-        { name: "Enqueue", description: "Put tasks in." },
-        { name: "Tasks", description: "Read, cancel and retry them." },
-        { name: "Queues", description: "See and steer whole queues." },
-        { name: "Health", description: "For whatever keeps the process running." },
-      ],
-    },
-  });
+const NAMED: Readonly<Record<string, TSchema>> = { ...NAMED_SCHEMAS, Problem: ProblemSchema };
+const NAMES = new Map(Object.entries(NAMED).map(([name, schema]) => [schema, name]));
+
+/** A schema for the document: what has a name stands in it once, and everywhere else as a reference. */
+function refer(schema: TSchema): TSchema {
+  const name = NAMES.get(schema);
+  return name === undefined
+    ? referWithin(schema)
+    : Type.Unsafe({ $ref: `#/components/schemas/${name}` });
 }
+
+function referWithin({ anyOf, properties, items, ...rest }: TSchema): TSchema {
+  const choices: readonly TSchema[] = anyOf ?? [];
+  if (choices.length > 0 && choices.every((choice) => "const" in choice)) {
+    return { ...rest, type: "string", enum: choices.map((choice) => choice["const"]) } as TSchema;
+  }
+  return {
+    ...rest,
+    ...(choices.length === 0 ? {} : { anyOf: choices.map(refer) }),
+    ...(items === undefined ? {} : { items: refer(items) }),
+    ...(properties === undefined
+      ? {}
+      : {
+          properties: Object.fromEntries(
+            Object.entries<TSchema>(properties).map(([name, each]) => [name, refer(each)]),
+          ),
+        }),
+  } as TSchema;
+}
+
+export function openapiRoutes(version: string) {
+  const documentation = {
+    info: {
+      title: "ringq",
+      version,
+      description: "A bounded task queue over HTTP.",
+      license: { name: "MIT", identifier: "MIT" },
+    },
+    tags: [
+      { name: "Enqueue", description: "Put tasks in." },
+      { name: "Tasks", description: "Read, cancel and retry them." },
+      { name: "Queues", description: "See and steer whole queues." },
+      { name: "Health", description: "For whatever keeps the process running." },
+    ],
+    components: {
+      schemas: Object.fromEntries(
+        Object.entries(NAMED).map(([name, schema]) => [name, referWithin(schema)]),
+      ),
+    },
+  };
+  let page: string | null = null;
+  const routes = new Elysia()
+    // The plugin's own pages load their scripts from elsewhere; ours works without the internet.
+    .use(
+      openapi({
+        specPath: "/openapi.json",
+        provider: null,
+        documentation: documentation as object,
+      }),
+    )
+    .get(
+      "/docs",
+      () => {
+        // The plugin's types allow for all of OpenAPI; the page knows what describeRoute writes.
+        const paths = toOpenAPISchema(routes).paths as unknown as ApiDocument["paths"];
+        page ??= docsPage({ ...documentation, paths });
+        return new Response(page, { headers: PAGE_HEADERS });
+      },
+      { detail: { hide: true } },
+    );
+  return routes;
+}
+
+/** The page has no script and loads nothing: whatever would make it do so is refused. */
+const PAGE_HEADERS = {
+  "content-type": "text/html; charset=utf-8",
+  "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'",
+};

@@ -43,7 +43,7 @@ export const ProblemSchema = Type.Object(
     detail: Type.String(),
     errors: Type.Optional(Type.Array(Type.Object({ path: Type.String(), message: Type.String() }))),
   },
-  { $id: "Problem", description: "RFC 9457 problem details with a stable code." },
+  { description: "RFC 9457 problem details with a stable code." },
 );
 
 /** When a client that was refused for now should ask again, in seconds. Queues move fast, and the load is the client's. */

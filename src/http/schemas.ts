@@ -186,3 +186,18 @@ export const QueueJson = Type.Object({
 export const QueuesJson = Type.Object({ queues: Type.Array(QueueJson) });
 
 export const PurgeJson = Type.Object({ cancelled: Count });
+
+/** The shapes that the API description knows by name. */
+export const NAMED_SCHEMAS = {
+  EnqueueBody,
+  BatchBody,
+  Receipt,
+  BatchReceipt,
+  Status,
+  Task: TaskJson,
+  TaskError: TaskErrorJson,
+  TaskPage: TaskPageJson,
+  Queue: QueueJson,
+  Queues: QueuesJson,
+  Purge: PurgeJson,
+} as const;

@@ -108,6 +108,7 @@ export function taskRoutes(engine: Engine) {
         detail: describeRoute({
           summary: "Retry a failed or cancelled task",
           tag: "Tasks",
+          hasLocation: true,
           answers: { 202: Receipt },
           problems: ["not_found", "conflict", "queue_full", "shutting_down"],
         }),
