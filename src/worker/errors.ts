@@ -9,7 +9,7 @@ import type { Retry } from "../engine/engine.ts";
 export const RETRY_MARK = Symbol.for("ringq.retry");
 
 /** As far ahead as a delay may be asked for: 30 days, in milliseconds. */
-const RETRY_AFTER_MS_MAX = 30 * 24 * 60 * 60 * 1000;
+export const RETRY_AFTER_MS_MAX = 30 * 24 * 60 * 60 * 1000;
 
 /** Thrown by a handler: the task fails at once, whatever retries it has left. */
 export class NonRetryableError extends Error {

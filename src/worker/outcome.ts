@@ -4,7 +4,7 @@
  */
 
 import type { Outcome, Retry } from "../engine/engine.ts";
-import { RETRY_MARK } from "./errors.ts";
+import { RETRY_AFTER_MS_MAX, RETRY_MARK } from "./errors.ts";
 
 /** Long enough for a sentence and a cause, short enough for thousands of failed tasks to be kept. */
 const MESSAGE_LENGTH_MAX = 1000;
@@ -82,7 +82,7 @@ function describe(thrown: unknown): Description {
     return {
       code: typeof code === "string" && CODE_FORM.test(code) ? code : "handler_error",
       message: typeof message === "string" ? message : String(thrown),
-      retry: isRetry(retry) ? retry : BACKOFF,
+      retry: retryOf(retry),
     };
   } catch {
     const message = "the handler threw something that can't be described";
@@ -90,10 +90,14 @@ function describe(thrown: unknown): Description {
   }
 }
 
-function isRetry(value: unknown): value is Retry {
-  if (typeof value !== "object" || value === null || !("kind" in value)) return false;
-  if (value.kind === "after") return "ms" in value && typeof value.ms === "number" && value.ms >= 0;
-  return value.kind === "backoff" || value.kind === "never";
+/** A retry of our own making: what a handler threw may say something else the next time it is read, or throw. */
+function retryOf(value: unknown): Retry {
+  if (typeof value !== "object" || value === null) return BACKOFF;
+  const { kind, ms } = value as Record<string, unknown>;
+  if (kind === "never") return { kind };
+  // A time beyond this is not on any calendar, so it could not even be shown.
+  const isDelay = typeof ms === "number" && ms >= 0 && ms <= RETRY_AFTER_MS_MAX;
+  return kind === "after" && isDelay ? { kind, ms } : BACKOFF;
 }
 
 function truncate(message: string): string {
