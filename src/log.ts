@@ -77,7 +77,9 @@ export function writeToStderr(text: string): void {
 }
 
 function formatAsJson(time: Date, level: LogLevel, event: string, fields: LogFields): string {
-  return JSON.stringify({ time: time.toISOString(), level, event, ...fields });
+  const head = { time: time.toISOString(), level, event };
+  // The head comes first and has the last word: no field of a handler's can pass for another event.
+  return JSON.stringify({ ...head, ...fields, ...head });
 }
 
 const COLOURS: Readonly<Record<LogLevel, string>> = {

@@ -2,9 +2,9 @@
  * What a handler sees of its attempt, on the event loop and in a thread alike.
  */
 
-import { type Log, withFields } from "../log.ts";
+import { type Log, type LogFields, withFields } from "../log.ts";
 import type { HandlerContext } from "./handlers.ts";
-import { jsonTextOf } from "./outcome.ts";
+import { jsonTextOf, messageOf } from "./outcome.ts";
 
 /** What does not change during an attempt. */
 export interface AttemptFacts {
@@ -65,7 +65,7 @@ export class Context implements HandlerContext {
 
   get log(): Log {
     const { id, type, attempt } = this.#facts;
-    return withFields(this.#options.log, { id, type, attempt });
+    return plainLog(withFields(this.#options.log, { id, type, attempt }));
   }
 
   /** A function of its own, so that a handler may take it out of the context. */
@@ -76,4 +76,39 @@ export class Context implements HandlerContext {
       this.#source.noteProgress(json.text);
     };
   }
+}
+
+/**
+ * A log that takes whatever a handler gives it. A field that JSON does not have would throw: in the handler, or, once it
+ * has crossed from a thread, in the middle of the process.
+ */
+function plainLog(log: Log): Log {
+  const at =
+    (level: "debug" | "info" | "warn" | "error") =>
+    (event: string, fields?: LogFields): void =>
+      log[level](plainText(event), fields === undefined ? undefined : plainFields(fields));
+  return {
+    isDebug: log.isDebug,
+    debug: at("debug"),
+    info: at("info"),
+    warn: at("warn"),
+    error: at("error"),
+  };
+}
+
+function plainText(value: unknown): string {
+  return typeof value === "string" ? value : messageOf(value);
+}
+
+function plainFields(fields: LogFields): LogFields {
+  return Object.fromEntries(
+    Object.entries(fields).map(([name, value]) => [
+      name,
+      isPlain(value) ? value : messageOf(value),
+    ]),
+  );
+}
+
+function isPlain(value: unknown): boolean {
+  return value === null || ["string", "number", "boolean", "undefined"].includes(typeof value);
 }
