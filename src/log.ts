@@ -97,17 +97,22 @@ function formatForPeople(time: Date, level: LogLevel, event: string, fields: Log
     .filter(([, value]) => value !== undefined)
     .map(
       ([name, value]) =>
-        `\x1b[2m${name}=${RESET}${typeof value === "string" ? quoteIfNeeded(value) : value}`,
+        `\x1b[2m${quoteIfNeeded(name)}=${RESET}${typeof value === "string" ? quoteIfNeeded(value) : value}`,
     );
   return [
     `\x1b[2m${clock}${RESET}`,
     `${COLOURS[level]}${level.padEnd(5)}${RESET}`,
-    event,
+    quoteIfNeeded(event),
     ...pairs,
   ].join(" ");
 }
 
-/** Quotes what has blanks or control characters in it, so that no value can forge a line or move the cursor. */
-function quoteIfNeeded(value: string): string {
-  return /^[\x21-\x7e]+$/.test(value) ? value : JSON.stringify(value);
+/** Quotes what has blanks or control characters in it, so that no text can forge a line or move the cursor. */
+function quoteIfNeeded(text: string): string {
+  if (/^[\x21-\x7e]+$/.test(text)) return text;
+  // JSON escapes the control characters of ASCII, but neither those of Latin 1 nor what turns the writing direction.
+  return JSON.stringify(text).replace(
+    /[\x7f-\x9f\p{Bidi_Control}\p{Zl}\p{Zp}]/gu,
+    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`,
+  );
 }
