@@ -75,7 +75,8 @@ const SETTINGS: { readonly [Name in keyof Config]: Setting<Config[Name]> } = {
   maxRetries: whole("MAX_RETRIES", 3, 0, 100),
   retryBaseMs: whole("RETRY_BASE_MS", 200, 0),
   retryJitterMs: whole("RETRY_JITTER_MS", 100, 0),
-  retryMaxMs: whole("RETRY_MAX_MS", 300_000, 0),
+  // As far ahead as a task may be scheduled. It caps every wait, so the other two need no bound of their own.
+  retryMaxMs: whole("RETRY_MAX_MS", 300_000, 0, 30 * DAY_MS),
   taskTimeoutMs: whole("TASK_TIMEOUT_MS", 30_000, 1, DAY_MS),
   handlers: path("HANDLERS"),
   failureRate: fraction("FAILURE_RATE", 0.2),
@@ -107,8 +108,11 @@ export function readProcessConfig(): ConfigOutcome {
 
 /** Checks options given by a program, and fills in the defaults of those left out. Throws a RangeError with every fault. */
 export function configOf(options: Partial<Config>): Config {
+  const unknown = Object.keys(options).filter((name) => !Object.hasOwn(SETTINGS, name));
   const outcome = check(options, (name) => name);
-  if (outcome.kind === "invalid") throw new RangeError(outcome.faults.join("; "));
+  const faults = unknown.map((name) => `there is no option ${name}`);
+  if (outcome.kind === "invalid") faults.push(...outcome.faults);
+  if (outcome.kind === "invalid" || faults.length > 0) throw new RangeError(faults.join("; "));
   return outcome.config;
 }
 
@@ -122,7 +126,7 @@ function check(
     const value = given[name];
     if (value === undefined) return [name, fallback];
     if (!allows(value)) {
-      faults.push(`${nameOf(name)} must be ${allowed}, but is ${JSON.stringify(value)}`);
+      faults.push(`${nameOf(name)} must be ${allowed}, but is ${Bun.inspect(value)}`);
     }
     return [name, value];
   });
