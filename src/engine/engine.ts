@@ -70,7 +70,13 @@ export type EnqueueAnswer =
   | { readonly kind: "key_reused" }
   | { readonly kind: "invalid"; readonly faults: readonly RequestFault[] }
   | { readonly kind: "stopping" }
+  | StorageUnavailable
   | Refusal;
+
+/** What was asked for could not be written, and so was not done: nothing of it is left. It may be tried again. */
+export interface StorageUnavailable {
+  readonly kind: "storage_unavailable";
+}
 
 /** What is wrong with the payload of the request at `index`. */
 export interface RequestFault extends PayloadFault {
@@ -79,18 +85,27 @@ export interface RequestFault extends PayloadFault {
 
 export type CancelAnswer =
   | { readonly kind: "cancelled" | "finished"; readonly task: TaskView }
-  | { readonly kind: "unknown" };
+  | { readonly kind: "unknown" }
+  | StorageUnavailable;
 
 export type RetryAnswer =
   | { readonly kind: "queued" | "not_retryable"; readonly task: TaskView }
   | { readonly kind: "unknown" }
   | { readonly kind: "stopping" }
+  | StorageUnavailable
   | Refusal;
 
 export type PauseAnswer =
   | { readonly kind: "set"; readonly queue: QueueReport }
   | { readonly kind: "unknown" }
+  | StorageUnavailable
   | Refusal;
+
+export type PurgeAnswer =
+  /** So many tasks that waited are cancelled now. */
+  | { readonly kind: "purged"; readonly cancelled: number }
+  | { readonly kind: "unknown" }
+  | StorageUnavailable;
 
 export interface ListRequest {
   readonly status?: TaskStatus | undefined;
@@ -147,8 +162,8 @@ export interface Engine {
   queues(): MaybePromise<readonly QueueReport[]>;
   queue(name: string): MaybePromise<QueueReport | undefined>;
   setPaused(name: string, isPaused: boolean): MaybePromise<PauseAnswer>;
-  /** Cancels what waits in a queue and says how many tasks that were; undefined when there is no such queue. */
-  purge(name: string): MaybePromise<number | undefined>;
+  /** Cancels what waits in a queue. */
+  purge(name: string): MaybePromise<PurgeAnswer>;
 
   /** From now on this worker hears of what concerns the tasks of this lane. One worker a lane. */
   attach(lane: Lane, worker: EngineWorker): void;
@@ -157,8 +172,7 @@ export interface Engine {
   /** Shows on the task how far the attempt is: JSON text. Ignored when the attempt no longer holds the task. */
   noteProgress(claim: Claim, progress: string): void;
 
-  /** Whether it still takes tasks. */
-  readonly isAccepting: boolean;
+  readonly readiness: Readiness;
   /** From now on every enqueue is answered `stopping`; everything else goes on. */
   stopIntake(): void;
   /**
@@ -169,6 +183,9 @@ export interface Engine {
   /** Lets go of whatever it holds, and says what it leaves behind. */
   close(): Promise<EngineRemains>;
 }
+
+/** Whether it takes tasks, or why not. */
+export type Readiness = "ready" | "stopping" | "storage_unavailable";
 
 export interface EngineRemains {
   /** Tasks that finished since it stopped to take any. */

@@ -14,7 +14,7 @@ import type {
 import { readBody } from "./body.ts";
 import { describeRoute } from "./openapi.ts";
 import { invalidRequest, type ProblemCode, problem } from "./problem.ts";
-import { refusalProblem, stoppingProblem } from "./refusal.ts";
+import { refusalProblem, stoppingProblem, storageProblem } from "./refusal.ts";
 import * as schemas from "./schemas.ts";
 
 export interface EnqueueOptions {
@@ -36,6 +36,7 @@ const PROBLEMS: readonly ProblemCode[] = [
   "idempotency_key_reused",
   "queue_full",
   "shutting_down",
+  "storage_unavailable",
 ];
 
 export function enqueueRoutes({ engine, bodyBytesMax }: EnqueueOptions) {
@@ -134,6 +135,8 @@ function respond(answer: EnqueueAnswer, form: Form): Response {
       return refusalProblem(answer);
     case "stopping":
       return stoppingProblem();
+    case "storage_unavailable":
+      return storageProblem();
     case "key_reused":
       return problem(
         "idempotency_key_reused",

@@ -1,9 +1,9 @@
 /** Whether the process lives, and whether it takes tasks. */
 
 import { Elysia } from "elysia";
-import type { Engine } from "../engine/engine.ts";
+import type { Engine, Readiness } from "../engine/engine.ts";
 import { describeRoute } from "./openapi.ts";
-import { stoppingProblem } from "./refusal.ts";
+import { stoppingProblem, storageProblem } from "./refusal.ts";
 
 export function healthRoutes(engine: Engine) {
   return new Elysia()
@@ -14,12 +14,25 @@ export function healthRoutes(engine: Engine) {
         answers: { 200: "It is. The body is empty." },
       }),
     })
-    .get("/readyz", () => (engine.isAccepting ? new Response(null) : stoppingProblem()), {
+    .get("/readyz", () => readinessAnswer(engine.readiness), {
       detail: describeRoute({
         summary: "Does it accept tasks?",
         tag: "Health",
         answers: { 200: "It does. The body is empty." },
-        problems: ["shutting_down"],
+        problems: ["shutting_down", "storage_unavailable"],
       }),
     });
+}
+
+function readinessAnswer(readiness: Readiness): Response {
+  switch (readiness) {
+    case "ready":
+      return new Response(null);
+    case "stopping":
+      return stoppingProblem();
+    case "storage_unavailable":
+      return storageProblem();
+    default:
+      return readiness satisfies never;
+  }
 }

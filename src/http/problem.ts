@@ -22,6 +22,7 @@ export const PROBLEMS = {
   internal_error: { status: 500, title: "ringq has a defect" },
   queue_full: { status: 503, title: "The queue is full" },
   shutting_down: { status: 503, title: "The server is stopping" },
+  storage_unavailable: { status: 503, title: "The storage can't be written" },
 } as const;
 
 export type ProblemCode = keyof typeof PROBLEMS;

@@ -6,7 +6,7 @@ import { Elysia } from "elysia";
 import type { Engine, PauseAnswer, QueueReport } from "../engine/engine.ts";
 import { describeRoute } from "./openapi.ts";
 import { problem } from "./problem.ts";
-import { refusalProblem } from "./refusal.ts";
+import { refusalProblem, storageProblem } from "./refusal.ts";
 import { PurgeJson, QueueJson, QueuesJson } from "./schemas.ts";
 import { queueJson } from "./task-json.ts";
 
@@ -40,7 +40,7 @@ export function queueRoutes(engine: Engine) {
           summary: "Start nothing more from a queue",
           tag: "Queues",
           answers: { 200: QueueJson },
-          problems: ["not_found", "queue_full"],
+          problems: ["not_found", "queue_full", "storage_unavailable"],
         }),
       },
     )
@@ -53,15 +53,24 @@ export function queueRoutes(engine: Engine) {
           summary: "Go on with a paused queue",
           tag: "Queues",
           answers: { 200: QueueJson },
-          problems: ["not_found"],
+          problems: ["not_found", "storage_unavailable"],
         }),
       },
     )
     .delete(
       "/queues/:name/tasks",
       async ({ params: { name } }) => {
-        const cancelled = await engine.purge(name);
-        return cancelled === undefined ? unknownQueue() : Response.json({ cancelled });
+        const answer = await engine.purge(name);
+        switch (answer.kind) {
+          case "purged":
+            return Response.json({ cancelled: answer.cancelled });
+          case "unknown":
+            return unknownQueue();
+          case "storage_unavailable":
+            return storageProblem();
+          default:
+            return answer satisfies never;
+        }
       },
       {
         parse: "none",
@@ -69,7 +78,7 @@ export function queueRoutes(engine: Engine) {
           summary: "Cancel everything that waits in a queue",
           tag: "Queues",
           answers: { 200: PurgeJson },
-          problems: ["not_found"],
+          problems: ["not_found", "storage_unavailable"],
         }),
       },
     );
@@ -87,6 +96,8 @@ function pauseAnswer(answer: PauseAnswer): Response {
       return unknownQueue();
     case "refused":
       return refusalProblem(answer);
+    case "storage_unavailable":
+      return storageProblem();
     default:
       return answer satisfies never;
   }

@@ -25,3 +25,10 @@ export function refusalProblem({ bound, queue }: Refusal): Response {
 export function stoppingProblem(): Response {
   return problem("shutting_down", "The server is stopping and takes no more tasks.");
 }
+
+export function storageProblem(): Response {
+  return problem(
+    "storage_unavailable",
+    "What was asked for could not be written to the storage, and so was not done.",
+  );
+}

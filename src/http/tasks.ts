@@ -6,7 +6,7 @@ import { Elysia } from "elysia";
 import type { Engine, ListAnswer, TaskView } from "../engine/engine.ts";
 import { describeRoute } from "./openapi.ts";
 import { invalidRequest, problem } from "./problem.ts";
-import { refusalProblem, stoppingProblem } from "./refusal.ts";
+import { refusalProblem, stoppingProblem, storageProblem } from "./refusal.ts";
 import { ListQuery, Receipt, TaskJson, TaskPageJson, WaitQuery } from "./schemas.ts";
 import { jsonResponse, taskJson } from "./task-json.ts";
 
@@ -67,6 +67,8 @@ export function taskRoutes(engine: Engine) {
             return conflict(answer.task);
           case "unknown":
             return unknownTask();
+          case "storage_unavailable":
+            return storageProblem();
           default:
             return answer satisfies never;
         }
@@ -77,7 +79,7 @@ export function taskRoutes(engine: Engine) {
           summary: "Cancel a task",
           tag: "Tasks",
           answers: { 200: TaskJson },
-          problems: ["not_found", "conflict"],
+          problems: ["not_found", "conflict", "storage_unavailable"],
         }),
       },
     )
@@ -99,6 +101,8 @@ export function taskRoutes(engine: Engine) {
             return refusalProblem(answer);
           case "stopping":
             return stoppingProblem();
+          case "storage_unavailable":
+            return storageProblem();
           default:
             return answer satisfies never;
         }
@@ -110,7 +114,7 @@ export function taskRoutes(engine: Engine) {
           tag: "Tasks",
           hasLocation: true,
           answers: { 202: Receipt },
-          problems: ["not_found", "conflict", "queue_full", "shutting_down"],
+          problems: ["not_found", "conflict", "queue_full", "shutting_down", "storage_unavailable"],
         }),
       },
     );

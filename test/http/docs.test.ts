@@ -44,13 +44,13 @@ describe("the description of the API", () => {
       "POST /enqueue/batch": "202 400 413 415 422 503",
       "GET /tasks": "200 422",
       "GET /tasks/{id}": "200 404 422",
-      "DELETE /tasks/{id}": "200 404 409",
+      "DELETE /tasks/{id}": "200 404 409 503",
       "POST /tasks/{id}/retry": "202 404 409 503",
       "GET /queues": "200",
       "GET /queues/{name}": "200 404",
       "POST /queues/{name}/pause": "200 404 503",
-      "POST /queues/{name}/resume": "200 404",
-      "DELETE /queues/{name}/tasks": "200 404",
+      "POST /queues/{name}/resume": "200 404 503",
+      "DELETE /queues/{name}/tasks": "200 404 503",
     });
   });
 

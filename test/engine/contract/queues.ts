@@ -261,7 +261,7 @@ export function describeQueues(makeEngine: MakeEngine): void {
         await scene.enqueueIn("queued"),
       ];
 
-      expect(await scene.engine.purge("default")).toBe(4);
+      expect(await scene.engine.purge("default")).toEqual({ kind: "purged", cancelled: 4 });
 
       expect(await scene.listAll({ status: "cancelled" })).toEqual(ids.toReversed());
       expect(await scene.queue()).toMatchObject({ waiting: 0, waitingBytes: 0 });
@@ -274,7 +274,7 @@ export function describeQueues(makeEngine: MakeEngine): void {
       const done = await scene.enqueueIn("done");
       const running = await scene.enqueueIn("running");
 
-      expect(await scene.engine.purge("default")).toBe(0);
+      expect(await scene.engine.purge("default")).toEqual({ kind: "purged", cancelled: 0 });
 
       expect(await scene.statusOf(done)).toBe("done");
       expect(await scene.statusOf(running)).toBe("running");
@@ -303,7 +303,7 @@ export function describeQueues(makeEngine: MakeEngine): void {
     test("knows no queue that does not exist", async () => {
       await using scene = await openScene(makeEngine);
 
-      expect(await scene.engine.purge("nowhere")).toBeUndefined();
+      expect(await scene.engine.purge("nowhere")).toEqual({ kind: "unknown" });
     });
   });
 }

@@ -10,11 +10,11 @@ export function describeStopping(makeEngine: MakeEngine): void {
   describe("once intake has stopped", () => {
     test("every enqueue is refused", async () => {
       await using scene = await openScene(makeEngine);
-      expect(scene.engine.isAccepting).toBe(true);
+      expect(scene.engine.readiness).toBe("ready");
 
       scene.engine.stopIntake();
 
-      expect(scene.engine.isAccepting).toBe(false);
+      expect(scene.engine.readiness).toBe("stopping");
       expect(await scene.engine.enqueue([aRequest()])).toEqual({ kind: "stopping" });
       expect(await scene.listAll()).toEqual([]);
     });
@@ -278,6 +278,6 @@ export function describeStopping(makeEngine: MakeEngine): void {
 
     await scene.close();
 
-    expect(scene.engine.isAccepting).toBe(false);
+    expect(scene.engine.readiness).toBe("stopping");
   });
 }
