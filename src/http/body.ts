@@ -65,7 +65,8 @@ async function readTextUpTo(request: Request, bytesMax: number): Promise<string 
     if (bytes > bytesMax) return null;
     chunks.push(chunk);
   }
-  return Buffer.concat(chunks).toString("utf8");
+  // As request.json() does it: a byte order mark is no part of the text.
+  return new TextDecoder().decode(Buffer.concat(chunks));
 }
 
 function* errorsOf<T extends TSchema>(
