@@ -21,7 +21,12 @@ export interface AppOptions {
 }
 
 export function createApp({ engine, bodyBytesMax, version, log }: AppOptions) {
-  const app = new Elysia({ precompile: true, normalize: false })
+  const app = new Elysia({
+    precompile: true,
+    normalize: false,
+    // Elysia otherwise takes hosts to have four characters at least, and finds the path of http://a/x/tasks at /tasks.
+    handler: { standardHostname: false },
+  })
     .onError(({ code, error, request, path }) => {
       if (code === "NOT_FOUND") return notFound(app.routes, path);
       if (error instanceof ValidationError) return invalidRequest(faultsOf(error));
