@@ -3,80 +3,103 @@
  */
 
 import type { Outcome } from "../engine/engine.ts";
-import { type Log, type LogFields, silentLog } from "../log.ts";
+import type { Log, LogFields } from "../log.ts";
 import { abortError } from "./attempt.ts";
-import { Context } from "./context.ts";
+import { Context, type ContextOptions } from "./context.ts";
 import type { HandlerFunction, Handlers } from "./handlers.ts";
 import { loadHandlers } from "./load.ts";
 import { messageOf, outcomeOfReturn, outcomeOfThrow } from "./outcome.ts";
-import type { FromThread, ToThread } from "./thread-protocol.ts";
+import type { FromThread, Load, ToThread } from "./thread-protocol.ts";
 
 declare const self: Worker;
 
-function say(message: FromThread): void {
-  self.postMessage(message);
-}
-
-let handlers: Handlers | null = null;
-let log: Log = silentLog;
-let resultBytesMax = 0;
-let controller = new AbortController();
-
-self.onmessage = async ({ data }: MessageEvent<ToThread>) => {
-  switch (data.kind) {
-    case "load":
-      return load(data);
-    case "run":
-      return run(data);
-    case "stop":
-      return controller.abort(abortError(data.reason));
-    default:
-      return data satisfies never;
-  }
+self.onmessage = ({ data }: MessageEvent<Load>) => {
+  self.onmessage = null;
+  void load(data);
 };
 
-// Whatever escapes a handler leaves the thread in a state that nobody knows: it says so, and ends.
-for (const event of ["uncaughtException", "unhandledRejection"]) {
-  process.on(event, (thrown: unknown) => {
-    say({ kind: "fault", why: messageOf(thrown) });
-    process.exit(1);
-  });
-}
-
-async function load(message: ToThread & { kind: "load" }): Promise<void> {
-  const loaded = await loadHandlers(message.path);
+async function load({ port, path, resultBytesMax, isDebug }: Load): Promise<void> {
+  const say: Say = (message) => port.postMessage(message);
+  // Whatever escapes a handler leaves the thread in a state that nobody knows.
+  for (const event of ["uncaughtException", "unhandledRejection"]) {
+    process.on(event, (thrown: unknown) => say({ kind: "fault", why: messageOf(thrown) }));
+  }
+  const loaded = await loadHandlers(path);
   if (loaded.kind === "failed") return say({ kind: "not_loaded", why: loaded.why });
-  handlers = loaded.handlers;
-  resultBytesMax = message.resultBytesMax;
-  log = logToProcess(message.isDebug);
+  const log = logToProcess(say, isDebug);
+  const attempts = new Attempts(say, loaded.handlers, { log, progressBytesMax: resultBytesMax });
+  port.onmessage = ({ data }: { readonly data: ToThread }) => attempts.hear(data);
   say({ kind: "ready" });
 }
 
-async function run({ facts, payload }: ToThread & { kind: "run" }): Promise<void> {
-  controller = new AbortController();
-  const { signal } = controller;
-  const progress = new ProgressPost();
-  const source = { signal, noteProgress: (text: string) => progress.post(text) };
-  let outcome: Outcome;
-  try {
-    const context = new Context(facts, source, { log, progressBytesMax: resultBytesMax });
-    const value = await handlerOf(facts.type)(JSON.parse(payload), context);
-    outcome = outcomeOfReturn(value, resultBytesMax);
-  } catch (thrown) {
-    outcome = outcomeOfThrow(thrown);
+type Say = (message: FromThread) => void;
+
+/** The attempts of this thread, one after the other. */
+class Attempts {
+  readonly #say: Say;
+  readonly #handlers: Handlers;
+  readonly #options: ContextOptions;
+  #controller = new AbortController();
+
+  constructor(say: Say, handlers: Handlers, options: ContextOptions) {
+    this.#say = say;
+    this.#handlers = handlers;
+    this.#options = options;
   }
-  progress.end();
-  say({ kind: "ended", outcome });
+
+  hear(message: ToThread): void {
+    switch (message.kind) {
+      case "run":
+        void this.#run(message);
+        break;
+      case "stop":
+        this.#controller.abort(abortError(message.reason));
+        break;
+      default:
+        message satisfies never;
+    }
+  }
+
+  async #run({ facts, payload }: ToThread & { kind: "run" }): Promise<void> {
+    this.#controller = new AbortController();
+    const { signal } = this.#controller;
+    const progress = new ProgressPost(this.#say);
+    const source = { signal, noteProgress: (text: string) => progress.post(text) };
+    let outcome: Outcome;
+    try {
+      const context = new Context(facts, source, this.#options);
+      const value = await this.#handlerOf(facts.type)(JSON.parse(payload), context);
+      outcome = outcomeOfReturn(value, this.#options.progressBytesMax);
+    } catch (thrown) {
+      outcome = outcomeOfThrow(thrown);
+    }
+    progress.end();
+    this.#say({ kind: "ended", outcome });
+  }
+
+  #handlerOf(type: string): HandlerFunction {
+    const entry = this.#handlers.types.get(type);
+    if (entry === undefined) throw new Error(`the thread has no handler for type ${type}`);
+    return entry.handler;
+  }
 }
 
 /** Posts progress at most every so often: a handler in a tight loop must not fill the process with messages. */
 class ProgressPost {
   static readonly #intervalMs = 20;
+  readonly #say: Say;
   #postedAtMs = Number.NEGATIVE_INFINITY;
   #held: string | null = null;
   #timer: Timer | null = null;
+  #isOver = false;
+
+  constructor(say: Say) {
+    this.#say = say;
+  }
 
   post(text: string): void {
+    // A handler may go on after its end, when the thread works on another task already.
+    if (this.#isOver) return;
     this.#held = text;
     const waitMs = this.#postedAtMs + ProgressPost.#intervalMs - performance.now();
     if (waitMs <= 0) this.#flush();
@@ -85,29 +108,24 @@ class ProgressPost {
 
   end(): void {
     this.#flush();
+    this.#isOver = true;
   }
 
   #flush(): void {
     if (this.#timer !== null) clearTimeout(this.#timer);
     this.#timer = null;
     if (this.#held === null) return;
-    say({ kind: "progress", text: this.#held });
+    this.#say({ kind: "progress", text: this.#held });
     this.#held = null;
     this.#postedAtMs = performance.now();
   }
 }
 
-function logToProcess(isDebug: boolean): Log {
+function logToProcess(say: Say, isDebug: boolean): Log {
   const at =
     (level: "debug" | "info" | "warn" | "error") =>
     (event: string, fields: LogFields = {}): void =>
       say({ kind: "log", level, event, fields });
   const debug = isDebug ? at("debug") : () => undefined;
   return { isDebug, debug, info: at("info"), warn: at("warn"), error: at("error") };
-}
-
-function handlerOf(type: string): HandlerFunction {
-  const entry = handlers?.types.get(type);
-  if (entry === undefined) throw new Error(`the thread has no handler for type ${type}`);
-  return entry.handler;
 }

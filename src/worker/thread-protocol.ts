@@ -1,5 +1,8 @@
 /**
  * What the process and its threads say to each other. Payloads, results and progress travel as JSON text.
+ *
+ * They say it through a port of their own. The thread's global postMessage and onmessage belong to its handlers and the
+ * libraries that these use: what is said there is not heard.
  */
 
 import type { Outcome } from "../engine/engine.ts";
@@ -7,14 +10,15 @@ import type { LogFields } from "../log.ts";
 import type { StopReason } from "./attempt.ts";
 import type { AttemptFacts } from "./context.ts";
 
+/** The first message, and the only one that does not come through the port: which handlers to load, and the bounds. */
+export interface Load {
+  readonly port: MessagePort;
+  readonly path: string;
+  readonly resultBytesMax: number;
+  readonly isDebug: boolean;
+}
+
 export type ToThread =
-  /** The first message: which handlers to load, and the bounds. */
-  | {
-      readonly kind: "load";
-      readonly path: string;
-      readonly resultBytesMax: number;
-      readonly isDebug: boolean;
-    }
   | { readonly kind: "run"; readonly facts: AttemptFacts; readonly payload: string }
   /** Stop what runs. */
   | { readonly kind: "stop"; readonly reason: StopReason };
@@ -30,5 +34,5 @@ export type FromThread =
       readonly event: string;
       readonly fields: LogFields;
     }
-  /** Something escaped the handler; the thread ends itself. */
+  /** Something escaped the handler: the thread is in a state that nobody knows, and asks to be ended. */
   | { readonly kind: "fault"; readonly why: string };

@@ -2,20 +2,25 @@
  * One thread, seen from the process: it loads, runs one attempt at a time, and ends. Once ended it is of no more use.
  */
 
+import type { Clock } from "../engine/clock.ts";
 import type { Outcome } from "../engine/engine.ts";
 import type { Log } from "../log.ts";
 import type { StopReason } from "./attempt.ts";
 import type { AttemptFacts } from "./context.ts";
 import { failed } from "./outcome.ts";
-import type { FromThread, ToThread } from "./thread-protocol.ts";
+import type { FromThread, Load, ToThread } from "./thread-protocol.ts";
 
 export interface ThreadOptions {
   readonly path: string;
   readonly resultBytesMax: number;
   readonly log: Log;
+  readonly clock: Clock;
   /** Called once, when the thread has ended by itself or was killed. */
   readonly onEnd: () => void;
 }
+
+/** How long a thread that is to end may go on to load. A module that never ends to load must not hold up the stop. */
+const LOAD_GRACE_MS = 1000;
 
 interface Run {
   readonly facts: AttemptFacts;
@@ -27,9 +32,11 @@ export class Thread {
   /** Resolves when the handlers are loaded: with null, or with what went wrong. */
   readonly loaded: Promise<string | null>;
   readonly #worker: Worker;
+  readonly #port: MessagePort;
   readonly #options: ThreadOptions;
   #settleLoaded: (why: string | null) => void = () => undefined;
   #hasLoaded = false;
+  #hasWorked = false;
   #isAlive = true;
   #run: Run | null = null;
   #endReason: string | null = null;
@@ -40,9 +47,6 @@ export class Thread {
       this.#settleLoaded = resolve;
     });
     this.#worker = new Worker(new URL("./thread-main.ts", import.meta.url).href);
-    this.#worker.addEventListener("message", ({ data }: MessageEvent<FromThread>) =>
-      this.#hear(data),
-    );
     this.#worker.addEventListener("close", (event) =>
       this.#ended(`it exited with code ${codeOf(event)}`),
     );
@@ -51,8 +55,12 @@ export class Thread {
       event.preventDefault();
       this.#endReason ??= "it failed";
     });
+    const { port1, port2 } = new MessageChannel();
+    this.#port = port1;
+    port1.onmessage = ({ data }: { readonly data: FromThread }) => this.#hear(data);
     const { path, resultBytesMax, log } = options;
-    this.#say({ kind: "load", path, resultBytesMax, isDebug: log.isDebug });
+    const load: Load = { port: port2, path, resultBytesMax, isDebug: log.isDebug };
+    this.#worker.postMessage(load, [port2]);
   }
 
   get isAlive(): boolean {
@@ -61,6 +69,11 @@ export class Thread {
 
   get hasLoaded(): boolean {
     return this.#hasLoaded;
+  }
+
+  /** Whether an attempt has ended in it, or it in an attempt. One that dies before that dies of what it loads, and its successor will too. */
+  get hasWorked(): boolean {
+    return this.#hasWorked;
   }
 
   /** Why it has ended, or null. */
@@ -87,21 +100,29 @@ export class Thread {
 
   /** Ends it in the middle of whatever it does. */
   kill(): void {
-    if (!this.#isAlive) return;
-    this.#worker.terminate();
-    this.#ended("it was killed because its handler did not stop");
+    this.#terminate("it was killed because its handler did not stop");
   }
 
-  /** Ends it for good, after it has loaded: a thread that is terminated while it loads can take the process with it. */
+  /** Ends it for good, once it has loaded: a thread that is terminated while it loads can take the process with it. */
   async end(): Promise<void> {
-    await this.loaded;
+    await new Promise<void>((resolve) => {
+      const cancelGrace = this.#options.clock.after(LOAD_GRACE_MS, resolve);
+      void this.loaded.then(() => {
+        cancelGrace();
+        resolve();
+      });
+    });
+    this.#terminate("the process stops");
+  }
+
+  #terminate(why: string): void {
     if (!this.#isAlive) return;
     this.#worker.terminate();
-    this.#ended("the process stops");
+    this.#ended(why);
   }
 
   #say(message: ToThread): void {
-    this.#worker.postMessage(message);
+    this.#port.postMessage(message);
   }
 
   #hear(message: FromThread): void {
@@ -111,10 +132,10 @@ export class Thread {
         this.#settleLoaded(null);
         break;
       case "not_loaded":
-        this.#settleLoaded(message.why);
-        this.#worker.terminate();
+        this.#terminate(message.why);
         break;
       case "ended":
+        this.#hasWorked = true;
         this.#finish(message.outcome);
         break;
       case "progress":
@@ -124,7 +145,8 @@ export class Thread {
         this.#options.log[message.level](message.event, message.fields);
         break;
       case "fault":
-        this.#endReason = message.why;
+        // It is not left to end itself: its handlers may have taken process.exit away.
+        this.#terminate(message.why);
         break;
       default:
         message satisfies never;
@@ -140,7 +162,9 @@ export class Thread {
   #ended(why: string): void {
     if (!this.#isAlive) return;
     this.#isAlive = false;
+    this.#port.close();
     this.#endReason ??= why;
+    if (this.#run !== null) this.#hasWorked = true;
     this.#settleLoaded(this.#endReason);
     this.#options.onEnd();
     const message = `the thread of the attempt ended: ${this.#endReason}`;

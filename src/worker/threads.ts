@@ -19,7 +19,10 @@ export interface ThreadPoolOptions {
   readonly clock: Clock;
 }
 
-/** How long to wait before a thread that could not load its handlers is tried again. */
+/**
+ * How long to wait before a thread is tried again whose last one could not load its handlers, or died before it had worked:
+ * what it dies of is in the module, so without a wait it would be started and die for ever.
+ */
 const RESPAWN_DELAY_MS = 1000;
 
 const INTERRUPTED: Outcome = { kind: "interrupted" };
@@ -29,7 +32,9 @@ export class ThreadPool {
   readonly #all = new Set<Thread>();
   readonly #idle: Thread[] = [];
   /** Those who wait for a thread, first come, first served. */
-  readonly #waiting: ((thread: Thread) => void)[] = [];
+  readonly #waiting = new Set<(thread: Thread) => void>();
+  /** Cancel the spawns that are to come later. */
+  readonly #cancelRespawns = new Set<() => void>();
   #isStopped = false;
 
   constructor(options: ThreadPoolOptions) {
@@ -52,8 +57,8 @@ export class ThreadPool {
 
   /** Runs an attempt in the next free thread. Never rejects. */
   async run(attempt: Attempt): Promise<Outcome> {
-    const thread =
-      this.#idle.pop() ?? (await new Promise<Thread>((take) => this.#waiting.push(take)));
+    const thread = this.#idle.pop() ?? (await this.#nextFree(attempt.signal));
+    if (thread === null) return INTERRUPTED;
     if (attempt.stopReason !== null) {
       this.#release(thread);
       return INTERRUPTED;
@@ -81,19 +86,41 @@ export class ThreadPool {
   /** Ends every thread, whatever it does. */
   async stop(): Promise<void> {
     this.#isStopped = true;
+    for (const cancel of this.#cancelRespawns) cancel();
     await Promise.all(Array.from(this.#all, (thread) => thread.end()));
+  }
+
+  /** The next thread that gets free, or null when `signal` aborts before. */
+  #nextFree(signal: AbortSignal): Promise<Thread | null> {
+    return new Promise((resolve) => {
+      const leave = (): void => {
+        this.#waiting.delete(take);
+        resolve(null);
+      };
+      const take = (thread: Thread): void => {
+        signal.removeEventListener("abort", leave);
+        resolve(thread);
+      };
+      signal.addEventListener("abort", leave);
+      this.#waiting.add(take);
+    });
   }
 
   #release(thread: Thread): void {
     if (!thread.isAlive) return;
-    const take = this.#waiting.shift();
-    if (take === undefined) this.#idle.push(thread);
-    else take(thread);
+    const [take] = this.#waiting;
+    if (take === undefined) {
+      this.#idle.push(thread);
+      return;
+    }
+    this.#waiting.delete(take);
+    take(thread);
   }
 
   async #spawn(): Promise<string | null> {
-    const { path, resultBytesMax, log } = this.#options;
-    const thread = new Thread({ path, resultBytesMax, log, onEnd: () => this.#replace(thread) });
+    const { path, resultBytesMax, log, clock } = this.#options;
+    const onEnd = (): void => this.#replace(thread);
+    const thread = new Thread({ path, resultBytesMax, log, clock, onEnd });
     this.#all.add(thread);
     const why = await thread.loaded;
     if (why === null) this.#release(thread);
@@ -106,7 +133,8 @@ export class ThreadPool {
     if (index !== -1) this.#idle.splice(index, 1);
     if (this.#isStopped || !thread.hasLoaded) return;
     this.#options.log.warn("thread_replaced", { why: thread.endReason });
-    void this.#respawn();
+    if (thread.hasWorked) void this.#respawn();
+    else this.#respawnLater();
   }
 
   /** Tries until it succeeds: a pool that quietly lost its threads would leave their tasks waiting for ever. */
@@ -114,6 +142,14 @@ export class ThreadPool {
     const why = await this.#spawn();
     if (why === null || this.#isStopped) return;
     this.#options.log.error("thread_failed_to_load", { why });
-    this.#options.clock.after(RESPAWN_DELAY_MS, () => void this.#respawn());
+    this.#respawnLater();
+  }
+
+  #respawnLater(): void {
+    const cancel = this.#options.clock.after(RESPAWN_DELAY_MS, () => {
+      this.#cancelRespawns.delete(cancel);
+      void this.#respawn();
+    });
+    this.#cancelRespawns.add(cancel);
   }
 }
