@@ -111,16 +111,13 @@ export class QueueRegister {
     const isIdle = queue.known === 0 && !queue.isPaused;
     if (isIdle && queue.place === NO_PLACE) queue.idleSinceMs = nowMs;
     keepIf(isIdle, queue, this.#idle);
+    // At once, not with the next tick: that may be as far away as the time for which idle queues are kept.
+    if (isIdle && this.#idle.size > this.#limits.queuesMax) this.#forgetLongestIdle();
   }
 
-  /** Forgets the idle queues whose time is up, or which are too many. */
+  /** Forgets the idle queues whose time is up. */
   expire(nowMs: number): void {
-    for (let front = this.#idle.front(); front !== undefined; front = this.#idle.front()) {
-      const isOver = this.#idle.size > this.#limits.queuesMax;
-      if (!isOver && front.idleSinceMs + this.#limits.idleMs > nowMs) return;
-      this.#idle.remove(front);
-      this.#byName.delete(front.name);
-    }
+    while (this.nextExpiryMs() <= nowMs) this.#forgetLongestIdle();
   }
 
   /** When the next idle queue is to be forgotten, in monotonic milliseconds; Infinity when none is. */
@@ -155,6 +152,13 @@ export class QueueRegister {
     for (const queue of [...Array.from(turns, (line) => line.queue), ...idle]) {
       assert(this.#byName.get(queue.name) === queue, "a forgotten queue is in no ring");
     }
+  }
+
+  #forgetLongestIdle(): void {
+    const front = this.#idle.front();
+    assert(front !== undefined, "only an idle queue is forgotten");
+    this.#idle.remove(front);
+    this.#byName.delete(front.name);
   }
 
   #limitsOf(name: string): QueueLimits {
