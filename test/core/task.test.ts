@@ -1,0 +1,56 @@
+import { describe, expect, test } from "bun:test";
+import { isFinished, isWaiting, STEPS, TASK_STATUSES } from "../../src/core/task.ts";
+import { aQueue, aTask } from "./builders.ts";
+
+describe("a status", () => {
+  test("waits, runs or is finished, and only one of these", () => {
+    const waiting = TASK_STATUSES.filter(isWaiting);
+    const finished = TASK_STATUSES.filter(isFinished);
+
+    expect(waiting).toEqual(["scheduled", "queued", "retrying"]);
+    expect(finished).toEqual(["done", "failed", "cancelled"]);
+  });
+
+  test("is left by a finished task only for the queue, and by a done one never", () => {
+    const steps = TASK_STATUSES.filter(isFinished).map((status) => [status, ...STEPS[status]]);
+
+    expect(steps).toEqual([["done"], ["failed", "queued"], ["cancelled", "queued"]]);
+  });
+
+  test("can be reached by a new task, whichever it is", () => {
+    const reached = new Set(["scheduled", "queued"]);
+    for (const from of reached) {
+      for (const to of STEPS[from as keyof typeof STEPS]) reached.add(to);
+    }
+
+    expect([...reached].sort()).toEqual([...TASK_STATUSES].sort());
+  });
+
+  test("of a task that has not finished can always become cancelled", () => {
+    const unfinished = TASK_STATUSES.filter((status) => !isFinished(status));
+
+    expect(unfinished.every((status) => STEPS[status].includes("cancelled"))).toBe(true);
+  });
+});
+
+describe("a task", () => {
+  test("is queued, never started and without errors at first", () => {
+    const task = aTask();
+
+    expect(task).toMatchObject({ status: "queued", attempt: 0, failures: 0, errors: [] });
+    expect([task.runAtMs, task.startedAtMs, task.finishedAtMs]).toEqual([null, null, null]);
+    expect([task.result, task.progress]).toEqual([null, null]);
+  });
+
+  test("is in the queue that is its home", () => {
+    expect(aTask({ home: aQueue({}, "mail") }).queue).toBe("mail");
+  });
+
+  test("keeps its payload, result and progress in memory", () => {
+    const task = aTask({ payloadBytes: 10 });
+    task.result = "12345";
+    task.progress = "67";
+
+    expect(task.retainedBytes).toBe(17);
+  });
+});
