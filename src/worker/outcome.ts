@@ -81,7 +81,7 @@ function describe(thrown: unknown): Description {
     const { code, message, [RETRY_MARK]: retry } = thrown as Record<string | symbol, unknown>;
     return {
       code: typeof code === "string" && CODE_FORM.test(code) ? code : "handler_error",
-      message: typeof message === "string" ? message : String(thrown),
+      message: typeof message === "string" && message !== "" ? message : String(thrown),
       retry: retryOf(retry),
     };
   } catch {
@@ -100,7 +100,9 @@ function retryOf(value: unknown): Retry {
   return kind === "after" && isDelay ? { kind, ms } : BACKOFF;
 }
 
+/** A message of our own, in whole characters: a part of a string holds on to all of it, however long that is. */
 function truncate(message: string): string {
-  if (message.length <= MESSAGE_LENGTH_MAX) return message;
-  return `${message.slice(0, MESSAGE_LENGTH_MAX - 1)}…`;
+  const isLong = message.length > MESSAGE_LENGTH_MAX;
+  const kept = isLong ? `${message.slice(0, MESSAGE_LENGTH_MAX - 1)}…` : message;
+  return Buffer.from(kept).toString();
 }
