@@ -104,7 +104,7 @@ export function typeRules(handlers: Handlers, backoff: Backoff): ReadonlyMap<str
         queue: options.queue,
         maxRetries: options.maxRetries,
         timeoutMs: options.timeoutMs,
-        backoff: options.backoff === undefined ? undefined : { ...backoff, ...options.backoff },
+        backoff: options.backoff === undefined ? undefined : withOwn(backoff, options.backoff),
         lane: options.isolation,
         check: options.schema === undefined ? undefined : payloadCheck(options.schema),
       },
@@ -117,7 +117,13 @@ export function queueLimits(
   handlers: Handlers,
   limits: QueueLimits,
 ): ReadonlyMap<string, QueueLimits> {
-  return new Map(Array.from(handlers.queues, ([name, own]) => [name, { ...limits, ...own }]));
+  return new Map(Array.from(handlers.queues, ([name, own]) => [name, withOwn(limits, own)]));
+}
+
+/** Common values with some of one's own. An undefined one is left out: over a number it would be no number. */
+function withOwn<T extends object>(common: T, own: Partial<T>): T {
+  const given = Object.entries(own).filter(([, value]) => value !== undefined);
+  return { ...common, ...Object.fromEntries(given) };
 }
 
 /** Enough to mend a payload, and no way to make the server talk for long. */
@@ -154,19 +160,23 @@ const NOT_NEGATIVE = isWhole(0, Number.MAX_SAFE_INTEGER);
 const BACKOFF_RULES: OptionRules = {
   baseMs: ["a whole number of at least 0", NOT_NEGATIVE],
   jitterMs: ["a whole number of at least 0", NOT_NEGATIVE],
-  maxMs: ["a whole number of at least 0", NOT_NEGATIVE],
+  // As far ahead as a task may be scheduled: beyond the calendar, it could not be shown.
+  maxMs: [`a whole number from 0 to ${30 * DAY_MS}`, isWhole(0, 30 * DAY_MS)],
 };
 
 const TYPE_RULES: OptionRules = {
   handler: ["a function", (value) => typeof value === "function"],
-  schema: ["a TypeBox schema", isObject],
+  schema: ["a TypeBox schema that can be compiled", isSchema],
   timeoutMs: [`a whole number from 1 to ${DAY_MS}`, isWhole(1, DAY_MS)],
   maxRetries: ["a whole number from 0 to 100", isWhole(0, 100)],
   backoff: [
-    "an object of baseMs, jitterMs and maxMs",
+    "an object of baseMs, jitterMs and maxMs, whole numbers of milliseconds",
     (value) => isObject(value) && faultsOf(value, BACKOFF_RULES).length === 0,
   ],
-  queue: ["1 to 64 of a–z 0–9 . _ -", (value) => QUEUE_FORM.test(String(value))],
+  queue: [
+    "1 to 64 of a–z 0–9 . _ -",
+    (value) => typeof value === "string" && QUEUE_FORM.test(value),
+  ],
   isolation: ['"thread"', (value) => value === "thread"],
 };
 
@@ -175,6 +185,16 @@ const QUEUE_RULES: OptionRules = {
   bytes: ["a whole number of at least 1", POSITIVE],
   concurrency: ["a whole number of at least 1", POSITIVE],
 };
+
+/** JSON Schema alone will not do, nor a reference that leads nowhere: only the compiler knows what it takes. */
+function isSchema(value: unknown): boolean {
+  try {
+    TypeCompiler.Compile(value as TSchema);
+    return true;
+  } catch {
+    return false;
+  }
+}
 
 function faultsOfType(type: string, options: unknown): readonly string[] {
   if (!TYPE_FORM.test(type)) return ["a type is 1 to 128 of A–Z a–z 0–9 . _ : -"];

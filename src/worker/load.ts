@@ -21,9 +21,13 @@ export async function loadHandlers(path: string): Promise<Loaded> {
   }
   const exported = module.default;
   if (isHandlers(exported)) return { kind: "loaded", handlers: exported };
-  const found = exported === undefined ? "has no default export" : `exports a ${typeof exported}`;
+  const found = exported === undefined ? "it has no default export" : `that is ${kindOf(exported)}`;
   return {
     kind: "failed",
     why: `${path} must export defineHandlers(…) as its default, but ${found}`,
   };
+}
+
+function kindOf(exported: unknown): string {
+  return exported === null ? "null" : `of type ${typeof exported}`;
 }
