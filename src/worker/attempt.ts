@@ -51,13 +51,7 @@ export class Attempt {
     try {
       const returned = work();
       if (!isThenable(returned)) return outcomeOfReturn(returned, resultBytesMax);
-      // Both ends are handled for good: a handler that rejects late, or twice, leaves no floating rejection behind.
-      return this.follow(
-        Promise.resolve(returned).then(
-          (value) => outcomeOfReturn(value, resultBytesMax),
-          (thrown) => outcomeOfThrow(thrown),
-        ),
-      );
+      return this.follow(outcomeOfPromise(returned, resultBytesMax));
     } catch (thrown) {
       return outcomeOfThrow(thrown);
     }
@@ -71,6 +65,7 @@ export class Attempt {
         cancelGrace = this.#clock.after(ABORT_GRACE_MS, () => resolve(INTERRUPTED));
       };
       coming.then((outcome) => {
+        this.#onStop = null;
         cancelGrace?.();
         resolve(this.#stopReason === null ? outcome : INTERRUPTED);
       }, reject);
@@ -83,6 +78,21 @@ export class Attempt {
     this.#stopReason = reason;
     this.#controller?.abort(abortError(reason));
     this.#onStop?.();
+  }
+}
+
+/**
+ * The outcome of a promise, of whatever make. `await` takes a promise by its inside: one whose own `then` is not what it
+ * should be is read like any other. And it takes a rejection for good: a late one leaves nothing floating.
+ */
+async function outcomeOfPromise(
+  promise: PromiseLike<unknown>,
+  resultBytesMax: number,
+): Promise<Outcome> {
+  try {
+    return outcomeOfReturn(await promise, resultBytesMax);
+  } catch (thrown) {
+    return outcomeOfThrow(thrown);
   }
 }
 
