@@ -10,6 +10,9 @@ const LAG_WARN_MS = 1000;
 
 const INTERVAL_MS = 250;
 
+/** One of them did it. With more than these, the line helps nobody. */
+const TYPES_NAMED_MAX = 20;
+
 /** Starts to watch; the returned function ends it. `takeActiveTypes` says which types were at work since the last call. */
 export function watchLoopLag(takeActiveTypes: () => readonly string[], log: Log): () => void {
   let expectedMs = performance.now() + INTERVAL_MS;
@@ -21,11 +24,17 @@ export function watchLoopLag(takeActiveTypes: () => readonly string[], log: Log)
     if (lagMs <= LAG_WARN_MS) return;
     log.warn("event_loop_blocked", {
       ms: Math.round(lagMs),
-      types: types.join(", "),
+      types: listOf(types),
       advice: 'handlers that compute for long belong into a thread: isolation: "thread"',
     });
   }, INTERVAL_MS);
   // It must not keep a program alive that has nothing else to do.
   timer.unref();
   return () => clearInterval(timer);
+}
+
+function listOf(types: readonly string[]): string {
+  const named = types.slice(0, TYPES_NAMED_MAX);
+  const more = types.length - named.length;
+  return more > 0 ? `${named.join(", ")} and ${more} more` : named.join(", ");
 }

@@ -33,6 +33,8 @@ export interface PoolOptions {
  */
 const TURN_MS = 4;
 
+const INTERRUPTED: Outcome = { kind: "interrupted" };
+
 export class Pool implements EngineWorker {
   readonly #engine: Engine;
   readonly #lane: Lane;
@@ -43,8 +45,10 @@ export class Pool implements EngineWorker {
   readonly #parked: (() => void)[] = [];
   /** The attempts whose handlers have not returned yet, by task. */
   readonly #running = new Map<string, Attempt>();
-  /** The type of the task that was started last, until somebody asks. */
-  #lastType: string | null = null;
+  /** The types of what was started, or has ended, since somebody last asked. */
+  #activeTypes = new Set<string>();
+  /** How often it was told that there is something to claim. */
+  #calls = 0;
   #isStopped = false;
   /** While set, every loop waits for the event loop to turn. */
   #breather: Promise<void> | null = null;
@@ -64,6 +68,7 @@ export class Pool implements EngineWorker {
   }
 
   onReady(count: number): void {
+    this.#calls += 1;
     for (let woken = 0; woken < count; woken += 1) {
       const wake = this.#parked.pop();
       if (wake === undefined) return;
@@ -73,14 +78,16 @@ export class Pool implements EngineWorker {
 
   onRevoke(taskId: string, fence: number, reason: RevokeReason): void {
     const attempt = this.#running.get(taskId);
-    if (attempt?.claim.fence === fence) attempt.stop(reason);
+    if (attempt?.claim.fence !== fence) return;
+    // Not at once: whoever listens to the signal is foreign code, and may call the engine in the middle of its step.
+    queueMicrotask(() => attempt.stop(reason));
   }
 
   /** The types that were at work since the last call. */
   takeActiveTypes(): readonly string[] {
-    const types = new Set(Array.from(this.#running.values(), ({ task }) => task.type));
-    if (this.#lastType !== null) types.add(this.#lastType);
-    this.#lastType = null;
+    const types = this.#activeTypes;
+    this.#activeTypes = new Set();
+    for (const { task } of this.#running.values()) types.add(task.type);
     return [...types];
   }
 
@@ -92,24 +99,34 @@ export class Pool implements EngineWorker {
   /** Aborts what still runs, gives these tasks back as interrupted, and says how many they were. */
   async interrupt(): Promise<number> {
     this.stopClaiming();
-    const attempts = [...this.#running.values()];
+    // One that was stopped before has lost its task already, and only takes its time to end.
+    const attempts = [...this.#running.values()].filter(({ stopReason }) => stopReason === null);
     for (const attempt of attempts) attempt.stop("shutdown");
-    await Promise.all(
-      attempts.map(({ claim }) => this.#engine.settle(claim, { kind: "interrupted" })),
-    );
+    await Promise.all(attempts.map(({ claim }) => this.#engine.settle(claim, INTERRUPTED)));
     return attempts.length;
   }
 
   async #loop(): Promise<void> {
     while (!this.#isStopped) {
-      if (this.#breather !== null) await this.#breather;
+      if (this.#breather !== null) {
+        await this.#breather;
+        // It may have been stopped meanwhile.
+        continue;
+      }
+      const calls = this.#calls;
       const claiming = this.#engine.claim(this.#lane);
       const claim = claiming instanceof Promise ? await claiming : claiming;
       if (claim === undefined) {
-        await new Promise<void>((wake) => this.#parked.push(wake));
+        // What it was told of while the engine took its time would be missed by a parked loop.
+        if (calls === this.#calls) await new Promise<void>((wake) => this.#parked.push(wake));
         continue;
       }
-      this.#lastType = claim.task.type;
+      if (this.#isStopped) {
+        // It was stopped while the engine took its time: the task goes back as it came.
+        await this.#engine.settle(claim, INTERRUPTED);
+        return;
+      }
+      this.#activeTypes.add(claim.task.type);
       const attempt = new Attempt(claim, this.#clock);
       const running = this.#work(attempt);
       const outcome = running instanceof Promise ? await this.#track(attempt, running) : running;
@@ -120,9 +137,10 @@ export class Pool implements EngineWorker {
   }
 
   async #track<T>(attempt: Attempt, running: Promise<T>): Promise<T> {
-    const { id } = attempt.task;
+    const { id, type } = attempt.task;
     this.#running.set(id, attempt);
     const outcome = await running;
+    this.#activeTypes.add(type);
     // A task that was revoked may run again by now: then its place here belongs to the newer attempt.
     if (this.#running.get(id) === attempt) this.#running.delete(id);
     return outcome;
