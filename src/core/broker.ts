@@ -9,7 +9,7 @@
 import { assert } from "./assert.ts";
 import { backoffMs } from "./backoff.ts";
 import type { Instant, Random } from "./instant.ts";
-import { type KeyRecord, KeyRegister, type Receipt } from "./key-register.ts";
+import { type KeyRecord, type KeyRegister, newKey, type Receipt } from "./key-register.ts";
 import type { Lane } from "./line.ts";
 import type {
   CancelOutcome,
@@ -17,31 +17,23 @@ import type {
   IdempotencyKey,
   Outcome,
   PauseOutcome,
+  Reservation,
+  ReserveOutcome,
   RetryOutcome,
   RevokeReason,
 } from "./outcomes.ts";
 import { type ListFilter, pageOf, type TaskPage } from "./page.ts";
-import type { Queue, QueueLimits } from "./queue.ts";
-import { QueueRegister } from "./queue-register.ts";
-import { Retention } from "./retention.ts";
-import { Schedule } from "./schedule.ts";
-import { ERRORS_KEPT, isFinished, type NewTask, STEPS, Task, type TaskStatus } from "./task.ts";
-import { Timeline } from "./timeline.ts";
+import type { Queue } from "./queue.ts";
+import type { QueueRegister } from "./queue-register.ts";
+import type { Legacy } from "./saved.ts";
+import type { Schedule } from "./schedule.ts";
+import { Stock, type StockLimits, type StockObserver } from "./stock.ts";
+import { isFinished, isWaiting, type NewTask, type Task } from "./task.ts";
 
-export interface BrokerLimits {
-  readonly queue: QueueLimits;
-  /** The queues with limits of their own, by name. */
-  readonly queues: ReadonlyMap<string, QueueLimits>;
-  readonly queuesMax: number;
-  readonly retainTasks: number;
-  readonly retainBytes: number;
-  readonly retainMs: number;
-}
+export type BrokerLimits = StockLimits;
 
 /** Hears what happens to tasks, at once and in order. It must not call back into the broker. */
-export interface BrokerObserver {
-  /** A task took a step; `from` is null for one that has just entered. */
-  onStep(task: Task, from: TaskStatus | null): void;
+export interface BrokerObserver extends StockObserver {
   /** A running attempt lost its lease: whoever runs it should stop, and its outcome no longer counts. */
   onRevoke(task: Task, fence: number, reason: RevokeReason): void;
 }
@@ -51,52 +43,71 @@ export const TICK_MAX = 4096;
 
 export class Broker {
   readonly #observer: BrokerObserver;
-  readonly #byId = new Map<string, Task>();
-  readonly #timeline = new Timeline();
+  readonly #stock: Stock;
   readonly #queues: QueueRegister;
   readonly #keys: KeyRegister;
-  readonly #retention: Retention;
-  readonly #schedule = new Schedule();
-  #lastSeq = 0;
+  readonly #schedule: Schedule;
 
   constructor(limits: BrokerLimits, observer: BrokerObserver) {
     this.#observer = observer;
-    this.#queues = new QueueRegister({
-      queue: limits.queue,
-      queues: limits.queues,
-      queuesMax: limits.queuesMax,
-      idleMs: limits.retainMs,
-    });
-    this.#keys = new KeyRegister({ idsMax: limits.retainTasks, retainMs: limits.retainMs });
-    this.#retention = new Retention({
-      tasks: limits.retainTasks,
-      bytes: limits.retainBytes,
-      ageMs: limits.retainMs,
-    });
+    this.#stock = new Stock(limits, observer);
+    this.#queues = this.#stock.queues;
+    this.#keys = this.#stock.keys;
+    this.#schedule = this.#stock.schedule;
   }
 
   /** Takes all of these tasks, or none. */
   enqueue(fresh: readonly NewTask[], now: Instant, idempotency?: IdempotencyKey): EnqueueOutcome {
-    if (idempotency !== undefined) {
-      const known = this.#keys.find(idempotency.key);
-      if (known !== undefined) {
-        if (known.fingerprint !== idempotency.fingerprint) return { kind: "key_reused" };
-        return { kind: "repeated", receipts: known.receipts };
-      }
-    }
-    const refusal = this.#queues.refusalOf(fresh);
-    if (refusal !== null) return refusal;
-
-    const receipts: readonly Receipt[] = fresh.map(({ id, when }) => ({
-      id,
-      status: when.kind === "now" ? "queued" : "scheduled",
-    }));
-    const key =
-      idempotency === undefined
-        ? null
-        : this.#keys.add(idempotency.key, idempotency.fingerprint, receipts);
-    for (const each of fresh) this.#admit(each, key, now);
+    const answer = this.#answerOf(fresh, idempotency);
+    if (answer !== null) return answer;
+    const receipts = fresh.map(receiptOf);
+    const key = this.#keyOf(idempotency, receipts);
+    if (key !== null) this.#keys.add(key);
+    for (const each of fresh) this.#stock.admit(this.#stock.make(each, key, now), now);
     return { kind: "accepted", receipts };
+  }
+
+  /**
+   * Takes all of these tasks, or none, but does not show them yet: they hold their places, and nobody finds, lists or
+   * claims them until they are published. What was reserved first has to be published or withdrawn first, and no key may
+   * be reserved twice at a time.
+   */
+  reserve(fresh: readonly NewTask[], now: Instant, idempotency?: IdempotencyKey): ReserveOutcome {
+    const answer = this.#answerOf(fresh, idempotency);
+    if (answer !== null) return answer;
+    const receipts = fresh.map(receiptOf);
+    const key = this.#keyOf(idempotency, receipts);
+    const tasks = fresh.map((each) => this.#stock.make(each, key, now));
+    for (const task of tasks) {
+      task.home.reserve(task);
+      this.#queues.changed(task.home, now.monoMs);
+    }
+    return { kind: "reserved", reservation: { tasks, key, receipts } };
+  }
+
+  /** Shows what was reserved: from now on it can be claimed. */
+  publish({ tasks, key }: Reservation, now: Instant): void {
+    if (key !== null) this.#keys.add(key);
+    for (const task of tasks) {
+      task.home.release(task);
+      this.#stock.admit(task, now);
+    }
+  }
+
+  /** Gives back what was reserved: nothing of it is left. */
+  withdraw({ tasks }: Reservation, now: Instant): void {
+    for (const task of tasks) {
+      task.home.release(task);
+      this.#queues.withdrawn(task.home, now.monoMs);
+    }
+  }
+
+  /**
+   * Takes back what an earlier life left behind, into a broker that is still empty. What ran when that life ended was
+   * interrupted by its end.
+   */
+  restore(legacy: Legacy, now: Instant): void {
+    this.#stock.restore(legacy, now);
   }
 
   /** Hands out the task of this lane whose turn it is, if there is one. Its attempt number is the fence for settling it. */
@@ -105,12 +116,12 @@ export class Broker {
     if (line === undefined) return undefined;
     const task = line.first();
     assert(task !== undefined, "a line that takes a turn has a task to give");
-    this.#leave(task);
+    this.#stock.leave(task);
     task.attempt += 1;
     task.startedAtMs = now.wallMs;
     task.dueAtMs = now.monoMs + task.timeoutMs;
     task.progress = null;
-    this.#enter(task, "running", now);
+    this.#stock.enter(task, "running", now);
     return task;
   }
 
@@ -120,48 +131,55 @@ export class Broker {
     if (task.status !== "running" || task.attempt !== fence) return false;
     switch (outcome.kind) {
       case "done":
-        this.#leave(task);
+        this.#stock.leave(task);
         task.result = outcome.result;
-        this.#enter(task, "done", now);
+        this.#stock.enter(task, "done", now);
         break;
       case "failed":
         this.#fail(task, outcome, now, random);
         break;
       case "interrupted":
-        this.#leave(task);
+        this.#stock.leave(task);
         task.home.totals.interrupted += 1;
-        this.#enterAtFront(task, now);
+        this.#stock.enterAtFront(task, now);
         break;
       default:
         outcome satisfies never;
     }
-    this.#forgetWhatIsOver(now.monoMs);
+    this.#stock.forgetWhatIsOver(now.monoMs);
     return true;
   }
 
   cancel(id: string, now: Instant): CancelOutcome {
-    const task = this.#byId.get(id);
+    const task = this.#stock.find(id);
     if (task === undefined) return { kind: "unknown" };
     if (isFinished(task.status)) return { kind: "finished", task };
     this.#cancel(task, now);
-    this.#forgetWhatIsOver(now.monoMs);
+    this.#stock.forgetWhatIsOver(now.monoMs);
     return { kind: "cancelled", task };
+  }
+
+  /** Why a task can't be queued again, or null when it can. */
+  retryRefusal(id: string): Exclude<RetryOutcome, { readonly kind: "queued" }> | null {
+    const task = this.#stock.find(id);
+    if (task === undefined) return { kind: "unknown" };
+    if (task.status !== "failed" && task.status !== "cancelled")
+      return { kind: "not_retryable", task };
+    return this.#queues.refusalOf([task]);
   }
 
   /** Queues a failed or cancelled task again, with all its retries, as an operator asked. */
   retry(id: string, now: Instant): RetryOutcome {
-    const task = this.#byId.get(id);
-    if (task === undefined) return { kind: "unknown" };
-    if (task.status !== "failed" && task.status !== "cancelled")
-      return { kind: "not_retryable", task };
-    const refusal = this.#queues.refusalOf([task]);
+    const refusal = this.retryRefusal(id);
     if (refusal !== null) return refusal;
-    this.#leave(task);
+    const task = this.#stock.find(id) as Task;
+    this.#stock.leave(task);
     task.failures = 0;
+    task.crashes = 0;
     task.runAtMs = null;
     task.finishedAtMs = null;
     if (task.key !== null) this.#keys.resumed(task.key);
-    this.#enter(task, "queued", now);
+    this.#stock.enter(task, "queued", now);
     return { kind: "queued", task };
   }
 
@@ -172,27 +190,42 @@ export class Broker {
     return true;
   }
 
-  /** Stops or resumes claiming from a queue. A paused queue is in use, so there must be room for that. */
-  setPaused(name: string, isPaused: boolean, now: Instant): PauseOutcome {
+  /** Why a queue can't be paused or resumed, or null when it can. A paused queue is in use: there must be room for that. */
+  pauseRefusal(
+    name: string,
+    isPaused: boolean,
+  ): Exclude<PauseOutcome, { readonly kind: "set" }> | null {
     const queue = this.#queues.find(name);
     if (queue === undefined) return { kind: "unknown" };
-    if (isPaused && !this.#queues.mayBeInUse(queue)) {
-      return { kind: "refused", bound: "queues_max", queue: name };
-    }
+    if (!isPaused || this.#queues.mayBeInUse(queue)) return null;
+    return { kind: "refused", bound: "queues_max", queue: name };
+  }
+
+  /** Stops or resumes claiming from a queue. */
+  setPaused(name: string, isPaused: boolean, now: Instant): PauseOutcome {
+    const refusal = this.pauseRefusal(name, isPaused);
+    if (refusal !== null) return refusal;
+    const queue = this.#queues.find(name) as Queue;
     queue.isPaused = isPaused;
     this.#queues.changed(queue, now.monoMs);
     return { kind: "set", queue };
   }
 
-  /** Cancels everything that waits in a queue, and says how many that were; undefined when there is no such queue. */
-  purge(name: string, now: Instant): number | undefined {
+  /** Everything that waits in a queue, oldest first; undefined when there is no such queue. O(n) in all tasks. */
+  waitingIn(name: string): readonly Task[] | undefined {
     const queue = this.#queues.find(name);
     if (queue === undefined) return undefined;
-    const waiting = [...this.#timeline.newestFirst(Number.POSITIVE_INFINITY)].filter(
-      (task) => task.home === queue && task.status !== "running" && !isFinished(task.status),
-    );
-    for (const task of waiting.reverse()) this.#cancel(task, now);
-    this.#forgetWhatIsOver(now.monoMs);
+    return [...this.#stock.timeline.newestFirst(Number.POSITIVE_INFINITY)]
+      .filter((task) => task.home === queue && isWaiting(task.status))
+      .reverse();
+  }
+
+  /** Cancels everything that waits in a queue, and says how many that were; undefined when there is no such queue. */
+  purge(name: string, now: Instant): number | undefined {
+    const waiting = this.waitingIn(name);
+    if (waiting === undefined) return undefined;
+    for (const task of waiting) this.#cancel(task, now);
+    this.#stock.forgetWhatIsOver(now.monoMs);
     return waiting.length;
   }
 
@@ -204,7 +237,7 @@ export class Broker {
       if (task.status === "running") this.#expireLease(task, now, random);
       else this.#becomeQueued(task, now);
     }
-    this.#forgetWhatIsOver(now.monoMs);
+    this.#stock.forgetWhatIsOver(now.monoMs);
     this.#keys.expire(now.monoMs);
     this.#queues.expire(now.monoMs);
   }
@@ -224,7 +257,7 @@ export class Broker {
   /** How long from now the next tick has something to do, in milliseconds; Infinity when nothing is ever due. */
   msToNextDue(now: Instant): number {
     const expiryMs = Math.min(
-      this.#retention.nextExpiryMs(),
+      this.#stock.retention.nextExpiryMs(),
       this.#keys.nextExpiryMs(),
       this.#queues.nextExpiryMs(),
     );
@@ -237,12 +270,12 @@ export class Broker {
   }
 
   find(id: string): Task | undefined {
-    return this.#byId.get(id);
+    return this.#stock.find(id);
   }
 
   /** Newest first, from the newest task whose number is below `beforeSeq`. */
   list(filter: ListFilter, limit: number, beforeSeq: number): TaskPage {
-    return pageOf(this.#timeline.newestFirst(beforeSeq), filter, limit);
+    return pageOf(this.#stock.timeline.newestFirst(beforeSeq), filter, limit);
   }
 
   findQueue(name: string): Queue | undefined {
@@ -255,56 +288,29 @@ export class Broker {
 
   /** Throws when the broker contradicts itself. O(n): for tests. */
   check(): void {
-    this.#timeline.check();
-    this.#queues.check();
-    this.#retention.check();
-    this.#schedule.check();
-    assert(this.#timeline.size === this.#byId.size, "the timeline holds every known task");
-    const seen = { scheduled: 0, finished: 0 };
-    const known = new Map<Queue, number>();
-    for (const task of this.#byId.values()) {
-      assert(this.#queues.find(task.queue) === task.home, "a known task's queue is known");
-      known.set(task.home, (known.get(task.home) ?? 0) + 1);
-      if (isFinished(task.status)) seen.finished += 1;
-      else if (task.status !== "queued") seen.scheduled += 1;
-      assert(
-        isFinished(task.status) === (task.finishedAtMs !== null),
-        "exactly the finished tasks have an end",
-      );
-      assert(task.failures <= task.maxRetries + 1, "no task fails more often than it may");
-    }
-    assert(seen.scheduled === this.#schedule.size, "what is delayed or runs is in the schedule");
-    assert(seen.finished === this.#retention.size, "what is finished is in retention");
-    for (const queue of this.#queues.all())
-      assert(queue.known === (known.get(queue) ?? 0), "a queue counts its tasks");
+    this.#stock.check();
   }
 
-  #admit(fresh: NewTask, key: KeyRecord | null, now: Instant): void {
-    const home = this.#queues.findOrMake(fresh.queue);
-    this.#lastSeq += 1;
-    const task = new Task(fresh, this.#lastSeq, home, key, now.wallMs);
-    this.#byId.set(task.id, task);
-    this.#timeline.append(task);
-    home.totals.enqueued += 1;
-    const { when } = fresh;
-    switch (when.kind) {
-      case "now":
-        this.#enter(task, "queued", now, null);
-        break;
-      case "after":
-        task.dueAtMs = now.monoMs + when.delayMs;
-        task.runAtMs = now.wallMs + when.delayMs;
-        this.#enter(task, "scheduled", now, null);
-        break;
-      case "at":
-        task.dueAtMs = when.wallMs;
-        task.runAtMs = when.wallMs;
-        task.isDueByWall = true;
-        this.#enter(task, "scheduled", now, null);
-        break;
-      default:
-        when satisfies never;
+  /** Why these tasks are not taken, or what was answered to them before; null when they are new and fit. */
+  #answerOf(
+    fresh: readonly NewTask[],
+    idempotency: IdempotencyKey | undefined,
+  ): Exclude<EnqueueOutcome, { readonly kind: "accepted" }> | null {
+    if (idempotency !== undefined) {
+      const known = this.#keys.find(idempotency.key);
+      if (known !== undefined) {
+        if (known.fingerprint !== idempotency.fingerprint) return { kind: "key_reused" };
+        return { kind: "repeated", receipts: known.receipts };
+      }
     }
+    return this.#queues.refusalOf(fresh);
+  }
+
+  /** The record of a key for tasks that are about to be made; null without one, or when there are no tasks to keep it. */
+  #keyOf(idempotency: IdempotencyKey | undefined, receipts: readonly Receipt[]): KeyRecord | null {
+    if (idempotency === undefined || receipts.length === 0) return null;
+    const { key, fingerprint } = idempotency;
+    return newKey(key, fingerprint, receipts, this.#stock.nextSeq);
   }
 
   #fail(
@@ -313,12 +319,11 @@ export class Broker {
     now: Instant,
     random: Random,
   ): void {
-    this.#leave(task);
-    const error = { code, message, attempt: task.attempt, atMs: now.wallMs };
-    task.errors = [...task.errors.slice(1 - ERRORS_KEPT), error];
+    this.#stock.leave(task);
+    task.addError({ code, message, attempt: task.attempt, atMs: now.wallMs });
     task.failures += 1;
     if (retry.kind === "never" || task.failures > task.maxRetries) {
-      this.#enter(task, "failed", now);
+      this.#stock.enter(task, "failed", now);
       return;
     }
     // The delay counts from now, when the failure is known, not from when the attempt started.
@@ -327,7 +332,7 @@ export class Broker {
     task.dueAtMs = now.monoMs + delayMs;
     task.runAtMs = now.wallMs + delayMs;
     task.home.totals.retried += 1;
-    this.#enter(task, "retrying", now);
+    this.#stock.enter(task, "retrying", now);
   }
 
   #expireLease(task: Task, now: Instant, random: Random): void {
@@ -343,98 +348,18 @@ export class Broker {
   }
 
   #becomeQueued(task: Task, now: Instant): void {
-    this.#leave(task);
-    this.#enter(task, "queued", now);
+    this.#stock.leave(task);
+    this.#stock.enter(task, "queued", now);
   }
 
   #cancel(task: Task, now: Instant): void {
     const isRunning = task.status === "running";
-    this.#leave(task);
-    this.#enter(task, "cancelled", now);
+    this.#stock.leave(task);
+    this.#stock.enter(task, "cancelled", now);
     if (isRunning) this.#observer.onRevoke(task, task.attempt, "cancelled");
   }
+}
 
-  /** Takes a task out of the one structure that its status puts it in. The other half of a step is {@link #enter}. */
-  #leave(task: Task): void {
-    const { status, home } = task;
-    switch (status) {
-      case "queued":
-        home.lines[task.lane].remove(task);
-        break;
-      case "scheduled":
-      case "retrying":
-      case "running":
-        this.#schedule.remove(task);
-        task.isDueByWall = false;
-        break;
-      case "done":
-      case "failed":
-      case "cancelled":
-        this.#retention.remove(task);
-        break;
-      default:
-        status satisfies never;
-    }
-    home.countOut(task, status);
-  }
-
-  /** Puts a task into the structure that its new status asks for, and tells. Its times are set by the caller. */
-  #enter(
-    task: Task,
-    status: TaskStatus,
-    now: Instant,
-    from: TaskStatus | null = task.status,
-  ): void {
-    assert(from === null || STEPS[from].includes(status), "a task only takes a step that exists");
-    const { home } = task;
-    task.status = status;
-    home.countIn(task, status);
-    switch (status) {
-      case "queued":
-        task.queuedSinceMs = now.monoMs;
-        home.lines[task.lane].pushBack(task);
-        break;
-      case "scheduled":
-      case "retrying":
-      case "running":
-        this.#schedule.add(task);
-        break;
-      case "done":
-      case "failed":
-      case "cancelled":
-        home.totals[status] += 1;
-        task.finishedAtMs = now.wallMs;
-        this.#retention.add(task, now.monoMs);
-        if (task.key !== null) this.#keys.finished(task.key, now.monoMs);
-        break;
-      default:
-        status satisfies never;
-    }
-    this.#queues.changed(home, now.monoMs);
-    this.#observer.onStep(task, from);
-  }
-
-  /** The one step that keeps a task's turn: an interrupted attempt was ahead of all who wait. */
-  #enterAtFront(task: Task, now: Instant): void {
-    const { home } = task;
-    task.status = "queued";
-    task.queuedSinceMs = now.monoMs;
-    home.countIn(task, "queued");
-    home.lines[task.lane].pushFront(task);
-    this.#queues.changed(home, now.monoMs);
-    this.#observer.onStep(task, "running");
-  }
-
-  #forgetWhatIsOver(nowMs: number): void {
-    for (
-      let task = this.#retention.nextToForget(nowMs);
-      task !== undefined;
-      task = this.#retention.nextToForget(nowMs)
-    ) {
-      this.#leave(task);
-      this.#byId.delete(task.id);
-      this.#timeline.remove(task);
-      this.#queues.changed(task.home, nowMs);
-    }
-  }
+function receiptOf({ id, when }: NewTask): Receipt {
+  return { id, status: when.kind === "now" ? "queued" : "scheduled" };
 }

@@ -2,7 +2,7 @@
  * What the broker is told and what it answers, as values. A refusal is an answer, not an error.
  */
 
-import type { Receipt } from "./key-register.ts";
+import type { KeyRecord, Receipt } from "./key-register.ts";
 import type { Queue } from "./queue.ts";
 import type { Task } from "./task.ts";
 
@@ -20,6 +20,17 @@ export type EnqueueOutcome =
   | { readonly kind: "repeated"; readonly receipts: readonly Receipt[] }
   | { readonly kind: "key_reused" }
   | Refusal;
+
+export type ReserveOutcome =
+  | { readonly kind: "reserved"; readonly reservation: Reservation }
+  | Exclude<EnqueueOutcome, { readonly kind: "accepted" }>;
+
+/** Tasks that were let in but can't be seen yet. They hold their places until they are published or withdrawn. */
+export interface Reservation {
+  readonly tasks: readonly Task[];
+  readonly key: KeyRecord | null;
+  readonly receipts: readonly Receipt[];
+}
 
 /** Nothing was changed, because something would have passed its bound. */
 export interface Refusal {

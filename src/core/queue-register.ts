@@ -36,9 +36,12 @@ export class QueueRegister {
   readonly #turns: Readonly<Record<Lane, Ring<Line>>> = { loop: new Ring(), thread: new Ring() };
   readonly #idle = new Ring<Queue>();
   #inUse = 0;
+  /** How many may be in use without a contradiction: more than the limit only after a restore. */
+  #inUseAllowed: number;
 
   constructor(limits: QueueRegisterLimits) {
     this.#limits = limits;
+    this.#inUseAllowed = limits.queuesMax;
   }
 
   get size(): number {
@@ -108,11 +111,24 @@ export class QueueRegister {
     const { isOpen } = queue;
     keepIf(isOpen && queue.lines.loop.size > 0, queue.lines.loop, this.#turns.loop);
     keepIf(isOpen && queue.lines.thread.size > 0, queue.lines.thread, this.#turns.thread);
-    const isIdle = queue.known === 0 && !queue.isPaused;
+    const { isIdle } = queue;
     if (isIdle && queue.place === NO_PLACE) queue.idleSinceMs = nowMs;
     keepIf(isIdle, queue, this.#idle);
     // At once, not with the next tick: that may be as far away as the time for which idle queues are kept.
     if (isIdle && this.#idle.size > this.#limits.queuesMax) this.#forgetLongestIdle();
+  }
+
+  /** Like {@link changed}, after a place in it was given back: a queue that never had a task is gone at once. */
+  withdrawn(queue: Queue, nowMs: number): void {
+    this.changed(queue, nowMs);
+    if (!queue.isIdle || queue.totals.enqueued > 0) return;
+    this.#idle.remove(queue);
+    this.#byName.delete(queue.name);
+  }
+
+  /** Lets as many queues be in use as were restored, should the limit be smaller: their tasks were accepted. */
+  allowRestored(): void {
+    this.#inUseAllowed = Math.max(this.#inUseAllowed, this.#inUse);
   }
 
   /** Forgets the idle queues whose time is up. */
@@ -143,11 +159,10 @@ export class QueueRegister {
         const isClaimable = queue.isOpen && line.size > 0;
         assert(turns.has(line) === isClaimable, "exactly the lines with something to claim turn");
       }
-      const isIdle = queue.known === 0 && !queue.isPaused;
-      assert(idle.has(queue) === isIdle, "exactly the queues without tasks are idle");
+      assert(idle.has(queue) === queue.isIdle, "exactly the queues without tasks are idle");
     }
     assert(inUse === this.#inUse, "the register counts the queues in use");
-    assert(inUse <= this.#limits.queuesMax, "no more queues are in use than may be");
+    assert(inUse <= this.#inUseAllowed, "no more queues are in use than may be");
     assert(idle.size <= this.#limits.queuesMax, "no more idle queues are kept than may be");
     for (const queue of [...Array.from(turns, (line) => line.queue), ...idle]) {
       assert(this.#byName.get(queue.name) === queue, "a forgotten queue is in no ring");
@@ -176,10 +191,12 @@ export class QueueRegister {
       return { kind: "refused", bound: "queues_max", queue: name };
     }
     const limits = queue?.limits ?? this.#limitsOf(name);
-    if ((queue?.waiting ?? 0) + tasks > limits.size) {
+    const held = queue === undefined ? 0 : queue.waiting + queue.reserved;
+    if (held + tasks > limits.size) {
       return { kind: "refused", bound: "queue_size", queue: name };
     }
-    if ((queue?.waitingBytes ?? 0) + bytes > limits.bytes) {
+    const heldBytes = queue === undefined ? 0 : queue.waitingBytes + queue.reservedBytes;
+    if (heldBytes + bytes > limits.bytes) {
       return { kind: "refused", bound: "queue_bytes", queue: name };
     }
     return null;

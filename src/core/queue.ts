@@ -65,6 +65,9 @@ export class Queue implements QueueView {
 
   waiting = 0;
   waitingBytes = 0;
+  /** Tasks that hold a place here and can't be seen yet, and their payload bytes. */
+  reserved = 0;
+  reservedBytes = 0;
   /** Tasks of any status that this queue is home to. */
   known = 0;
   isPaused = false;
@@ -86,9 +89,26 @@ export class Queue implements QueueView {
     return !this.isPaused && this.counts.running < this.limits.concurrency;
   }
 
-  /** Tasks that hold it in use: those that wait and those that run. */
+  /** Tasks that hold it in use: those that wait, those that run, and those that hold a place. */
   get load(): number {
-    return this.waiting + this.counts.running;
+    return this.waiting + this.counts.running + this.reserved;
+  }
+
+  /** Whether nothing holds it but its name. */
+  get isIdle(): boolean {
+    return this.known === 0 && this.reserved === 0 && !this.isPaused;
+  }
+
+  /** Holds a place for a task. */
+  reserve({ payloadBytes }: Task): void {
+    this.reserved += 1;
+    this.reservedBytes += payloadBytes;
+  }
+
+  /** Lets go of the place that was held for a task. */
+  release({ payloadBytes }: Task): void {
+    this.reserved -= 1;
+    this.reservedBytes -= payloadBytes;
   }
 
   countIn(task: Task, status: TaskStatus): void {

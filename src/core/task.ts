@@ -70,8 +70,8 @@ export interface TaskError {
 /** How many errors a task keeps: enough to see a pattern, few enough to bound what a failing task holds. */
 export const ERRORS_KEPT = 5;
 
-/** What it takes to enqueue a task: everything is checked and every default applied before the core sees it. */
-export interface NewTask {
+/** What a task is from the first to the last, but for what entering ringq gives it. */
+export interface TaskBasis {
   readonly id: string;
   readonly type: string;
   readonly queue: string;
@@ -86,6 +86,10 @@ export interface NewTask {
   readonly lane: Lane;
   /** How long it waits before a retry. */
   readonly backoff: Backoff;
+}
+
+/** What it takes to enqueue a task: everything is checked and every default applied before the core sees it. */
+export interface NewTask extends TaskBasis {
   readonly when: When;
 }
 
@@ -145,6 +149,8 @@ export class Task implements TaskView {
   attempt = 0;
   /** Failed attempts since it was enqueued or retried by hand. Interrupted ones do not count. */
   failures = 0;
+  /** How often the process ended while it ran, since it was enqueued or retried by hand. */
+  crashes = 0;
   runAtMs: number | null = null;
   startedAtMs: number | null = null;
   finishedAtMs: number | null = null;
@@ -165,7 +171,7 @@ export class Task implements TaskView {
   line = -1;
 
   constructor(
-    fresh: NewTask,
+    fresh: TaskBasis,
     seq: number,
     home: Queue,
     key: KeyRecord | null,
@@ -188,6 +194,11 @@ export class Task implements TaskView {
 
   get queue(): string {
     return this.home.name;
+  }
+
+  /** Notes a failed attempt; of many, the last {@link ERRORS_KEPT} are kept. */
+  addError(error: TaskError): void {
+    this.errors = [...this.errors.slice(1 - ERRORS_KEPT), error];
   }
 
   /** What a finished task keeps in memory for being read: its payload, its result and its progress. */

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "bun:test";
-import { type KeyRecord, KeyRegister, type Receipt } from "../../src/core/key-register.ts";
+import { type KeyRecord, KeyRegister, newKey, type Receipt } from "../../src/core/key-register.ts";
+import { at } from "./builders.ts";
 
 function aRegister({ idsMax = 100, retainMs = 1000 } = {}): KeyRegister {
   return new KeyRegister({ idsMax, retainMs });
@@ -10,13 +11,15 @@ function receiptsOf(count: number): Receipt[] {
 }
 
 function add(register: KeyRegister, key: string, count = 1): KeyRecord {
-  return register.add(key, `fingerprint of ${key}`, receiptsOf(count));
+  const record = newKey(key, `fingerprint of ${key}`, receiptsOf(count), 1);
+  register.add(record);
+  return record;
 }
 
 /** Adds a key whose tasks have all finished by then. */
 function addFinished(register: KeyRegister, key: string, nowMs: number, count = 1): KeyRecord {
   const record = add(register, key, count);
-  for (let left = count; left > 0; left -= 1) register.finished(record, nowMs);
+  for (let left = count; left > 0; left -= 1) register.finished(record, at(nowMs));
   return record;
 }
 
@@ -49,7 +52,7 @@ describe("a key", () => {
   test("is kept while one task of its batch is unfinished", () => {
     const register = aRegister();
     const record = add(register, "k", 2);
-    register.finished(record, 0);
+    register.finished(record, at(0));
 
     register.expire(1e12);
 
@@ -60,9 +63,9 @@ describe("a key", () => {
     const register = aRegister({ retainMs: 1000 });
     const record = addFinished(register, "k", 500);
 
-    register.expire(1499);
+    register.expire(at(1499).monoMs);
     const before = register.find("k");
-    register.expire(1500);
+    register.expire(at(1500).monoMs);
 
     expect(before).toBe(record);
     expect(register.find("k")).toBeUndefined();
@@ -74,15 +77,15 @@ describe("a key", () => {
 
     addFinished(register, "k", 500);
 
-    expect(register.nextExpiryMs()).toBe(1500);
+    expect(register.nextExpiryMs()).toBe(at(1500).monoMs);
   });
 
   test("is free for another use once it is forgotten", () => {
     const register = aRegister();
     addFinished(register, "k", 0);
-    register.expire(1000);
+    register.expire(at(1000).monoMs);
 
-    const record = register.add("k", "another fingerprint", receiptsOf(1));
+    const record = add(register, "k");
 
     expect(register.find("k")).toBe(record);
   });
@@ -102,19 +105,19 @@ describe("a key", () => {
     const record = addFinished(register, "k", 0);
     register.resumed(record);
 
-    register.finished(record, 700);
+    register.finished(record, at(700));
 
-    expect(register.nextExpiryMs()).toBe(1700);
+    expect(register.nextExpiryMs()).toBe(at(1700).monoMs);
   });
 
   test("that was forgotten stays so when its task is retried and finishes again", () => {
     const register = aRegister();
     const record = addFinished(register, "k", 0);
-    register.expire(1000);
-    const other = register.add("k", "another fingerprint", receiptsOf(1));
+    register.expire(at(1000).monoMs);
+    const other = add(register, "k");
 
     register.resumed(record);
-    register.finished(record, 2000);
+    register.finished(record, at(2000));
 
     expect(register.find("k")).toBe(other);
     expect(register.nextExpiryMs()).toBe(Number.POSITIVE_INFINITY);
@@ -151,7 +154,7 @@ describe("the ids of finished keys", () => {
   test("count no longer once their key is forgotten", () => {
     const register = aRegister({ idsMax: 2, retainMs: 1000 });
     addFinished(register, "a", 0, 2);
-    register.expire(1000);
+    register.expire(at(1000).monoMs);
 
     for (const key of ["b", "c"]) addFinished(register, key, 1000);
 
