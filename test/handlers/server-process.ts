@@ -158,6 +158,16 @@ export class ServerProcess implements AsyncDisposable {
     return this.ended();
   }
 
+  /** Ends it at once, as a crash would. */
+  kill(): void {
+    this.#process.kill("SIGKILL");
+  }
+
+  /** Sends a signal and does not wait. */
+  signal(signal: NodeJS.Signals): void {
+    this.#process.kill(signal);
+  }
+
   async ended(): Promise<Ending> {
     const exitCode = await this.#process.exited;
     await this.#reading;
