@@ -39,9 +39,17 @@ export class Line {
     this.#size += 1;
   }
 
-  /** Gives a task its turn back, before all others of its priority. */
+  /**
+   * Gives a task its turn back, before all others of its priority. It counts as queued for as long as the one that is
+   * now behind it, so that the front of a level is always the task that waits longest.
+   */
   pushFront(task: Task): void {
-    this.#level(task.priority).ring.pushFront(task);
+    const { ring } = this.#level(task.priority);
+    const behind = ring.front();
+    if (behind !== undefined) {
+      task.queuedSinceMs = Math.min(task.queuedSinceMs, behind.queuedSinceMs);
+    }
+    ring.pushFront(task);
     this.#size += 1;
   }
 
@@ -76,7 +84,10 @@ export class Line {
       assert(priority < abovePriority, "levels go from the highest priority down");
       abovePriority = priority;
       ring.check();
+      let sinceMs = Number.NEGATIVE_INFINITY;
       for (const task of ring) {
+        assert(task.queuedSinceMs >= sinceMs, "who is ahead waits no shorter");
+        sinceMs = task.queuedSinceMs;
         assert(task.priority === priority, "a task lines up in its own level");
         assert(task.home === this.queue && task.lane === this.lane, "a task is in its own line");
         assert(task.status === "queued", "only queued tasks line up");

@@ -82,9 +82,29 @@ describe("since when the oldest task of a line is queued", () => {
 
     expect(line.oldestSinceMs()).toBe(100);
   });
+
+  test("does not change when a task that ran meanwhile gets its turn back", () => {
+    const { line, tasks } = aLine([0]);
+    (tasks[0] as Task).queuedSinceMs = 100;
+    const returning = aTask({ home: HOME, seq: 9 });
+    returning.queuedSinceMs = 500;
+
+    line.pushFront(returning);
+
+    expect(line.oldestSinceMs()).toBe(100);
+    line.check();
+  });
 });
 
 describe("a line's check finds", () => {
+  test("a task ahead of one that waits longer", () => {
+    const { line, tasks } = aLine([0, 0]);
+
+    (tasks[0] as Task).queuedSinceMs = 9;
+
+    expect(() => line.check()).toThrow("who is ahead waits no shorter");
+  });
+
   test("a task of another queue", () => {
     const { line } = aLine([0]);
 
