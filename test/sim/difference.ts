@@ -1,0 +1,190 @@
+/**
+ * Compares everything that can be seen of a broker with what the model says it must be.
+ */
+
+import type { Broker } from "../../src/core/broker.ts";
+import type { Instant } from "../../src/core/instant.ts";
+import type { Queue } from "../../src/core/queue.ts";
+import type { Task, TaskStatus } from "../../src/core/task.ts";
+import type { Model } from "./model.ts";
+import { isWaiting, type ModelQueue, type ModelTask } from "./model-state.ts";
+
+const EVERYTHING = {};
+const LIMIT = 1000;
+
+/** The first thing in which the two differ, as a sentence; null when they agree. */
+export function differenceBetween(broker: Broker, model: Model, now: Instant): string | null {
+  return (
+    differenceInTasks(broker, model) ??
+    differenceInQueues(broker, model) ??
+    differs("msToNextDue", broker.msToNextDue(now), model.msToNextDue(now)) ??
+    differs("followsWallClock", broker.followsWallClock, model.followsWallClock()) ??
+    differs("hasWorkWithin 0 ms", broker.hasWorkWithin(0, now), model.hasWorkWithin(0, now)) ??
+    differs("hasWorkWithin 100 ms", broker.hasWorkWithin(100, now), model.hasWorkWithin(100, now))
+  );
+}
+
+/** A sentence when a value is not what it must be. */
+function differs(what: string, actual: unknown, expected: unknown): string | null {
+  if (actual === expected) return null;
+  return `${what} is ${JSON.stringify(actual)}, and must be ${JSON.stringify(expected)}`;
+}
+
+/** What an observer heard, in order. */
+export function differenceInEvents(
+  heard: readonly (string | number | null)[],
+  expected: readonly (string | number | null)[],
+): string | null {
+  if (heard.length === expected.length) {
+    let index = 0;
+    while (index < heard.length && heard[index] === expected[index]) index += 1;
+    if (index === heard.length) return null;
+  }
+  return `the observer heard ${JSON.stringify(heard)}, and must hear ${JSON.stringify(expected)}`;
+}
+
+/** Also the order of a list: newest first. */
+function differenceInTasks(broker: Broker, model: Model): string | null {
+  const { tasks, nextBeforeSeq } = broker.list(EVERYTHING, LIMIT, Number.POSITIVE_INFINITY);
+  const count = model.tasks.length;
+  if (nextBeforeSeq !== null) return "a list of everything says that there is more";
+  if (tasks.length !== count) return differs("the number of known tasks", tasks.length, count);
+  for (let index = 0; index < count; index += 1) {
+    const task = tasks[index] as Task;
+    const expected = model.tasks[count - 1 - index] as ModelTask;
+    const difference = differenceInTask(task, expected);
+    if (difference !== null) return `task ${expected.fresh.id}: ${difference}`;
+    if (broker.find(expected.fresh.id) !== task) return `task ${expected.fresh.id} is not found`;
+  }
+  return null;
+}
+
+function differenceInTask(task: Task, model: ModelTask): string | null {
+  const { fresh } = model;
+  if (
+    task.id === fresh.id &&
+    task.seq === model.seq &&
+    task.type === fresh.type &&
+    task.queue === fresh.queue &&
+    task.status === model.status &&
+    task.payload === fresh.payload &&
+    task.priority === fresh.priority &&
+    task.attempt === model.attempt &&
+    task.maxRetries === fresh.maxRetries &&
+    task.timeoutMs === fresh.timeoutMs &&
+    task.enqueuedAtMs === model.enqueuedAtMs &&
+    task.runAtMs === model.runAtMs &&
+    task.startedAtMs === model.startedAtMs &&
+    task.finishedAtMs === model.finishedAtMs &&
+    task.result === model.result &&
+    task.progress === model.progress &&
+    hasSameErrors(task, model)
+  ) {
+    return null;
+  }
+  return (
+    differs("id", task.id, fresh.id) ??
+    differs("seq", task.seq, model.seq) ??
+    differs("type", task.type, fresh.type) ??
+    differs("queue", task.queue, fresh.queue) ??
+    differs("status", task.status, model.status) ??
+    differs("payload", task.payload, fresh.payload) ??
+    differs("priority", task.priority, fresh.priority) ??
+    differs("attempt", task.attempt, model.attempt) ??
+    differs("maxRetries", task.maxRetries, fresh.maxRetries) ??
+    differs("timeoutMs", task.timeoutMs, fresh.timeoutMs) ??
+    differs("enqueuedAtMs", task.enqueuedAtMs, model.enqueuedAtMs) ??
+    differs("runAtMs", task.runAtMs, model.runAtMs) ??
+    differs("startedAtMs", task.startedAtMs, model.startedAtMs) ??
+    differs("finishedAtMs", task.finishedAtMs, model.finishedAtMs) ??
+    differs("result", task.result, model.result) ??
+    differs("progress", task.progress, model.progress) ??
+    `errors are ${JSON.stringify(task.errors)}, and must be ${JSON.stringify(model.errors)}`
+  );
+}
+
+function hasSameErrors(task: Task, model: ModelTask): boolean {
+  if (task.errors.length !== model.errors.length) return false;
+  for (let index = 0; index < model.errors.length; index += 1) {
+    const error = task.errors[index];
+    const expected = model.errors[index];
+    if (error === expected) continue;
+    if (
+      error?.code !== expected?.code ||
+      error?.attempt !== expected?.attempt ||
+      error?.atMs !== expected?.atMs ||
+      // What is said of a timeout is for people to read; the model has no opinion on the words.
+      (error?.message !== expected?.message && error?.code !== "timeout")
+    ) {
+      return false;
+    }
+  }
+  return true;
+}
+
+/** Also their order: as they came into being. */
+function differenceInQueues(broker: Broker, model: Model): string | null {
+  let index = 0;
+  for (const queue of broker.queues()) {
+    const expected = model.queues[index];
+    if (expected === undefined) return `queue ${queue.name} exists, and must not`;
+    const difference = differenceInQueue(queue, expected, model);
+    if (difference !== null) return `queue ${expected.name}: ${difference}`;
+    if (broker.findQueue(expected.name) !== queue) return `queue ${expected.name} is not found`;
+    index += 1;
+  }
+  return differs("the number of queues", index, model.queues.length);
+}
+
+const counts: Record<TaskStatus, number> = {
+  scheduled: 0,
+  queued: 0,
+  running: 0,
+  retrying: 0,
+  done: 0,
+  failed: 0,
+  cancelled: 0,
+};
+
+function differenceInQueue(queue: Queue, model: ModelQueue, { tasks }: Model): string | null {
+  counts.scheduled = 0;
+  counts.queued = 0;
+  counts.running = 0;
+  counts.retrying = 0;
+  counts.done = 0;
+  counts.failed = 0;
+  counts.cancelled = 0;
+  let waiting = 0;
+  let waitingBytes = 0;
+  let oldestMs = Number.POSITIVE_INFINITY;
+  for (const task of tasks) {
+    if (task.home !== model) continue;
+    counts[task.status] += 1;
+    if (task.status === "queued" && task.queuedSinceMs < oldestMs) oldestMs = task.queuedSinceMs;
+    if (!isWaiting(task)) continue;
+    waiting += 1;
+    waitingBytes += task.fresh.payloadBytes;
+  }
+  const oldestOrNullMs = oldestMs === Number.POSITIVE_INFINITY ? null : oldestMs;
+  return (
+    differs("name", queue.name, model.name) ??
+    differs("isPaused", queue.isPaused, model.isPaused) ??
+    differs("limits", queue.limits, model.limits) ??
+    differs("scheduled", queue.counts.scheduled, counts.scheduled) ??
+    differs("queued", queue.counts.queued, counts.queued) ??
+    differs("running", queue.counts.running, counts.running) ??
+    differs("retrying", queue.counts.retrying, counts.retrying) ??
+    differs("done", queue.counts.done, counts.done) ??
+    differs("failed", queue.counts.failed, counts.failed) ??
+    differs("cancelled", queue.counts.cancelled, counts.cancelled) ??
+    differs("waiting", queue.waiting, waiting) ??
+    differs("waitingBytes", queue.waitingBytes, waitingBytes) ??
+    differs("total enqueued", queue.totals.enqueued, model.totals.enqueued) ??
+    differs("total done", queue.totals.done, model.totals.done) ??
+    differs("total failed", queue.totals.failed, model.totals.failed) ??
+    differs("total cancelled", queue.totals.cancelled, model.totals.cancelled) ??
+    differs("total retried", queue.totals.retried, model.totals.retried) ??
+    differs("total interrupted", queue.totals.interrupted, model.totals.interrupted) ??
+    differs("oldestQueuedSinceMs", queue.oldestQueuedSinceMs(), oldestOrNullMs)
+  );
+}

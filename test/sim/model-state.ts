@@ -1,0 +1,101 @@
+/**
+ * What the model keeps, and the few things one can ask of an array. Nothing here is counted ahead or kept in step: the
+ * model counts anew whenever it is asked.
+ */
+
+import type { Receipt } from "../../src/core/key-register.ts";
+import type { QueueLimits, QueueTotals } from "../../src/core/queue.ts";
+import type { NewTask, TaskError, TaskStatus } from "../../src/core/task.ts";
+
+export interface ModelTask {
+  /** What it was asked to be. */
+  readonly fresh: NewTask;
+  readonly seq: number;
+  readonly home: ModelQueue;
+  readonly key: ModelKey | null;
+  readonly enqueuedAtMs: number;
+  status: TaskStatus;
+  attempt: number;
+  failures: number;
+  runAtMs: number | null;
+  startedAtMs: number | null;
+  finishedAtMs: number | null;
+  result: string | null;
+  progress: string | null;
+  errors: TaskError[];
+  /** When a delay, a backoff or a lease ends on the monotonic clock; Infinity when none is under way. */
+  dueMonoMs: number;
+  /** When its time of day comes on the wall clock; Infinity when it waits for none. */
+  dueWallMs: number;
+  /** Its turn among the queued tasks of its priority: the smallest number is next. */
+  rank: number;
+  queuedSinceMs: number;
+  /** The order of finishing, and the monotonic time of it. */
+  finishRank: number;
+  finishedMonoMs: number;
+}
+
+export interface ModelQueue {
+  readonly name: string;
+  readonly limits: QueueLimits;
+  readonly totals: QueueTotals;
+  isPaused: boolean;
+  /** Since when it knows no task and is not paused; Infinity while it does or is. */
+  idleSinceMs: number;
+  idleRank: number;
+}
+
+export interface ModelKey {
+  readonly name: string;
+  readonly fingerprint: string;
+  readonly receipts: readonly Receipt[];
+  /** The ids of its tasks that are not finished. */
+  unfinished: string[];
+  /** The order of its last task's finishing, and when it is forgotten for it; Infinity while some are unfinished. */
+  finishRank: number;
+  forgetAtMs: number;
+}
+
+export function isFinished({ status }: ModelTask): boolean {
+  return status === "done" || status === "failed" || status === "cancelled";
+}
+
+export function isWaiting({ status }: ModelTask): boolean {
+  return status === "scheduled" || status === "queued" || status === "retrying";
+}
+
+/** The payload, the result and the last progress are what a finished task is kept for. */
+export function keptBytes({ fresh, result, progress }: ModelTask): number {
+  return fresh.payloadBytes + (result ?? "").length + (progress ?? "").length;
+}
+
+export function bytesOf(tasks: readonly NewTask[]): number {
+  return tasks.reduce((sum, { payloadBytes }) => sum + payloadBytes, 0);
+}
+
+/** The candidate that comes before all others, if there is any. */
+export function least<T>(
+  all: readonly T[],
+  isCandidate: (each: T) => boolean,
+  isBefore: (a: T, b: T) => boolean,
+): T | undefined {
+  let first: T | undefined;
+  for (const each of all) {
+    if (isCandidate(each) && (first === undefined || isBefore(each, first))) first = each;
+  }
+  return first;
+}
+
+/** Takes out everything that is to go, and keeps the order of the rest. */
+export function drop<T>(all: T[], isToGo: (each: T) => boolean): void {
+  for (let index = all.length - 1; index >= 0; index -= 1) {
+    if (isToGo(all[index] as T)) all.splice(index, 1);
+  }
+}
+
+/** Joins the end of the line, or leaves it. */
+export function keepIf<T>(isIn: boolean, each: T, line: T[]): void {
+  const index = line.indexOf(each);
+  if (isIn && index === -1) line.push(each);
+  else if (!isIn && index !== -1) line.splice(index, 1);
+}

@@ -1,0 +1,58 @@
+/**
+ * What can be done to a queue, as data: drawn once, it can be done to a model and to any system that claims to be one,
+ * again and again, in whole or in part.
+ */
+
+import type { Lane } from "../../src/core/line.ts";
+import type { IdempotencyKey, Outcome } from "../../src/core/outcomes.ts";
+import type { ListFilter } from "../../src/core/page.ts";
+import type { NewTask } from "../../src/core/task.ts";
+
+export type Operation =
+  | {
+      readonly kind: "enqueue";
+      readonly fresh: readonly NewTask[];
+      readonly key: IdempotencyKey | undefined;
+    }
+  | { readonly kind: "claim"; readonly lane: Lane }
+  | {
+      readonly kind: "settle";
+      readonly id: string;
+      readonly fence: number;
+      readonly outcome: Outcome;
+      readonly chance: number;
+    }
+  | {
+      readonly kind: "progress";
+      readonly id: string;
+      readonly fence: number;
+      readonly progress: string;
+    }
+  | { readonly kind: "cancel" | "retry"; readonly id: string }
+  | { readonly kind: "pause" | "resume" | "purge"; readonly queue: string }
+  /** Does what is due. Chance is what the random source gives meanwhile. */
+  | { readonly kind: "tick"; readonly chance: number }
+  | {
+      readonly kind: "list";
+      readonly filter: ListFilter;
+      readonly limit: number;
+      readonly beforeSeq: number;
+    }
+  /** Time goes by on both clocks. */
+  | { readonly kind: "advance"; readonly ms: number }
+  /** The wall clock is set forward, or back, and no time goes by. */
+  | { readonly kind: "jumpWall"; readonly ms: number };
+
+/** An operation on one line, for people. */
+export function inWords(operation: Operation): string {
+  const { kind, ...details } = operation;
+  if (operation.kind !== "enqueue") return `${kind} ${JSON.stringify(details)}`;
+  const tasks = operation.fresh.map(
+    ({ id, queue, payloadBytes, priority, maxRetries, timeoutMs, lane, when }) =>
+      `${id} (${queue}, ${lane}, ${payloadBytes} bytes, priority ${priority}, ${maxRetries} retries, ` +
+      `timeout ${timeoutMs} ms, ${JSON.stringify(when)})`,
+  );
+  const key =
+    operation.key === undefined ? "" : ` key ${operation.key.key}/${operation.key.fingerprint}`;
+  return `enqueue${key} ${tasks.join(" and ")}`;
+}

@@ -1,0 +1,115 @@
+/**
+ * What a history is played with, drawn from its seed: tight bounds, so that everything is full soon, and a mix of
+ * operations of its own, so that some histories only fill, some only fail, and some never look at the clock.
+ */
+
+import type { Backoff } from "../../src/core/backoff.ts";
+import type { BrokerLimits } from "../../src/core/broker.ts";
+import type { QueueLimits } from "../../src/core/queue.ts";
+import type { Prng } from "./prng.ts";
+
+const DRAWS = [
+  "enqueue",
+  "enqueueWithKey",
+  "batch",
+  "claim",
+  "settle",
+  "settleStale",
+  "progress",
+  "cancel",
+  "retry",
+  "pause",
+  "resume",
+  "purge",
+  "advance",
+  "jumpWall",
+  "tick",
+  "list",
+] as const;
+
+/** A kind of operation to draw, finer than the operations themselves. */
+type DrawKind = (typeof DRAWS)[number];
+
+export interface Setup {
+  readonly limits: BrokerLimits;
+  readonly queues: readonly string[];
+  readonly priorities: readonly number[];
+  readonly backoff: Backoff;
+  readonly maxRetriesMax: number;
+  readonly payloadBytesMax: number;
+  readonly timeoutMsMax: number;
+  readonly delayMsMax: number;
+  readonly hasThreads: boolean;
+  /** An operation stands here as often as it weighs. */
+  readonly mix: readonly DrawKind[];
+}
+
+const QUEUES = ["a", "b", "c", "d", "e"];
+const FOREVER_MS = 1e9;
+
+/** How often an operation is drawn in the average history. */
+const WEIGHTS: Readonly<Record<DrawKind, number>> = {
+  enqueue: 9,
+  enqueueWithKey: 3,
+  batch: 3,
+  claim: 10,
+  settle: 8,
+  settleStale: 1,
+  progress: 1,
+  cancel: 3,
+  retry: 3,
+  pause: 1,
+  resume: 2,
+  purge: 0.3,
+  advance: 5,
+  jumpWall: 1,
+  tick: 5,
+  list: 0.3,
+};
+
+export function drawSetup(prng: Prng): Setup {
+  // Now and then a large queue, for the rings and the heaps to grow, wrap around and shrink.
+  const sizeMax = prng.oneIn(24) ? 40 : 8;
+  const queues = QUEUES.slice(0, prng.whole(1, QUEUES.length));
+  return {
+    limits: {
+      queue: drawQueueLimits(prng, sizeMax),
+      queues: new Map(
+        queues.filter(() => prng.oneIn(5)).map((name) => [name, drawQueueLimits(prng, sizeMax)]),
+      ),
+      queuesMax: prng.whole(1, 4),
+      retainTasks: prng.whole(0, 6),
+      retainBytes: prng.oneIn(2) ? FOREVER_MS : prng.whole(0, 60),
+      retainMs: prng.pick([0, 50, 1000, 5000, FOREVER_MS]),
+    },
+    queues,
+    priorities: prng.pick([[0], [0, 0, 0, 1], [-1, 0, 5], [-100, -1, 0, 1, 100]]),
+    backoff: {
+      baseMs: prng.pick([0, 1, 200]),
+      jitterMs: prng.pick([0, 100]),
+      maxMs: prng.pick([0, 250, 300_000]),
+    },
+    maxRetriesMax: prng.pick([0, 2, 2, 9]),
+    payloadBytesMax: prng.whole(0, 12),
+    timeoutMsMax: prng.pick([20, 1000, FOREVER_MS]),
+    delayMsMax: prng.pick([1, 100, 2000]),
+    hasThreads: prng.oneIn(3),
+    mix: drawMix(prng),
+  };
+}
+
+function drawQueueLimits(prng: Prng, sizeMax: number): QueueLimits {
+  return {
+    size: prng.whole(1, sizeMax),
+    bytes: prng.oneIn(2) ? FOREVER_MS : prng.whole(0, 6 * sizeMax),
+    concurrency: prng.oneIn(4) ? prng.whole(1, 3) : Number.POSITIVE_INFINITY,
+  };
+}
+
+/** Some operations come much more often than in the average history, and some not at all. */
+function drawMix(prng: Prng): DrawKind[] {
+  return DRAWS.flatMap((draw) => {
+    const share = draw === "enqueue" ? 10 : prng.pick([0, 3, 10, 10, 30]);
+    return new Array<DrawKind>(Math.ceil(WEIGHTS[draw] * share)).fill(draw);
+  });
+}

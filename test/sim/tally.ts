@@ -1,0 +1,233 @@
+/**
+ * Counts what happens in histories. A kind of thing that never happens was never tested, so every kind is listed here
+ * before it is counted.
+ */
+
+import { STEPS, TASK_STATUSES } from "../../src/core/task.ts";
+import type { History } from "./history.ts";
+import { isWaiting, type ModelTask } from "./model-state.ts";
+import type { Operation } from "./operation.ts";
+
+const ENQUEUE_ANSWERS = [
+  "accepted",
+  "repeated",
+  "key_reused",
+  "refused queue_size",
+  "refused queue_bytes",
+  "refused queues_max",
+];
+
+const KINDS: readonly string[] = [
+  ...ENQUEUE_ANSWERS.map((answer) => `enqueue one: ${answer}`),
+  ...ENQUEUE_ANSWERS.map((answer) => `enqueue several: ${answer}`),
+  "enqueue: after a delay",
+  "enqueue: at a time of day",
+  "enqueue: at a time of day that has passed",
+  "enqueue: into several queues",
+  "claim loop: a task",
+  "claim loop: nothing",
+  "claim thread: a task",
+  "claim thread: nothing",
+  "claim: nothing, because of a pause",
+  "claim: nothing, because as many run as may",
+  "settle done: settled",
+  "settle done: stale",
+  "settle interrupted: settled",
+  "settle interrupted: stale",
+  "settle failed, backoff: settled",
+  "settle failed, backoff: stale",
+  "settle failed, after: settled",
+  "settle failed, never: settled",
+  "settle: unknown",
+  "settle: stale, while another attempt runs",
+  "settle: a retry into a full queue",
+  "settle: a sixth error",
+  "progress: noted",
+  "progress: stale",
+  "progress: unknown",
+  "cancel: cancelled",
+  "cancel: finished",
+  "cancel: unknown",
+  "retry: queued",
+  "retry: not_retryable",
+  "retry: unknown",
+  "retry: refused queue_size",
+  "retry: refused queue_bytes",
+  "retry: refused queues_max",
+  "pause: set",
+  "pause: unknown",
+  "pause: refused queues_max",
+  "resume: set",
+  "resume: unknown",
+  "purge: some",
+  "purge: none",
+  "purge: unknown",
+  "tick: nothing due",
+  "tick: one due",
+  "tick: several due",
+  "list: the last page",
+  "list: one page of several",
+  "time goes by",
+  "time: the wall clock is set forward",
+  "time: the wall clock is set back",
+  "revoked: timeout",
+  "revoked: cancelled",
+  "forgotten: a task",
+  "forgotten: a queue",
+  "forgotten: a key",
+  "step: new → scheduled",
+  "step: new → queued",
+  ...TASK_STATUSES.flatMap((from) => STEPS[from].map((to) => `step: ${from} → ${to}`)),
+];
+
+export class Tally {
+  readonly #counts = new Map<string, number>(KINDS.map((kind) => [kind, 0]));
+  #tasks = 0;
+  #queues = 0;
+  #keys = 0;
+
+  /** How often each kind of thing happened. */
+  get counts(): ReadonlyMap<string, number> {
+    return this.#counts;
+  }
+
+  /** A history begins, with nothing in it. */
+  begin(): void {
+    this.#tasks = 0;
+    this.#queues = 0;
+    this.#keys = 0;
+  }
+
+  /** An operation was done. */
+  add(operation: Operation, { expected, model, now }: History): void {
+    this.#addOperation(operation, expected, model.tasks, now.wallMs);
+    this.#addNews(model.heard);
+    // Nothing but an enqueue adds any, so what is fewer than before was forgotten.
+    const { tasks, queues, keys } = model;
+    if (tasks.length < this.#tasks) this.#count("forgotten: a task");
+    if (queues.length < this.#queues) this.#count("forgotten: a queue");
+    if (keys.length < this.#keys) this.#count("forgotten: a key");
+    this.#tasks = tasks.length;
+    this.#queues = queues.length;
+    this.#keys = keys.length;
+    if (operation.kind === "tick") {
+      const due = model.heard.length / 3;
+      this.#count(`tick: ${due === 0 ? "nothing" : due === 1 ? "one" : "several"} due`);
+    }
+  }
+
+  #addOperation(
+    operation: Operation,
+    answer: string,
+    tasks: readonly ModelTask[],
+    wallMs: number,
+  ): void {
+    switch (operation.kind) {
+      case "enqueue":
+        this.#addEnqueue(operation, answer, wallMs);
+        break;
+      case "claim":
+        this.#count(`claim ${operation.lane}: ${answer === "nothing" ? "nothing" : "a task"}`);
+        if (answer === "nothing") this.#addClosed(tasks);
+        break;
+      case "settle":
+        this.#addSettle(operation, answer, tasks);
+        break;
+      case "progress":
+      case "cancel":
+      case "retry":
+      case "pause":
+      case "resume":
+        this.#count(`${operation.kind}: ${withoutQueue(answer)}`);
+        break;
+      case "purge":
+        this.#count(`purge: ${answer === "unknown" ? answer : answer === "0" ? "none" : "some"}`);
+        break;
+      case "list":
+        this.#count(answer.endsWith("null") ? "list: the last page" : "list: one page of several");
+        break;
+      case "advance":
+        this.#count("time goes by");
+        break;
+      case "jumpWall":
+        this.#count(`time: the wall clock is set ${operation.ms < 0 ? "back" : "forward"}`);
+        break;
+      case "tick":
+        break;
+      default:
+        operation satisfies never;
+    }
+  }
+
+  #addEnqueue({ fresh }: Operation & { kind: "enqueue" }, answer: string, wallMs: number): void {
+    this.#count(`enqueue ${fresh.length === 1 ? "one" : "several"}: ${withoutQueue(answer)}`);
+    if (!answer.startsWith("accepted")) return;
+    for (const { when, queue } of fresh) {
+      if (when.kind === "after") this.#count("enqueue: after a delay");
+      if (when.kind === "at") this.#count("enqueue: at a time of day");
+      if (when.kind === "at" && when.wallMs <= wallMs) {
+        this.#count("enqueue: at a time of day that has passed");
+      }
+      if (queue !== fresh[0]?.queue) this.#count("enqueue: into several queues");
+    }
+  }
+
+  /** Why nothing could be claimed although something is queued. */
+  #addClosed(tasks: readonly ModelTask[]): void {
+    for (const { status, home } of tasks) {
+      if (status !== "queued") continue;
+      if (home.isPaused) this.#count("claim: nothing, because of a pause");
+      else if (home.limits.concurrency < Number.POSITIVE_INFINITY) {
+        this.#count("claim: nothing, because as many run as may");
+      }
+    }
+  }
+
+  #addSettle(
+    { id, outcome }: Operation & { kind: "settle" },
+    answer: string,
+    tasks: readonly ModelTask[],
+  ): void {
+    if (answer === "unknown") {
+      this.#count("settle: unknown");
+      return;
+    }
+    const way = outcome.kind === "failed" ? `failed, ${outcome.retry.kind}` : outcome.kind;
+    this.#count(`settle ${way}: ${answer}`);
+    const task = tasks.find(({ fresh }) => fresh.id === id);
+    if (task === undefined) return;
+    if (answer === "stale") {
+      if (task.status === "running") this.#count("settle: stale, while another attempt runs");
+      return;
+    }
+    if (task.errors[0]?.attempt !== undefined && task.errors[0].attempt > 1) {
+      this.#count("settle: a sixth error");
+    }
+    if (task.status !== "retrying") return;
+    const waiting = tasks.filter((each) => each.home === task.home && isWaiting(each)).length;
+    if (waiting > task.home.limits.size) this.#count("settle: a retry into a full queue");
+  }
+
+  /** The news come in threes: id, from, to for a step; id, fence, reason for a revocation. */
+  #addNews(heard: readonly (string | number | null)[]): void {
+    for (let index = 0; index < heard.length; index += 3) {
+      const second = heard[index + 1];
+      const third = heard[index + 2];
+      this.#count(
+        typeof second === "number" ? `revoked: ${third}` : `step: ${second ?? "new"} → ${third}`,
+      );
+    }
+  }
+
+  #count(kind: string): void {
+    const count = this.#counts.get(kind);
+    // What is rarely worth a kind of its own, as a stale settle of each outcome, is not listed.
+    if (count !== undefined) this.#counts.set(kind, count + 1);
+  }
+}
+
+/** An answer's kind: its first word, and for a refusal the bound as well. */
+function withoutQueue(answer: string): string {
+  const [kind, bound] = answer.split(" ", 2);
+  return kind === "refused" ? `refused ${bound}` : (kind ?? "");
+}
