@@ -13,6 +13,9 @@ export interface SimulatedOptions {
   readonly random?: () => number;
 }
 
+/** A longer timer fires at once. No attempt may take nearly as long as this one, of 24 days. */
+const TIMER_MAX_MS = 2 ** 31 - 1;
+
 class SimulatedFailure extends Error {
   override readonly name = "SimulatedFailure";
   readonly code = "simulated_failure";
@@ -27,7 +30,7 @@ export function simulatedWork({
     if (random() < failureRate) throw new SimulatedFailure("the simulated work failed");
   };
   const work = async ({ signal }: Attempt): Promise<void> => {
-    await sleep(workMs, undefined, { signal });
+    await sleep(Math.min(workMs, TIMER_MAX_MS), undefined, { signal });
     conclude();
   };
   return (attempt) => attempt.run(workMs === 0 ? conclude : () => work(attempt), 0);

@@ -1,0 +1,95 @@
+import { describe, expect, test } from "bun:test";
+import { createLog, type LogFields } from "../../src/log.ts";
+import { Context } from "../../src/worker/context.ts";
+
+const FACTS = { id: "task-1", type: "email", queue: "mail", attempt: 2, maxRetries: 3 };
+
+interface Scene {
+  readonly context: Context;
+  readonly signal: AbortSignal;
+  /** What was logged, line by line. */
+  readonly lines: readonly string[];
+  /** What was shown, text by text. */
+  readonly shown: readonly string[];
+}
+
+function aContext(progressBytesMax = 100): Scene {
+  const lines: string[] = [];
+  const shown: string[] = [];
+  const { signal } = new AbortController();
+  const source = { signal, noteProgress: (text: string): unknown => shown.push(text) };
+  const log = createLog({ level: "info", isForPeople: false, write: (line) => lines.push(line) });
+  const context = new Context(FACTS, source, { log, progressBytesMax });
+  return { context, signal, lines, shown };
+}
+
+describe("the context of a handler", () => {
+  test("tells the facts of the attempt, and its signal", () => {
+    const { context, signal } = aContext();
+
+    const { id, type, queue, attempt, maxRetries } = context;
+
+    expect({ id, type, queue, attempt, maxRetries }).toEqual(FACTS);
+    expect(context.signal).toBe(signal);
+  });
+
+  test("has a log whose lines name the task, whatever the handler calls its fields", () => {
+    const { context, lines } = aContext();
+
+    context.log.warn("sent", { to: 7, id: "forged" });
+
+    expect(JSON.parse(lines.join(""))).toMatchObject({
+      level: "warn",
+      event: "sent",
+      to: 7,
+      id: "task-1",
+      type: "email",
+      attempt: 2,
+    });
+  });
+
+  test.each(["debug", "info", "warn", "error"] as const)(
+    "has a log that takes anything: %s",
+    (level) => {
+      const { context, lines } = aContext();
+      const cyclic: Record<string, unknown> = { big: 10n, none: undefined, null: null };
+      cyclic["self"] = cyclic;
+
+      context.log[level](Symbol("odd") as unknown as string, cyclic as LogFields);
+
+      if (level === "debug") expect(lines).toEqual([]);
+      else
+        expect(JSON.parse(lines.join(""))).toMatchObject({
+          event: "Symbol(odd)",
+          big: "10",
+          null: null,
+        });
+    },
+  );
+
+  test("says whether debug lines are written", () => {
+    expect(aContext().context.log.isDebug).toBe(false);
+  });
+
+  test("shows progress as JSON, and may be taken apart", () => {
+    const { context, shown } = aContext();
+    const { progress } = context;
+
+    progress({ done: 0.5 });
+    progress(undefined);
+
+    expect(shown).toEqual(['{"done":0.5}', "null"]);
+  });
+
+  test.each<[string, unknown, string]>([
+    ["a BigInt", 10n, "BigInt"],
+    ["a function", () => 1, "a function is not a JSON value"],
+    ["what is too large", "x".repeat(99), "it has 101 bytes, and 100 are allowed"],
+  ])("refuses to show %s, and shows nothing", (_, value, why) => {
+    const { context, shown } = aContext();
+
+    expect(() => context.progress(value)).toThrow(TypeError);
+    expect(() => context.progress(value)).toThrow(why);
+    expect(shown).toEqual([]);
+  });
+});

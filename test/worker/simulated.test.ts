@@ -1,0 +1,77 @@
+import { describe, expect, test } from "bun:test";
+import type { Claim, MaybePromise, Outcome } from "../../src/engine/engine.ts";
+import { LocalEngine } from "../../src/engine/local.ts";
+import { Attempt } from "../../src/worker/attempt.ts";
+import { type SimulatedOptions, simulatedWork } from "../../src/worker/simulated.ts";
+import { Scene, someSettings } from "../engine/contract/scene.ts";
+import { isPending, ManualClock } from "../engine/manual-clock.ts";
+
+const FAILED: Outcome = {
+  kind: "failed",
+  code: "simulated_failure",
+  message: "the simulated work failed",
+  retry: { kind: "backoff" },
+};
+const DONE: Outcome = { kind: "done", result: null };
+
+async function aClaim(): Promise<Claim> {
+  const clock = new ManualClock();
+  const scene = new Scene(new LocalEngine(someSettings(clock)), clock);
+  await scene.enqueue();
+  return scene.claim();
+}
+
+/** An attempt at simulated work, and the way to its outcome. */
+async function simulate(
+  options: Partial<SimulatedOptions>,
+): Promise<{ readonly attempt: Attempt; readonly running: MaybePromise<Outcome> }> {
+  const attempt = new Attempt(await aClaim(), new ManualClock());
+  const work = simulatedWork({ failureRate: 0, workMs: 0, ...options });
+  return { attempt, running: work(attempt) };
+}
+
+describe("simulated work", () => {
+  test("that takes no time ends at once, without a promise", async () => {
+    expect((await simulate({ workMs: 0 })).running).toEqual(DONE);
+  });
+
+  test("fails when the random number is below the failure rate", async () => {
+    expect((await simulate({ failureRate: 0.2, random: () => 0.199 })).running).toEqual(FAILED);
+  });
+
+  test("is done when the random number is the failure rate", async () => {
+    expect((await simulate({ failureRate: 0.2, random: () => 0.2 })).running).toEqual(DONE);
+  });
+
+  test("never fails at a failure rate of 0, and always at 1", async () => {
+    expect((await simulate({ failureRate: 0, random: () => 0 })).running).toEqual(DONE);
+    expect((await simulate({ failureRate: 1, random: () => 1 - Number.EPSILON })).running).toEqual(
+      FAILED,
+    );
+  });
+
+  test("that takes time ends later, as it would without", async () => {
+    const { running } = await simulate({ workMs: 1, failureRate: 1 });
+
+    expect(running).toBeInstanceOf(Promise);
+    expect(await running).toEqual(FAILED);
+  });
+
+  test("that is to take longer than a timer can be does not end at once", async () => {
+    const { attempt, running } = await simulate({ workMs: 2 ** 31 });
+    const shorter = await simulate({ workMs: 5 });
+    await shorter.running;
+
+    expect(await isPending(Promise.resolve(running))).toBe(true);
+    attempt.stop("shutdown");
+    await running;
+  });
+
+  test("ends when its attempt is stopped", async () => {
+    const { attempt, running } = await simulate({ workMs: 60_000 });
+
+    attempt.stop("cancelled");
+
+    expect(await running).toEqual({ kind: "interrupted" });
+  });
+});
