@@ -5,6 +5,8 @@
 
 export interface Visit {
   readonly query: URLSearchParams;
+  /** Aborts when the handler hangs up. */
+  readonly signal: AbortSignal;
   /** Lets the handler go on. */
   release(): void;
 }
@@ -22,7 +24,7 @@ export class Gate implements AsyncDisposable {
       hostname: "127.0.0.1",
       // A handler may be held for as long as a slow machine needs.
       idleTimeout: 0,
-      fetch: (request) => this.#receive(new URL(request.url)),
+      fetch: ({ url, signal }) => this.#receive(new URL(url), signal),
     });
   }
 
@@ -46,10 +48,10 @@ export class Gate implements AsyncDisposable {
     await this.#server.stop(true);
   }
 
-  #receive({ pathname, searchParams: query }: URL): Promise<Response> {
+  #receive({ pathname, searchParams: query }: URL, signal: AbortSignal): Promise<Response> {
     const place = pathname.slice(1);
     return new Promise((resolve) => {
-      const visit = { query, release: () => resolve(new Response()) };
+      const visit = { query, signal, release: () => resolve(new Response()) };
       const wanted = this.#waiting.get(place)?.shift();
       if (wanted === undefined) listAt(this.#visits, place).push(visit);
       else wanted(visit);
