@@ -4,10 +4,13 @@
 
 import packageJson from "../package.json" with { type: "json" };
 import { type Config, configOf } from "./config.ts";
+import type { MaybePromise } from "./engine/engine.ts";
 import { createApp } from "./http/app.ts";
 import { type Log, silentLog } from "./log.ts";
 import { type Runtime, type StopReport, startRuntime } from "./runtime.ts";
 import type { Handlers } from "./worker/handlers.ts";
+
+type BunServer = Bun.Server<unknown>;
 
 export interface Server {
   /** Where it listens, as in `http://127.0.0.1:8080`. */
@@ -26,6 +29,14 @@ export type ServerOptions = Partial<Omit<Config, "handlers">> & {
 
 /** How long open connections get to read their last answer. A client that never reads must not hold up the stop. */
 const CLOSE_GRACE_MS = 1000;
+
+/**
+ * How long it has to be quiet before the doors close, and how long that may take. Clients that keep a connection alive
+ * may have their next request on the way already: whoever comes while the server stops is told that it does, and that
+ * this was the last answer on this connection. Closing at once would leave such requests without any.
+ */
+const QUIET_MS = 100;
+const LINGER_MS_MAX = 1000;
 
 /**
  * A connection that has been silent for so long is closed, in seconds. Long enough for clients that keep connections
@@ -91,12 +102,53 @@ function listen(config: Config, runtime: Runtime, log: Log): Server {
     handlers: runtime.handlers,
     pid: process.pid,
   });
-  return { url, stop: () => runtime.stop(() => closeConnections(server)) };
+  let stopping: Promise<StopReport> | null = null;
+  const stopOnce = (): Promise<StopReport> => {
+    const untilQuiet = answerForTheLastTime(server, (request) => app.fetch(request));
+    return runtime.stop(async () => {
+      await untilQuiet(Math.min(LINGER_MS_MAX, config.shutdownGraceMs));
+      await closeConnections(server);
+    });
+  };
+  return {
+    url,
+    stop: () => {
+      stopping ??= stopOnce();
+      return stopping;
+    },
+  };
 }
 
-async function closeConnections(server: {
-  stop(closeActive?: boolean): Promise<void>;
-}): Promise<void> {
+/**
+ * From now on every answer is the last one on its connection. Returns what waits until nobody has asked for a while,
+ * or until so many milliseconds have gone by since now.
+ */
+function answerForTheLastTime(
+  server: BunServer,
+  answer: (request: Request) => MaybePromise<Response>,
+): (msMax: number) => Promise<void> {
+  const startedMs = performance.now();
+  let askedMs = startedMs;
+  server.reload({
+    routes: {},
+    async fetch(request) {
+      askedMs = performance.now();
+      const response = await answer(request);
+      response.headers.set("connection", "close");
+      return response;
+    },
+  });
+  return async (msMax) => {
+    while (true) {
+      const untilMs = Math.min(askedMs + QUIET_MS, startedMs + msMax);
+      const leftMs = untilMs - performance.now();
+      if (leftMs <= 0) return;
+      await new Promise((resolve) => setTimeout(resolve, leftMs));
+    }
+  };
+}
+
+async function closeConnections(server: BunServer): Promise<void> {
   let timer: Timer | undefined;
   const isOver = new Promise<void>((resolve) => {
     timer = setTimeout(resolve, CLOSE_GRACE_MS);
