@@ -23,9 +23,9 @@ async function main(): Promise<void> {
   }
   const { config } = outcome;
   const log = stdoutLog(config.logLevel);
-  let server: Server;
+  const serve = stopOnSignals(log);
   try {
-    server = await startServer(config, log);
+    serve(await startServer(config, log));
   } catch (error) {
     if (error instanceof HandlersError) {
       writeToStderr(`ringq: HANDLERS: ${error.message}\n`);
@@ -35,17 +35,19 @@ async function main(): Promise<void> {
     log.error("server_failed_to_start", { host, port, error: String(error) });
     process.exit(1);
   }
-  stopOnSignals(server, log);
 }
 
-function stopOnSignals(server: Server, log: Log): void {
+/** From now on signals are heard. Returns what names the server to stop, once there is one. */
+function stopOnSignals(log: Log): (server: Server) => void {
+  let server: Server | null = null;
   let isStopping = false;
   let hasFault = false;
 
   const stop = async (): Promise<void> => {
     if (isStopping) return;
     isStopping = true;
-    const { unfinished, areLost } = await server.stop();
+    // While it starts nothing is accepted yet: there is nothing to finish and nothing to lose.
+    const { unfinished, areLost } = (await server?.stop()) ?? { unfinished: 0, areLost: false };
     process.exit(hasFault || (unfinished > 0 && areLost) ? 1 : 0);
   };
   const onSignal = (signal: NodeJS.Signals): void => {
@@ -65,4 +67,7 @@ function stopOnSignals(server: Server, log: Log): void {
   process.on("SIGINT", onSignal);
   process.on("uncaughtException", onFault);
   process.on("unhandledRejection", onFault);
+  return (started) => {
+    server = started;
+  };
 }
