@@ -92,6 +92,11 @@ export class ServerProcess implements AsyncDisposable {
     return this.#process.pid;
   }
 
+  /** Where it listens, once it does. */
+  get url(): string {
+    return this.#url;
+  }
+
   /** The first line of this event, whether it was written already or is still to come. */
   async event(name: string, matches: (line: LogLine) => boolean = () => true): Promise<LogLine> {
     for (;;) {

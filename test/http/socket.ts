@@ -35,6 +35,11 @@ export class RawSocket implements Disposable {
     this.#socket?.write(Buffer.from(text, "latin1"));
   }
 
+  /** From now on what comes is left unread, until the system's buffers are full. */
+  stopReading(): void {
+    this.#socket?.pause();
+  }
+
   /** Breaks the connection off without a goodbye. */
   abort(): void {
     this.#socket?.terminate();
