@@ -64,8 +64,22 @@ const HANDLERS_MARK = Symbol.for("ringq.handlers");
 /** By type, with the payload that each handler takes: what its schema says, or what the handler itself declares. */
 type HandlerEntries<Payloads> = {
   readonly [Type in keyof Payloads]:
-    | HandlerFunction<Payloads[Type]>
-    | HandlerOptions<Payloads[Type]>;
+    | DeclaringFunction<Payloads[Type]>
+    | HandlerOptions<Payloads[Type]>
+    | DeclaringOptions<Payloads[Type]>;
+};
+
+/**
+ * A function that may declare its payload as it likes, for where there is no schema to hold it to. Written as a method,
+ * whose parameters the compiler compares both ways: beside an entry whose payload has no type, it takes all for unknown.
+ */
+type DeclaringFunction<Payload> = {
+  call(payload: Payload, context: HandlerContext): unknown;
+}["call"];
+
+type DeclaringOptions<Payload> = Omit<HandlerOptions<Payload>, "handler" | "schema"> & {
+  readonly handler: DeclaringFunction<Payload>;
+  readonly schema?: undefined;
 };
 
 /**
