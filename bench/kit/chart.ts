@@ -12,7 +12,14 @@ const SHARED = {
   config: {
     font: "sans-serif",
     title: { anchor: "start", fontSize: 15, subtitleColor: "#555", subtitlePadding: 6, offset: 12 },
-    axis: { labelFontSize: 11, titleFontSize: 11, titleFontWeight: "normal", gridColor: "#e8e8e8" },
+    axis: {
+      labelFontSize: 11,
+      titleFontSize: 11,
+      titleFontWeight: "normal",
+      gridColor: "#e8e8e8",
+      labelLimit: 260,
+    },
+    legend: { labelLimit: 260 },
     header: { labelFontSize: 12, labelFontWeight: "bold", title: null },
     view: { stroke: null },
     bar: { color: "#3b6ea5" },

@@ -3,9 +3,9 @@
  */
 
 import { defineHandlers } from "../../src/index.ts";
+import { sharedMs } from "../kit/clock.ts";
 
 export default defineHandlers({
   noop: () => undefined,
-  // Both ends of the measurement add a monotonic clock to the time their process started, so they can be compared.
-  probe: () => performance.timeOrigin + performance.now(),
+  probe: () => sharedMs(),
 });
