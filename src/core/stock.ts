@@ -215,6 +215,7 @@ export class Stock {
       this.#observer.onForget?.(task);
     }
   }
+
   /** Throws when the stock contradicts itself. O(n): for tests. */
   check(): void {
     this.timeline.check();

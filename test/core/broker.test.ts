@@ -195,6 +195,18 @@ describe("a task", () => {
     expect(broker.findQueue("default")?.totals).toMatchObject({ retried: 2, failed: 1 });
   });
 
+  test("gets all its retries anew when it is retried by hand", () => {
+    const broker = aBroker();
+    enqueue(broker, "a", { maxRetries: 1 });
+    const task = claim(broker);
+    broker.settle(task, 1, { ...BROKEN, retry: { kind: "never" } }, at(0), NO_CHANCE);
+    broker.retry("a", at(0));
+
+    broker.settle(claim(broker), 2, BROKEN, at(0), NO_CHANCE);
+
+    expect(task.status).toBe("retrying");
+  });
+
   test("that is retried waits for as long as the backoff says, from the failure on", () => {
     const broker = aBroker();
     enqueue(broker, "a");

@@ -71,6 +71,16 @@ describe("a due heap", () => {
     }
   });
 
+  test("lifts what fills a gap when that is due before what is above the gap", () => {
+    // The gap is below 10, and what fills it, the last one, comes from below 2.
+    const { heap, alarms } = aHeap([1, 10, 2, 11, 12, 3, 4]);
+
+    heap.remove(alarms[3] as Alarm);
+
+    heap.check();
+    expect(takeAll(heap).map(([dueAtMs]) => dueAtMs)).toEqual([1, 2, 3, 4, 10, 12]);
+  });
+
   test("holds negative, fractional and never-ending times", () => {
     const { heap } = aHeap([Number.POSITIVE_INFINITY, 0.5, -3, 2 ** 53]);
 
