@@ -1,0 +1,254 @@
+/**
+ * Defects to plant in src/core, one at a time: the simulator has to find each of them. A plant replaces a piece of code
+ * that stands there exactly once, so that it goes stale loudly when the code changes.
+ */
+
+export interface Plant {
+  /** What is wrong with the queue once it is planted. */
+  readonly defect: string;
+  /** In src/core. */
+  readonly file: string;
+  readonly code: string;
+  readonly planted: string;
+}
+
+export const PLANTS: readonly Plant[] = [
+  {
+    defect: "A retry is dropped when its queue is full",
+    file: "broker.ts",
+    code: `if (retry.kind === "never" || task.failures > task.maxRetries) {`,
+    planted: `if (retry.kind === "never" || task.failures > task.maxRetries || task.home.waiting >= task.home.limits.size) {`,
+  },
+  {
+    defect: "One retry too few",
+    file: "broker.ts",
+    code: "task.failures > task.maxRetries) {",
+    planted: "task.failures >= task.maxRetries) {",
+  },
+  {
+    defect: "The bound by count lets in one more",
+    file: "queue-register.ts",
+    code: "+ tasks > limits.size",
+    planted: "+ tasks > limits.size + 1",
+  },
+  {
+    defect: "The bound by bytes refuses what just fits",
+    file: "queue-register.ts",
+    code: "+ bytes > limits.bytes",
+    planted: "+ bytes >= limits.bytes",
+  },
+  {
+    defect: "Only the first task of a batch is held to the bounds",
+    file: "broker.ts",
+    code: "this.#queues.refusalOf(fresh)",
+    planted: "this.#queues.refusalOf(fresh.slice(0, 1))",
+  },
+  {
+    defect: "FIFO breaks when a wrapped ring grows",
+    file: "ring.ts",
+    code: `for (const member of this) {
+      slots`,
+    planted: `for (const member of this.#slots) {
+      if (member === undefined) continue;
+      slots`,
+  },
+  {
+    defect: "Priority is inverted",
+    file: "line.ts",
+    code: "level.priority < priority",
+    planted: "level.priority > priority",
+  },
+  {
+    defect: "An interrupted task goes to the end",
+    file: "stock.ts",
+    code: "home.lines[task.lane].pushFront(task)",
+    planted: "home.lines[task.lane].pushBack(task)",
+  },
+  {
+    defect: "An interrupted attempt costs a retry",
+    file: "broker.ts",
+    code: "task.home.totals.interrupted += 1;",
+    planted: `task.home.totals.interrupted += 1;
+        task.failures += 1;`,
+  },
+  {
+    defect: "A stale fence is accepted",
+    file: "broker.ts",
+    code: `settle(task: Task, fence: number, outcome: Outcome, now: Instant, random: Random): boolean {
+    // A late settle loses: the lease moved on, so the fence no longer matches.
+    if (task.status !== "running" || task.attempt !== fence) return false;`,
+    planted: `settle(task: Task, fence: number, outcome: Outcome, now: Instant, random: Random): boolean {
+    if (task.status !== "running" || fence > task.attempt) return false;`,
+  },
+  {
+    defect: "A lease lasts one millisecond too long",
+    file: "broker.ts",
+    code: "now.monoMs + task.timeoutMs",
+    planted: "now.monoMs + task.timeoutMs + 1",
+  },
+  {
+    defect: "A revoked attempt is not told so on cancel",
+    file: "broker.ts",
+    code: "if (isRunning) this.#observer",
+    planted: "if (isRunning && task.attempt > 1) this.#observer",
+  },
+  {
+    defect: "Bytes are not released when a task is cancelled",
+    file: "broker.ts",
+    code: `    this.#stock.enter(task, "cancelled", now);`,
+    planted: `    if (!isRunning) task.home.waitingBytes += task.payloadBytes;
+    this.#stock.enter(task, "cancelled", now);`,
+  },
+  {
+    defect: "The cancel of a retrying task does not count",
+    file: "stock.ts",
+    code: "home.totals[status] += 1;",
+    planted: `if (status !== "cancelled" || from !== "retrying") home.totals[status] += 1;`,
+  },
+  {
+    defect: "A paused queue is claimed from",
+    file: "queue.ts",
+    code: "!this.isPaused && this.counts",
+    planted: "this.counts",
+  },
+  {
+    defect: "One more runs at once than may",
+    file: "queue.ts",
+    code: "this.counts.running < this.limits",
+    planted: "this.counts.running <= this.limits",
+  },
+  {
+    defect: "A purge leaves what is scheduled",
+    file: "broker.ts",
+    code: "task.home === queue && isWaiting(task.status)",
+    planted: `task.home === queue && isWaiting(task.status) && task.status !== "scheduled"`,
+  },
+  {
+    defect: "A queue that was served stays in front",
+    file: "queue-register.ts",
+    code: `    turns.remove(line);
+    turns.pushBack(line);
+`,
+    planted: "",
+  },
+  {
+    defect: "A paused queue does not count as in use",
+    file: "queue-register.ts",
+    code: `queue.load > 0 || queue.isPaused;
+    if`,
+    planted: `queue.load > 0;
+    if`,
+  },
+  {
+    defect: "A key is forgotten one millisecond early",
+    file: "key-register.ts",
+    code: "sinceMs + this.#limits.retainMs;",
+    planted: "sinceMs + this.#limits.retainMs - 1;",
+  },
+  {
+    defect: "A key is forgotten although a task of its batch is unfinished",
+    file: "key-register.ts",
+    code: "record.unfinished > 0",
+    planted: "record.unfinished > 1",
+  },
+  {
+    defect: "A retry by hand does not keep its key",
+    file: "broker.ts",
+    code: "if (task.key !== null) this.#keys.resumed(task.key);",
+    planted: "",
+  },
+  {
+    defect: "A retry by hand passes the bounds",
+    file: "broker.ts",
+    code: "return this.#queues.refusalOf([task]);",
+    planted: "return this.#queues.refusalOf([]);",
+  },
+  {
+    defect: "A retry by hand does not give all retries back",
+    file: "broker.ts",
+    code: `    task.failures = 0;
+`,
+    planted: "",
+  },
+  {
+    defect: "`run_at` does not follow a jump of the wall clock",
+    file: "stock.ts",
+    code: `        task.dueAtMs = when.wallMs;
+        task.runAtMs = when.wallMs;
+        task.isDueByWall = true;`,
+    planted: `        task.dueAtMs = now.monoMs + when.wallMs - now.wallMs;
+        task.runAtMs = when.wallMs;`,
+  },
+  {
+    defect: "A delay follows a jump of the wall clock",
+    file: "stock.ts",
+    code: `        task.dueAtMs = now.monoMs + when.delayMs;
+`,
+    planted: `        task.dueAtMs = now.wallMs + when.delayMs;
+        task.isDueByWall = true;
+`,
+  },
+  {
+    defect: "The backoff starts with twice the base",
+    file: "broker.ts",
+    code: "task.failures - 1, random",
+    planted: "task.failures, random",
+  },
+  {
+    defect: "The heap forgets to lift what fills a gap",
+    file: "due-heap.ts",
+    code: `    this.#siftUp(last, last.heapIndex);
+`,
+    planted: "",
+  },
+  {
+    defect: "Equal due times lose their order",
+    file: "due-heap.ts",
+    code: "(a.dueAtMs === b.dueAtMs && a.seq < b.seq)",
+    planted: "(a.dueAtMs === b.dueAtMs && a.seq > b.seq)",
+  },
+  {
+    defect: "A list loses its order when its gaps are squeezed out",
+    file: "timeline.ts",
+    code: `      entry.line = index;
+      this.#line[index]`,
+    planted: "      this.#line[index]",
+  },
+  {
+    defect: "A finished task is kept one millisecond too long",
+    file: "retention.ts",
+    code: "oldest.dueAtMs <= nowMs",
+    planted: "oldest.dueAtMs < nowMs",
+  },
+  {
+    defect: "One finished task more is kept than may be",
+    file: "retention.ts",
+    code: "this.#finished.size > this.#limits.tasks",
+    planted: "this.#finished.size > this.#limits.tasks + 1",
+  },
+  {
+    defect: "A page repeats its last task",
+    file: "page.ts",
+    code: "nextBeforeSeq: lastSeq",
+    planted: "nextBeforeSeq: lastSeq + 1",
+  },
+  {
+    defect: "Six errors are kept",
+    file: "task.ts",
+    code: "slice(1 - ERRORS_KEPT)",
+    planted: "slice(-ERRORS_KEPT)",
+  },
+  {
+    defect: "Progress stays from the attempt before",
+    file: "broker.ts",
+    code: `    task.progress = null;
+`,
+    planted: "",
+  },
+  {
+    defect: "Idle queues grow in number until the next tick",
+    file: "queue-register.ts",
+    code: "if (isIdle && this.#idle.size",
+    planted: "if (isIdle && false && this.#idle.size",
+  },
+];
