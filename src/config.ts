@@ -6,6 +6,10 @@
 
 import { LOG_LEVELS, type LogLevel } from "./log.ts";
 
+const DURABILITIES = ["full", "normal"] as const;
+
+type Durability = (typeof DURABILITIES)[number];
+
 /** Times are milliseconds, sizes are bytes. */
 export interface Config {
   /** 0 picks a free one. */
@@ -38,6 +42,10 @@ export interface Config {
   readonly retainMs: number;
   readonly maxBodyBytes: number;
   readonly shutdownGraceMs: number;
+  /** The path of the file that keeps the tasks; null to keep them in memory only. */
+  readonly dataFile: string | null;
+  /** What a power cut may take from the data file: nothing (`full`), or the last moments (`normal`). */
+  readonly durability: Durability;
   readonly logLevel: LogLevel;
 }
 
@@ -87,6 +95,8 @@ const SETTINGS: { readonly [Name in keyof Config]: Setting<Config[Name]> } = {
   retainMs: whole("RETAIN_MS", 3_600_000, 0),
   maxBodyBytes: whole("MAX_BODY_BYTES", MIB, KIB),
   shutdownGraceMs: whole("SHUTDOWN_GRACE_MS", 8000, 0),
+  dataFile: path("DATA_FILE"),
+  durability: oneOf("DURABILITY", "full", DURABILITIES),
   logLevel: oneOf("LOG_LEVEL", "info", LOG_LEVELS),
 };
 

@@ -2,6 +2,7 @@
  * What the package exports: how to define handlers, and how to run ringq inside of another program.
  */
 
+export { DataFileError } from "./engine/data-file.ts";
 export type {
   CancelAnswer,
   EnqueueAnswer,

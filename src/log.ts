@@ -71,6 +71,11 @@ export function withFields(log: Log, own: LogFields): Log {
   };
 }
 
+/** Writes plain text as the answer to a command. */
+export function writeToStdout(text: string): void {
+  process.stdout.write(text);
+}
+
 /** Writes plain text for a person who has to read it before anything else runs: usage, faults of the configuration. */
 export function writeToStderr(text: string): void {
   process.stderr.write(text);

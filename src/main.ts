@@ -3,7 +3,9 @@
  * The process: reads the configuration, starts the server, and turns signals into a stop and the stop into an exit code.
  */
 
+import { runCommand } from "./commands.ts";
 import { readProcessConfig } from "./config.ts";
+import { DataFileError } from "./engine/data-file.ts";
 import { type Log, stdoutLog, writeToStderr } from "./log.ts";
 import { HandlersError } from "./runtime.ts";
 import { type Server, startServer } from "./server.ts";
@@ -22,6 +24,8 @@ async function main(): Promise<void> {
     process.exit(EXIT_CONFIG);
   }
   const { config } = outcome;
+  const exitCode = runCommand(process.argv.slice(2), config);
+  if (exitCode !== null) process.exit(exitCode);
   const log = stdoutLog(config.logLevel);
   const serve = stopOnSignals(log);
   try {
@@ -29,6 +33,10 @@ async function main(): Promise<void> {
   } catch (error) {
     if (error instanceof HandlersError) {
       writeToStderr(`ringq: HANDLERS: ${error.message}\n`);
+      process.exit(EXIT_CONFIG);
+    }
+    if (error instanceof DataFileError) {
+      writeToStderr(`ringq: DATA_FILE: ${error.message}\n`);
       process.exit(EXIT_CONFIG);
     }
     const { host, port } = config;

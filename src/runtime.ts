@@ -5,6 +5,7 @@
 
 import type { Config } from "./config.ts";
 import { systemClock } from "./engine/clock.ts";
+import { DurableEngine } from "./engine/durable.ts";
 import type { Engine } from "./engine/engine.ts";
 import { LocalEngine } from "./engine/local.ts";
 import type { Log } from "./log.ts";
@@ -57,7 +58,13 @@ export async function startRuntime(
           progressBytesMax: config.resultBytesMax,
           log,
         });
-  const threads = handlers === null ? null : await startThreads(config, handlers, engine, log);
+  let threads: ThreadPool | null = null;
+  try {
+    if (handlers !== null) threads = await startThreads(config, handlers, engine, log);
+  } catch (error) {
+    await engine.close();
+    throw error;
+  }
   const pools = [new Pool({ engine, lane: "loop", work, loops: config.workers })];
   if (threads !== null) {
     const threadWork: Work = (attempt) => attempt.follow(threads.run(attempt));
@@ -113,7 +120,7 @@ function makeEngine(config: Config, handlers: Handlers, log: Log): Engine {
     jitterMs: config.retryJitterMs,
     maxMs: config.retryMaxMs,
   };
-  return new LocalEngine({
+  const options = {
     limits: {
       queue,
       queues: queueLimits(handlers, queue),
@@ -125,7 +132,11 @@ function makeEngine(config: Config, handlers: Handlers, log: Log): Engine {
     defaults: { maxRetries: config.maxRetries, timeoutMs: config.taskTimeoutMs, backoff },
     types: typeRules(handlers, backoff),
     log,
-  });
+  };
+  const { dataFile, durability } = config;
+  return dataFile === null
+    ? new LocalEngine(options)
+    : new DurableEngine({ ...options, path: dataFile, durability });
 }
 
 /** The threads, if any type wants one. They load their handlers themselves, so these have to be in a module. */

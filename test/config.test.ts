@@ -47,7 +47,14 @@ const WHOLE: readonly WholeSetting[] = [
 ];
 
 /** The defaults of all others. */
-const OTHERS = { host: "127.0.0.1", handlers: null, failureRate: 0.2, logLevel: "info" } as const;
+const OTHERS = {
+  host: "127.0.0.1",
+  handlers: null,
+  failureRate: 0.2,
+  dataFile: null,
+  durability: "full",
+  logLevel: "info",
+} as const;
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -159,9 +166,22 @@ describe("LOG_LEVEL", () => {
   });
 });
 
-test("HOST and HANDLERS are taken as they stand", () => {
+describe("DURABILITY", () => {
+  test.each(["full", "normal"])("may be %s", (durability) => {
+    expect(read({ DURABILITY: durability }, "durability")).toBe(durability);
+  });
+
+  test("is nothing else", () => {
+    expect(faultsOf({ DURABILITY: "off" })).toEqual([
+      'DURABILITY must be one of full, normal, but is "off"',
+    ]);
+  });
+});
+
+test("HOST, HANDLERS and DATA_FILE are taken as they stand", () => {
   expect(read({ HOST: "::1" }, "host")).toBe("::1");
   expect(read({ HANDLERS: "./my handlers.ts" }, "handlers")).toBe("./my handlers.ts");
+  expect(read({ DATA_FILE: "./my tasks.db" }, "dataFile")).toBe("./my tasks.db");
 });
 
 describe("options of a program", () => {

@@ -47,6 +47,11 @@ export class LongPolls {
     });
   }
 
+  /** Whether nobody waits. */
+  get isEmpty(): boolean {
+    return this.#waiters.size === 0;
+  }
+
   /** Answers those who wait for this task: it has finished. */
   answer(taskId: string): void {
     const waiters = this.#waiters.get(taskId);

@@ -1,6 +1,6 @@
 /**
  * What every engine promises, whatever keeps its tasks. An implementation runs this suite on itself:
- * `describeEngine("memory", (settings) => new LocalEngine(settings))`.
+ * `describeEngine("in memory", { tasks: "die" }, (settings) => new LocalEngine(settings))`.
  */
 
 import { describe } from "bun:test";
@@ -12,11 +12,24 @@ import { describeLongPoll } from "./contract/long-poll.ts";
 import { describeOperator } from "./contract/operator.ts";
 import { describeQueues } from "./contract/queues.ts";
 import type { MakeEngine } from "./contract/scene.ts";
-import { describeStopping } from "./contract/stopping.ts";
+import {
+  describeDrainOfAll,
+  describeDrainOfRunning,
+  describeStopping,
+} from "./contract/stopping.ts";
 import { describeTimers } from "./contract/timers.ts";
 import { describeTypes } from "./contract/types.ts";
 
-export function describeEngine(name: string, makeEngine: MakeEngine): void {
+export interface EngineNature {
+  /** What becomes of accepted tasks when the engine ends: they die with it, or stay for the next start. */
+  readonly tasks: "die" | "stay";
+}
+
+export function describeEngine(
+  name: string,
+  { tasks }: EngineNature,
+  makeEngine: MakeEngine,
+): void {
   describe(`engine ${name}`, () => {
     describe("enqueue", () => describeEnqueue(makeEngine));
     describe("idempotency", () => describeIdempotency(makeEngine));
@@ -27,6 +40,9 @@ export function describeEngine(name: string, makeEngine: MakeEngine): void {
     describe("long poll", () => describeLongPoll(makeEngine));
     describe("list", () => describeList(makeEngine));
     describe("queues", () => describeQueues(makeEngine));
-    describe("stopping", () => describeStopping(makeEngine));
+    describe("stopping", () => {
+      describeStopping(makeEngine);
+      (tasks === "die" ? describeDrainOfAll : describeDrainOfRunning)(makeEngine);
+    });
   });
 }

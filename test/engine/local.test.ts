@@ -6,7 +6,7 @@ import { Scene, type SceneOptions, someSettings } from "./contract/scene.ts";
 import { describeEngine } from "./contract.ts";
 import { ManualClock } from "./manual-clock.ts";
 
-describeEngine("in memory", (settings) => new LocalEngine(settings));
+describeEngine("in memory", { tasks: "die" }, (settings) => new LocalEngine(settings));
 
 /** A scene whose engine writes its log lines into `lines`. */
 function aLoggedScene(level: LogLevel): { readonly scene: Scene; readonly lines: string[] } {

@@ -112,6 +112,79 @@ export function describeStopping(makeEngine: MakeEngine): void {
       await drained;
     });
 
+    test("no longer than the grace", async () => {
+      await using scene = await openScene(makeEngine);
+      const running = await scene.enqueueIn("running", { timeoutMs: 10 * GRACE_MS });
+      const queued = await scene.enqueue();
+      const drained = scene.engine.drain(GRACE_MS);
+
+      await scene.clock.advance(GRACE_MS - 1);
+      expect(await isPending(drained)).toBe(true);
+      await scene.clock.advance(1);
+
+      await drained;
+      expect(await scene.statusOf(running)).toBe("running");
+      expect(await scene.statusOf(queued)).toBe("queued");
+    });
+
+    test("not at all without a grace", async () => {
+      await using scene = await openScene(makeEngine);
+      await scene.enqueue();
+      const drained = scene.engine.drain(0);
+
+      await scene.clock.advance(0);
+
+      await drained;
+    });
+  });
+
+  describe("close says", () => {
+    test("that nothing is left of an engine that had nothing", async () => {
+      await using scene = await openScene(makeEngine);
+
+      expect(await scene.close()).toMatchObject({ finishedWhileStopping: 0, unfinished: 0 });
+    });
+
+    test("how many tasks are not finished, in whatever status and queue", async () => {
+      await using scene = await openScene(makeEngine);
+      await scene.enqueueIn("done");
+      await scene.enqueueIn("cancelled");
+      await scene.enqueueIn("running");
+      await scene.enqueueIn("retrying");
+      await scene.enqueueIn("scheduled");
+      await scene.enqueue({ queue: "other" });
+
+      expect((await scene.close()).unfinished).toBe(4);
+    });
+
+    test("how many tasks have finished since intake stopped, in whatever way", async () => {
+      await using scene = await openScene(makeEngine);
+      await scene.enqueueIn("done");
+      const [first = "", second = "", third = ""] = await scene.enqueueAll([{}, {}, {}]);
+      const claims = [await scene.claim(), await scene.claim()] as const;
+      expect(claims.map(({ task }) => task.id)).toEqual([first, second]);
+      scene.engine.stopIntake();
+
+      await scene.settleDone(claims[0]);
+      await scene.settleFailed(claims[1], { kind: "never" });
+      await scene.engine.cancel(third);
+
+      expect(await scene.close()).toMatchObject({ finishedWhileStopping: 3, unfinished: 0 });
+    });
+  });
+
+  test("once closed it takes no task", async () => {
+    await using scene = await openScene(makeEngine);
+
+    await scene.close();
+
+    expect(scene.engine.readiness).toBe("stopping");
+  });
+}
+
+/** How an engine whose tasks die with it finishes what waits before it ends. */
+export function describeDrainOfAll(makeEngine: MakeEngine): void {
+  describe("drain waits also", () => {
     test("for what is queued", async () => {
       await using scene = await openScene(makeEngine);
       await scene.enqueue();
@@ -176,31 +249,6 @@ export function describeStopping(makeEngine: MakeEngine): void {
       await drained;
     });
 
-    test("no longer than the grace", async () => {
-      await using scene = await openScene(makeEngine);
-      const running = await scene.enqueueIn("running", { timeoutMs: 10 * GRACE_MS });
-      const queued = await scene.enqueue();
-      const drained = scene.engine.drain(GRACE_MS);
-
-      await scene.clock.advance(GRACE_MS - 1);
-      expect(await isPending(drained)).toBe(true);
-      await scene.clock.advance(1);
-
-      await drained;
-      expect(await scene.statusOf(running)).toBe("running");
-      expect(await scene.statusOf(queued)).toBe("queued");
-    });
-
-    test("not at all without a grace", async () => {
-      await using scene = await openScene(makeEngine);
-      await scene.enqueue();
-      const drained = scene.engine.drain(0);
-
-      await scene.clock.advance(0);
-
-      await drained;
-    });
-
     test.each(["queued", "running"] as const)(
       "no longer when the last %s task is cancelled",
       async (status) => {
@@ -237,47 +285,51 @@ export function describeStopping(makeEngine: MakeEngine): void {
       await drained;
     });
   });
+}
 
-  describe("close says", () => {
-    test("that nothing is left of an engine that had nothing", async () => {
+/** How an engine whose tasks stay for the next start leaves what waits to that. */
+export function describeDrainOfRunning(makeEngine: MakeEngine): void {
+  describe("drain does not wait", () => {
+    test("for what is queued, and hands it out no more", async () => {
       await using scene = await openScene(makeEngine);
+      const id = await scene.enqueue();
 
-      expect(await scene.close()).toMatchObject({ finishedWhileStopping: 0, unfinished: 0 });
+      await scene.engine.drain(GRACE_MS);
+
+      expect(await scene.claimAll()).toEqual([]);
+      expect(await scene.statusOf(id)).toBe("queued");
     });
 
-    test("how many tasks are not finished, in whatever status and queue", async () => {
+    test("for what is due within the grace", async () => {
       await using scene = await openScene(makeEngine);
-      await scene.enqueueIn("done");
-      await scene.enqueueIn("cancelled");
-      await scene.enqueueIn("running");
-      await scene.enqueueIn("retrying");
-      await scene.enqueueIn("scheduled");
-      await scene.enqueue({ queue: "other" });
+      await scene.enqueue({ delayMs: 1000 });
+      await scene.enqueue({ runAtMs: scene.clock.wallMs + 1000 });
 
-      expect((await scene.close()).unfinished).toBe(4);
+      await scene.engine.drain(GRACE_MS);
     });
 
-    test("how many tasks have finished since intake stopped, in whatever way", async () => {
+    test("for a retry that comes within the grace", async () => {
       await using scene = await openScene(makeEngine);
-      await scene.enqueueIn("done");
-      const [first = "", second = "", third = ""] = await scene.enqueueAll([{}, {}, {}]);
-      const claims = [await scene.claim(), await scene.claim()] as const;
-      expect(claims.map(({ task }) => task.id)).toEqual([first, second]);
-      scene.engine.stopIntake();
+      const id = await scene.enqueue();
+      const claim = await scene.claim();
+      const drained = scene.engine.drain(GRACE_MS);
+      expect(await isPending(drained)).toBe(true);
 
-      await scene.settleDone(claims[0]);
-      await scene.settleFailed(claims[1], { kind: "never" });
-      await scene.engine.cancel(third);
+      await scene.settleFailed(claim);
 
-      expect(await scene.close()).toMatchObject({ finishedWhileStopping: 3, unfinished: 0 });
+      await drained;
+      expect(await scene.statusOf(id)).toBe("retrying");
     });
-  });
 
-  test("once closed it takes no task", async () => {
-    await using scene = await openScene(makeEngine);
+    test("any longer when the last running task is cancelled", async () => {
+      await using scene = await openScene(makeEngine);
+      const id = await scene.enqueueIn("running");
+      const drained = scene.engine.drain(GRACE_MS);
+      expect(await isPending(drained)).toBe(true);
 
-    await scene.close();
+      await scene.engine.cancel(id);
 
-    expect(scene.engine.readiness).toBe("stopping");
+      await drained;
+    });
   });
 }

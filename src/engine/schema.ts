@@ -1,0 +1,59 @@
+/**
+ * The shape of a data file, version by version. A migration is never changed once it was released: the next one says
+ * what is different.
+ *
+ * A task is a row in `tasks` that never changes, and one in `states` from its first finish, retry, interruption or
+ * cancel on. So however large a payload is, it is written once, and both tables grow at their end. Times are wall-clock
+ * milliseconds; lists are JSON.
+ */
+
+/** Each takes a file of the version that is its index to the next one. */
+export const MIGRATIONS: readonly string[] = [
+  `
+  CREATE TABLE identity (id INTEGER NOT NULL, touched INTEGER NOT NULL) STRICT;
+  INSERT INTO identity VALUES (abs(random() >> 12), 0);
+
+  CREATE TABLE tasks (
+    seq INTEGER PRIMARY KEY,
+    id TEXT NOT NULL,
+    type TEXT NOT NULL,
+    queue TEXT NOT NULL,
+    payload TEXT NOT NULL,
+    priority INTEGER NOT NULL,
+    max_retries INTEGER NOT NULL,
+    timeout_ms INTEGER NOT NULL,
+    enqueued_at REAL NOT NULL,
+    run_at REAL,
+    -- Whether run_at is a time of day, which follows the wall clock wherever it goes.
+    is_due_by_wall INTEGER NOT NULL,
+    -- The number of the idempotency key it came under.
+    key INTEGER
+  ) STRICT;
+
+  -- A task without a row here was never settled: it waits.
+  CREATE TABLE states (
+    seq INTEGER PRIMARY KEY,
+    status TEXT NOT NULL,
+    attempt INTEGER NOT NULL,
+    failures INTEGER NOT NULL,
+    crashes INTEGER NOT NULL,
+    run_at REAL,
+    started_at REAL,
+    finished_at REAL,
+    result TEXT,
+    progress TEXT,
+    errors TEXT NOT NULL
+  ) STRICT;
+
+  -- Numbered by the first of its tasks.
+  CREATE TABLE keys (
+    seq INTEGER PRIMARY KEY,
+    key TEXT NOT NULL,
+    fingerprint TEXT NOT NULL,
+    receipts TEXT NOT NULL,
+    finished_at REAL
+  ) STRICT;
+
+  CREATE TABLE paused_queues (name TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;
+  `,
+];
