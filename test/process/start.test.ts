@@ -1,6 +1,9 @@
-import { describe, expect, test } from "bun:test";
+import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import packageJson from "../../package.json" with { type: "json" };
 import { startInVain, startServerProcess } from "../handlers/server-process.ts";
+
+/** Starting a process takes its time on a busy machine. */
+setDefaultTimeout(60_000);
 
 const SIMULATED = "";
 
