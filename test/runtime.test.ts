@@ -218,7 +218,31 @@ describe("a runtime that stops", () => {
     for (const id of ids) expect(await running.engine.find(id)).toMatchObject({ status: "queued" });
   });
 
-  test("ends a thread that blocks", async () => {
+  test("ends the threads with what they hold", async () => {
+    const opened = Promise.withResolvers<void>();
+    const closed = Promise.withResolvers<void>();
+    const listener = Bun.listen({
+      hostname: "127.0.0.1",
+      port: 0,
+      socket: {
+        open: () => opened.resolve(),
+        close: () => closed.resolve(),
+        data: () => undefined,
+      },
+    });
+    const running = await start({ handlers: "test/fixtures/threads.ts", threads: 1 });
+    await running.finished(
+      await running.enqueue({ type: "leaves-a-connection", payload: listener.port }),
+    );
+    await opened.promise;
+
+    await running.runtime.stop();
+
+    await closed.promise;
+    listener.stop();
+  });
+
+  test("is not held up by a thread that blocks", async () => {
     const started = Promise.withResolvers<void>();
     const log = { ...silentLog, info: (event: string) => event === "started" && started.resolve() };
     const running = await start({ handlers: "test/fixtures/threads.ts", threads: 1 }, null, log);
