@@ -48,7 +48,7 @@ const IDLE_TIMEOUT_S = 30;
  * Starts a server inside this program. Rejects with a RangeError for options out of bounds, a {@link HandlersError} for
  * handlers that can't be used, and whatever the system says when it can't listen.
  */
-export function createServer({
+export async function createServer({
   handlers,
   log = silentLog,
   ...options
