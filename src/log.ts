@@ -44,13 +44,60 @@ export function createLog({ level, isForPeople, write }: LogOptions): Log {
   };
 }
 
-/** A log on this process's stdout. */
+/**
+ * A log on this process's stdout. Whoever reads that may be slow, or go away: lines are lost then, but the tasks are not.
+ */
 export function stdoutLog(level: LogLevel): Log {
-  return createLog({
-    level,
-    isForPeople: process.stdout.isTTY === true,
-    write: (line) => process.stdout.write(line),
-  });
+  const { stdout, stderr } = process;
+  stdout.on("error", (error) =>
+    writeToStderr(`ringq: the log can't be written: ${error.message}\n`),
+  );
+  // The last place to complain to. Without anybody to hear it, an error here would end the process.
+  stderr.on("error", () => undefined);
+  const outlet = new Outlet(
+    (line, onWritten) => stdout.write(line, onWritten),
+    (lines) => log.warn("log_lines_dropped", { lines }),
+  );
+  const isForPeople = stdout.isTTY === true;
+  const log = createLog({ level, isForPeople, write: (line) => outlet.write(line) });
+  return log;
+}
+
+/** How much may wait for the reader of the output, in characters: minutes of events, and little memory. */
+const WAITING_LENGTH_MAX = 1024 * 1024;
+
+/** Bounds the lines that wait for a slow reader: beyond that they are dropped, and counted until there is room again. */
+export class Outlet {
+  readonly #write: (line: string, onWritten: () => void) => void;
+  readonly #onRoom: (dropped: number) => void;
+  #waitingLength = 0;
+  #dropped = 0;
+
+  constructor(
+    write: (line: string, onWritten: () => void) => void,
+    onRoom: (dropped: number) => void,
+  ) {
+    this.#write = write;
+    this.#onRoom = onRoom;
+  }
+
+  write(line: string): void {
+    // What was dropped is told before anything else, so that the gap is where it belongs.
+    if (this.#dropped > 0 || this.#waitingLength + line.length > WAITING_LENGTH_MAX) {
+      this.#dropped += 1;
+      return;
+    }
+    this.#waitingLength += line.length;
+    this.#write(line, () => this.#written(line.length));
+  }
+
+  #written(length: number): void {
+    this.#waitingLength -= length;
+    if (this.#dropped === 0 || this.#waitingLength > WAITING_LENGTH_MAX / 2) return;
+    const dropped = this.#dropped;
+    this.#dropped = 0;
+    this.#onRoom(dropped);
+  }
 }
 
 /** A log that writes nothing. */

@@ -5,6 +5,7 @@ import {
   type Log,
   type LogFields,
   type LogLevel,
+  Outlet,
   silentLog,
   withFields,
 } from "../src/log.ts";
@@ -165,5 +166,76 @@ describe("a log with fields of its own", () => {
   test("says the same of debugging as the log below", () => {
     expect(withFields(aLog("debug").log, {}).isDebug).toBe(true);
     expect(withFields(aLog("info").log, {}).isDebug).toBe(false);
+  });
+});
+
+describe("the outlet of a log", () => {
+  const KIB = 1024;
+
+  /** A stream whose reader reads a line when the test says so. */
+  class SlowReader {
+    readonly read: string[] = [];
+    readonly dropped: number[] = [];
+    readonly outlet = new Outlet(
+      (line, onWritten) => this.#waiting.push([line, onWritten]),
+      (dropped) => this.dropped.push(dropped),
+    );
+    readonly #waiting: [string, () => void][] = [];
+
+    get waiting(): number {
+      return this.#waiting.length;
+    }
+
+    readAll(): void {
+      for (const [line, onWritten] of this.#waiting.splice(0)) {
+        this.read.push(line);
+        onWritten();
+      }
+    }
+  }
+
+  const aLine = (name: string): string => name.padEnd(KIB, ".");
+
+  test("passes on every line to a reader that keeps up", () => {
+    const reader = new SlowReader();
+
+    for (let index = 0; index < 5000; index += 1) {
+      reader.outlet.write(aLine(String(index)));
+      reader.readAll();
+    }
+
+    expect(reader.read).toHaveLength(5000);
+    expect(reader.dropped).toEqual([]);
+  });
+
+  test("lets no more than a mebibyte wait for a reader that does not", () => {
+    const reader = new SlowReader();
+
+    for (let index = 0; index < 5000; index += 1) reader.outlet.write(aLine(String(index)));
+
+    expect(reader.waiting).toBe(1024);
+  });
+
+  test("tells how many lines it dropped once there is room, and goes on", () => {
+    const reader = new SlowReader();
+    for (let index = 0; index < 1030; index += 1) reader.outlet.write(aLine(String(index)));
+
+    reader.readAll();
+    reader.outlet.write(aLine("next"));
+    reader.readAll();
+
+    expect(reader.dropped).toEqual([6]);
+    expect(reader.read).toHaveLength(1025);
+    expect(reader.read.at(-1)).toBe(aLine("next"));
+  });
+
+  test("drops a short line too while it drops, so that there is one gap", () => {
+    const reader = new SlowReader();
+    for (let index = 0; index < 1025; index += 1) reader.outlet.write(aLine(String(index)));
+
+    reader.outlet.write("short");
+    reader.readAll();
+
+    expect(reader.dropped).toEqual([2]);
   });
 });
