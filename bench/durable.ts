@@ -47,6 +47,7 @@ const targets: [Target, ...Target[]] = [
   ...peers,
 ];
 const results = await compare(plan, targets, rounds, { connections: CONNECTIONS, ...timing });
+rmSync(folder, { recursive: true, force: true });
 
 await writeReport(plan, {
   title: "Durable mode",
