@@ -103,11 +103,7 @@ export class QueueRegister {
 
   /** Puts a queue where it belongs after it changed. To be called after every change. */
   changed(queue: Queue, nowMs: number): void {
-    const isInUse = queue.load > 0 || queue.isPaused;
-    if (isInUse !== queue.isInUse) {
-      queue.isInUse = isInUse;
-      this.#inUse += isInUse ? 1 : -1;
-    }
+    this.#countUse(queue);
     const { isOpen } = queue;
     keepIf(isOpen && queue.lines.loop.size > 0, queue.lines.loop, this.#turns.loop);
     keepIf(isOpen && queue.lines.thread.size > 0, queue.lines.thread, this.#turns.thread);
@@ -120,9 +116,12 @@ export class QueueRegister {
 
   /** Like {@link changed}, after a place in it was given back: a queue that never had a task is gone at once. */
   withdrawn(queue: Queue, nowMs: number): void {
-    this.changed(queue, nowMs);
-    if (!queue.isIdle || queue.totals.enqueued > 0) return;
-    this.#idle.remove(queue);
+    if (!queue.isIdle || queue.totals.enqueued > 0) {
+      this.changed(queue, nowMs);
+      return;
+    }
+    // It goes without having been idle: there it would push out a queue that had tasks.
+    this.#countUse(queue);
     this.#byName.delete(queue.name);
   }
 
@@ -167,6 +166,13 @@ export class QueueRegister {
     for (const queue of [...Array.from(turns, (line) => line.queue), ...idle]) {
       assert(this.#byName.get(queue.name) === queue, "a forgotten queue is in no ring");
     }
+  }
+
+  #countUse(queue: Queue): void {
+    const isInUse = queue.load > 0 || queue.isPaused;
+    if (isInUse === queue.isInUse) return;
+    queue.isInUse = isInUse;
+    this.#inUse += isInUse ? 1 : -1;
   }
 
   #forgetLongestIdle(): void {

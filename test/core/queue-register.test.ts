@@ -277,6 +277,58 @@ describe("an idle queue", () => {
   });
 });
 
+describe("a queue whose only place was given back", () => {
+  /** A queue in which a place was held, and is no more. */
+  function withdraw(register: QueueRegister, name: string): void {
+    const home = register.findOrMake(name);
+    const task = aTask({ home });
+    home.reserve(task);
+    register.changed(home, 0);
+    home.release(task);
+    register.withdrawn(home, 0);
+  }
+
+  test("is gone at once when it never had a task", () => {
+    const register = aRegister();
+
+    withdraw(register, "a");
+
+    expect(register.find("a")).toBeUndefined();
+    expect(register.nextExpiryMs()).toBe(Number.POSITIVE_INFINITY);
+    register.check();
+  });
+
+  test("pushes out no idle queue on its way", () => {
+    const register = aRegister({ queuesMax: 1 });
+    const idle = anIdleQueue(register, "a", 0);
+
+    withdraw(register, "b");
+
+    expect([...register.all()]).toEqual([idle]);
+    register.check();
+  });
+
+  test("leaves its share of the queues in use to another one", () => {
+    const register = aRegister({ queuesMax: 1 });
+
+    withdraw(register, "a");
+
+    expect(register.refusalOf(entrants("b", 1))).toBeNull();
+  });
+
+  test("is idle from then on when it had a task before", () => {
+    const register = aRegister({ idleMs: 1000 });
+    const idle = anIdleQueue(register, "a", 0);
+    idle.totals.enqueued = 1;
+
+    withdraw(register, "a");
+
+    expect(register.find("a")).toBe(idle);
+    expect(register.nextExpiryMs()).toBe(1000);
+    register.check();
+  });
+});
+
 describe("a register's check finds", () => {
   test("a queue that is not known to have come into use", () => {
     const register = aRegister();
