@@ -97,6 +97,12 @@ export class KeyRegister {
   /** Puts the keys that were added without an unfinished task into the order of their forgetting. */
   sortRestored(now: Instant): void {
     const finished = [...this.#byKey.values()].filter(({ unfinished }) => unfinished === 0);
+    for (const record of finished) {
+      if (record.finishedAtMs !== null) continue;
+      // Its last task has failed just now, for crashing too often. Unless that is kept, its time begins anew each life.
+      record.finishedAtMs = now.wallMs;
+      this.#observer.onKeyChange?.(record);
+    }
     const endOf = ({ finishedAtMs }: KeyRecord): number => finishedAtMs ?? now.wallMs;
     for (const record of finished.sort((a, b) => endOf(a) - endOf(b))) {
       this.#addToFinished(record, now.monoMs - ageOf(endOf(record), now));
