@@ -5,7 +5,10 @@
 
 import { Broker, type BrokerLimits, type BrokerObserver } from "../../src/core/broker.ts";
 import type { Instant } from "../../src/core/instant.ts";
-import type { RevokeReason } from "../../src/core/outcomes.ts";
+import type { KeyRecord } from "../../src/core/key-register.ts";
+import type { Reservation, RevokeReason } from "../../src/core/outcomes.ts";
+import { NO_PLACE } from "../../src/core/ring.ts";
+import type { SavedTask } from "../../src/core/saved.ts";
 import type { Task, TaskStatus } from "../../src/core/task.ts";
 import { differenceBetween, differenceInEvents } from "./difference.ts";
 import { pageInWords, receiptsInWords, refusalInWords } from "./expected.ts";
@@ -13,10 +16,16 @@ import type { Model } from "./model.ts";
 import type { Operation } from "./operation.ts";
 
 export class BrokerSubject implements BrokerObserver {
-  readonly #broker: Broker;
+  readonly #limits: BrokerLimits;
+  #broker: Broker;
   readonly #heard: (string | number | null)[] = [];
+  /** In the order in which they were made. */
+  readonly #reservations: Reservation[] = [];
+  /** The keys that are not forgotten, as a journal would keep them. */
+  readonly #keys = new Map<string, KeyRecord>();
 
   constructor(limits: BrokerLimits) {
+    this.#limits = limits;
     this.#broker = new Broker(limits, this);
   }
 
@@ -25,13 +34,25 @@ export class BrokerSubject implements BrokerObserver {
     this.#heard.length = 0;
     const broker = this.#broker;
     switch (operation.kind) {
-      case "enqueue": {
-        const outcome = broker.enqueue(operation.fresh, now, operation.key);
-        if (outcome.kind === "refused") return refusalInWords(outcome);
-        return outcome.kind === "key_reused"
-          ? outcome.kind
-          : receiptsInWords(outcome.kind, outcome.receipts);
+      case "enqueue":
+      case "reserve":
+        return this.#enqueue(operation, now);
+      case "publish": {
+        const reservation = this.#reservations.shift();
+        if (reservation !== undefined) {
+          broker.publish(reservation, now);
+          this.#noteKey(reservation.tasks[0]);
+        }
+        return "";
       }
+      case "withdraw": {
+        const reservation = this.#reservations.shift();
+        if (reservation !== undefined) broker.withdraw(reservation, now);
+        return "";
+      }
+      case "restart":
+        this.#restart(now);
+        return "";
       case "claim": {
         const task = broker.claim(operation.lane, now);
         return task === undefined ? "nothing" : `${task.id} ${task.attempt}`;
@@ -93,6 +114,10 @@ export class BrokerSubject implements BrokerObserver {
     this.#broker.check();
   }
 
+  onKeyForget(record: KeyRecord): void {
+    if (this.#keys.get(record.key) === record) this.#keys.delete(record.key);
+  }
+
   onStep({ id, status }: Task, from: TaskStatus | null): void {
     this.#heard.push(id, from, status);
   }
@@ -100,4 +125,86 @@ export class BrokerSubject implements BrokerObserver {
   onRevoke({ id }: Task, fence: number, reason: RevokeReason): void {
     this.#heard.push(id, fence, reason);
   }
+
+  #enqueue(
+    { kind, fresh, key }: Operation & { kind: "enqueue" | "reserve" },
+    now: Instant,
+  ): string {
+    const outcome = this.#broker[kind](fresh, now, key);
+    switch (outcome.kind) {
+      case "accepted":
+        this.#noteKey(this.#broker.find(fresh[0]?.id ?? ""));
+        return receiptsInWords(outcome.kind, outcome.receipts);
+      case "repeated":
+        return receiptsInWords(outcome.kind, outcome.receipts);
+      case "reserved":
+        this.#reservations.push(outcome.reservation);
+        return receiptsInWords(outcome.kind, outcome.reservation.receipts);
+      case "refused":
+        return refusalInWords(outcome);
+      case "key_reused":
+        return outcome.kind;
+      default:
+        return outcome satisfies never;
+    }
+  }
+
+  #noteKey(first: Task | undefined): void {
+    if (first !== undefined && first.key !== null) this.#keys.set(first.key.key, first.key);
+  }
+
+  /** What is reserved is lost, and a new broker takes back the rest as a journal would give it. */
+  #restart(now: Instant): void {
+    this.#reservations.length = 0;
+    const before = this.#broker;
+    const again = new Map<KeyRecord, KeyRecord>();
+    for (const record of this.#keys.values()) {
+      again.set(record, { ...record, unfinished: 0, forgetAtMs: 0, place: NO_PLACE });
+    }
+    const { tasks } = before.list({}, 1e9, Number.POSITIVE_INFINITY);
+    this.#keys.clear();
+    for (const record of again.values()) this.#keys.set(record.key, record);
+    this.#broker = new Broker(this.#limits, this);
+    this.#broker.restore(
+      {
+        paused: Array.from(before.queues())
+          .filter(({ isPaused }) => isPaused)
+          .map(({ name }) => name),
+        keys: [...again.values()],
+        tasks: tasks.toReversed().map((task) => saved(task, again)),
+      },
+      now,
+    );
+  }
+}
+
+/** A task as it would be read again. A key that it has outlived is not there any more. */
+function saved(task: Task, again: ReadonlyMap<KeyRecord, KeyRecord>): SavedTask {
+  const { id, type, queue, payload, payloadBytes, priority, maxRetries, timeoutMs } = task;
+  return {
+    id,
+    type,
+    queue,
+    payload,
+    payloadBytes,
+    priority,
+    maxRetries,
+    timeoutMs,
+    lane: task.lane,
+    backoff: task.backoff,
+    seq: task.seq,
+    key: task.key === null ? null : (again.get(task.key) ?? null),
+    enqueuedAtMs: task.enqueuedAtMs,
+    status: task.status,
+    attempt: task.attempt,
+    failures: task.failures,
+    crashes: task.crashes,
+    runAtMs: task.runAtMs,
+    isDueByWall: task.isDueByWall,
+    startedAtMs: task.startedAtMs,
+    finishedAtMs: task.finishedAtMs,
+    result: task.result,
+    progress: task.progress,
+    errors: task.errors,
+  };
 }

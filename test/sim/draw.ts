@@ -34,9 +34,13 @@ export class Draw {
     const kind = prng.pick(this.#setup.mix);
     switch (kind) {
       case "enqueue":
-        return { kind, fresh: [this.#newTask(this.#queue(), now)], key: undefined };
+        return this.#enqueue([this.#newTask(this.#queue(), now)], undefined);
       case "enqueueWithKey":
-        return { kind: "enqueue", fresh: [this.#newTask(this.#queue(), now)], key: this.#key() };
+        return this.#enqueue([this.#newTask(this.#queue(), now)], this.#key());
+      case "publish":
+      case "withdraw":
+      case "restart":
+        return { kind };
       case "batch":
         return this.#batch(now);
       case "claim":
@@ -113,7 +117,15 @@ export class Draw {
     const fresh = Array.from({ length: prng.whole(1, 5) }, () =>
       this.#newTask(common ?? this.#queue(), now),
     );
-    return { kind: "enqueue", fresh, key: prng.oneIn(4) ? this.#key() : undefined };
+    return this.#enqueue(fresh, prng.oneIn(4) ? this.#key() : undefined);
+  }
+
+  /** While something is reserved, everything else is reserved as well; no key is reserved twice. */
+  #enqueue(fresh: readonly NewTask[], key: IdempotencyKey | undefined): Operation {
+    const { reservations } = this.#model;
+    const isReserve = reservations.length > 0 || (this.#setup.hasJournal && this.#prng.oneIn(2));
+    const isFree = !isReserve || this.#model.mayEnqueue(true, key);
+    return { kind: isReserve ? "reserve" : "enqueue", fresh, key: isFree ? key : undefined };
   }
 
   #claim(): Operation {

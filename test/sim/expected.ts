@@ -9,15 +9,28 @@ import type { Model } from "./model.ts";
 import type { ModelTask } from "./model-state.ts";
 import type { Operation } from "./operation.ts";
 
+/** The answer to an operation that must not be done now, and is done to nobody. */
+export const NOT_NOW = "not now";
+
 export function expectedAnswer(model: Model, operation: Operation, now: Instant): string {
   switch (operation.kind) {
-    case "enqueue": {
-      const outcome = model.enqueue(operation.fresh, now, operation.key);
+    case "enqueue":
+    case "reserve": {
+      const { kind, fresh, key } = operation;
+      if (!model.mayEnqueue(kind === "reserve", key)) return NOT_NOW;
+      const outcome = model[kind](fresh, now, key);
       if (outcome.kind === "refused") return refusalInWords(outcome);
       return outcome.kind === "key_reused"
         ? outcome.kind
         : receiptsInWords(outcome.kind, outcome.receipts);
     }
+    case "publish":
+    case "withdraw":
+      model[operation.kind](now);
+      return "";
+    case "restart":
+      model.restart(now);
+      return "";
     case "claim": {
       const task = model.claim(operation.lane, now);
       return task === undefined ? "nothing" : `${task.fresh.id} ${task.attempt}`;
@@ -60,7 +73,7 @@ export function refusalInWords({ bound, queue }: Refusal): string {
 }
 
 export function receiptsInWords(
-  kind: "accepted" | "repeated",
+  kind: "accepted" | "reserved" | "repeated",
   receipts: readonly Receipt[],
 ): string {
   let words: string = kind;

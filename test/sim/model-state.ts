@@ -11,12 +11,13 @@ export interface ModelTask {
   /** What it was asked to be. */
   readonly fresh: NewTask;
   readonly seq: number;
-  readonly home: ModelQueue;
+  home: ModelQueue;
   readonly key: ModelKey | null;
   readonly enqueuedAtMs: number;
   status: TaskStatus;
   attempt: number;
   failures: number;
+  crashes: number;
   runAtMs: number | null;
   startedAtMs: number | null;
   finishedAtMs: number | null;
@@ -45,6 +46,12 @@ export interface ModelQueue {
   idleRank: number;
 }
 
+/** Tasks that hold their places and are not to be seen yet. */
+export interface ModelReservation {
+  readonly tasks: ModelTask[];
+  readonly key: ModelKey | null;
+}
+
 export interface ModelKey {
   readonly name: string;
   readonly fingerprint: string;
@@ -54,6 +61,8 @@ export interface ModelKey {
   /** The order of its last task's finishing, and when it is forgotten for it; Infinity while some are unfinished. */
   finishRank: number;
   forgetAtMs: number;
+  /** When that was on the wall clock; null while some are unfinished. */
+  finishedAtMs: number | null;
 }
 
 export function isFinished({ status }: ModelTask): boolean {

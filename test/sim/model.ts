@@ -21,15 +21,17 @@ import {
   least,
   type ModelKey,
   type ModelQueue,
+  type ModelReservation,
   type ModelTask,
 } from "./model-state.ts";
 
 export type ModelEnqueue =
-  | { readonly kind: "accepted" | "repeated"; readonly receipts: readonly Receipt[] }
+  | { readonly kind: "accepted" | "reserved" | "repeated"; readonly receipts: readonly Receipt[] }
   | { readonly kind: "key_reused" }
   | Refusal;
 
 const ERRORS_KEPT = 5;
+const CRASHES_MAX = 3;
 
 export class Model {
   readonly #limits: BrokerLimits;
@@ -38,6 +40,8 @@ export class Model {
   /** Every known queue, in the order of coming into being. */
   readonly queues: ModelQueue[] = [];
   readonly keys: ModelKey[] = [];
+  /** In the order in which they were made. */
+  readonly reservations: ModelReservation[] = [];
   /** The queues with something to claim in this lane: the one that waits longest for its turn first. */
   readonly turns: Record<Lane, ModelQueue[]> = { loop: [], thread: [] };
   /** What an observer must have heard, in threes: id, from, to for a step; id, fence, reason for a revocation. */
@@ -55,6 +59,20 @@ export class Model {
   }
 
   enqueue(fresh: readonly NewTask[], now: Instant, asked?: IdempotencyKey): ModelEnqueue {
+    const outcome = this.reserve(fresh, now, asked);
+    if (outcome.kind !== "reserved") return outcome;
+    this.publish(now);
+    return { kind: "accepted", receipts: outcome.receipts };
+  }
+
+  /** Whether an operation keeps to what a broker asks of those who reserve. */
+  mayEnqueue(isReserve: boolean, asked: IdempotencyKey | undefined): boolean {
+    if (isReserve)
+      return !this.reservations.some(({ key }) => key !== null && key.name === asked?.key);
+    return this.reservations.length === 0;
+  }
+
+  reserve(fresh: readonly NewTask[], now: Instant, asked?: IdempotencyKey): ModelEnqueue {
     const known = this.keys.find(({ name }) => name === asked?.key);
     if (known !== undefined) {
       if (known.fingerprint !== asked?.fingerprint) return { kind: "key_reused" };
@@ -66,9 +84,80 @@ export class Model {
       id,
       status: when.kind === "now" ? "queued" : "scheduled",
     }));
-    const key = asked === undefined ? null : this.#addKey(asked, receipts);
-    for (const each of fresh) this.#admit(each, key, now);
-    return { kind: "accepted", receipts };
+    const key = asked === undefined ? null : newKey(asked, receipts);
+    this.reservations.push({ tasks: fresh.map((each) => this.#make(each, key, now)), key });
+    this.#lineUp(now);
+    return { kind: "reserved", receipts };
+  }
+
+  /** Shows what was reserved first. */
+  publish(now: Instant): void {
+    const [reservation] = this.reservations;
+    if (reservation === undefined) return;
+    const { tasks, key } = reservation;
+    if (key !== null) this.keys.push(key);
+    for (let task = tasks.shift(); task !== undefined; task = tasks.shift()) {
+      const { dueMonoMs, dueWallMs } = task;
+      this.tasks.push(task);
+      task.home.totals.enqueued += 1;
+      this.#step(task, task.fresh.when.kind === "now" ? "queued" : "scheduled", now, null);
+      task.dueMonoMs = dueMonoMs;
+      task.dueWallMs = dueWallMs;
+    }
+    this.reservations.shift();
+  }
+
+  /** Gives back what was reserved first. A queue that never had a task goes with it. */
+  withdraw(now: Instant): void {
+    const homes = this.reservations.shift()?.tasks.map(({ home }) => home) ?? [];
+    drop(
+      this.queues,
+      (queue) =>
+        homes.includes(queue) &&
+        queue.totals.enqueued === 0 &&
+        !queue.isPaused &&
+        !this.#hasTasks(queue),
+    );
+    this.#lineUp(now);
+  }
+
+  /**
+   * The process ends here and another one takes back what was written down: what was published, by its numbers. What ran
+   * was interrupted; what that happened to too often fails.
+   */
+  restart(now: Instant): void {
+    this.reservations.length = 0;
+    const paused = this.queues.filter(({ isPaused }) => isPaused).map(({ name }) => name);
+    const names = new Set([...paused, ...this.tasks.map(({ home }) => home.name)]);
+    this.queues.length = 0;
+    this.turns.loop.length = 0;
+    this.turns.thread.length = 0;
+    for (const name of names) this.#makeQueue(name).isPaused = paused.includes(name);
+    for (const task of this.tasks) this.#takeBack(task, now);
+    const finished = this.tasks.filter(isFinished);
+    for (const task of byEnd(finished, now)) {
+      this.#rank += 1;
+      task.finishRank = this.#rank;
+      task.finishedMonoMs = now.monoMs - ageOf(task.finishedAtMs, now);
+    }
+    for (const key of this.keys) {
+      const isOpen = (id: string) =>
+        this.tasks.some((task) => task.fresh.id === id && !isFinished(task));
+      key.unfinished = key.receipts.map(({ id }) => id).filter(isOpen);
+    }
+    for (const key of byEnd(
+      this.keys.filter(({ unfinished }) => unfinished.length === 0),
+      now,
+    )) {
+      this.#rank += 1;
+      key.finishRank = this.#rank;
+      key.finishedAtMs ??= now.wallMs;
+      key.forgetAtMs = now.monoMs - ageOf(key.finishedAtMs, now) + this.#limits.retainMs;
+    }
+    this.#forgetSurplusKeys();
+    this.#seq = this.tasks.at(-1)?.seq ?? 0;
+    this.#lineUp(now);
+    this.#forgetTasks(now);
   }
 
   claim(lane: Lane, now: Instant): ModelTask | undefined {
@@ -138,11 +227,13 @@ export class Model {
     const refusal = this.#refusalOf([task.fresh]);
     if (refusal !== null) return refusal;
     task.failures = 0;
+    task.crashes = 0;
     task.runAtMs = null;
     task.finishedAtMs = null;
     if (task.key !== null && this.keys.includes(task.key)) {
       task.key.unfinished.push(id);
       task.key.forgetAtMs = Number.POSITIVE_INFINITY;
+      task.key.finishedAtMs = null;
     }
     this.#step(task, "queued", now);
     return "queued";
@@ -157,7 +248,7 @@ export class Model {
   setPaused(name: string, isPaused: boolean, now: Instant): "unknown" | "set" | Refusal {
     const queue = this.queueNamed(name);
     if (queue === undefined) return "unknown";
-    if (isPaused && !this.#isInUse(queue) && this.#inUse() === this.#limits.queuesMax) {
+    if (isPaused && !this.#isInUse(queue) && this.#inUse() >= this.#limits.queuesMax) {
       return { kind: "refused", bound: "queues_max", queue: name };
     }
     queue.isPaused = isPaused;
@@ -218,19 +309,19 @@ export class Model {
     return this.queues.find((queue) => queue.name === name);
   }
 
-  #admit(fresh: NewTask, key: ModelKey | null, now: Instant): void {
-    const home = this.queueNamed(fresh.queue) ?? this.#makeQueue(fresh.queue);
+  #make(fresh: NewTask, key: ModelKey | null, now: Instant): ModelTask {
     const { when } = fresh;
     this.#seq += 1;
     const task: ModelTask = {
       fresh,
       seq: this.#seq,
-      home,
+      home: this.queueNamed(fresh.queue) ?? this.#makeQueue(fresh.queue),
       key,
       enqueuedAtMs: now.wallMs,
       status: "queued",
       attempt: 0,
       failures: 0,
+      crashes: 0,
       runAtMs: null,
       startedAtMs: null,
       finishedAtMs: null,
@@ -244,15 +335,38 @@ export class Model {
       finishRank: 0,
       finishedMonoMs: 0,
     };
-    this.tasks.push(task);
-    home.totals.enqueued += 1;
-    this.#step(task, when.kind === "now" ? "queued" : "scheduled", now, null);
     if (when.kind === "after") {
       task.dueMonoMs = now.monoMs + when.delayMs;
       task.runAtMs = now.wallMs + when.delayMs;
     } else if (when.kind === "at") {
       task.dueWallMs = when.wallMs;
       task.runAtMs = when.wallMs;
+    }
+    return task;
+  }
+
+  #takeBack(task: ModelTask, now: Instant): void {
+    const home = this.queueNamed(task.fresh.queue);
+    if (home === undefined) throw new Error("the model lost a queue");
+    task.home = home;
+    if (task.status === "running") {
+      task.crashes += 1;
+      task.dueMonoMs = Number.POSITIVE_INFINITY;
+      task.status = "queued";
+      if (task.crashes === CRASHES_MAX) {
+        task.status = "failed";
+        task.finishedAtMs = now.wallMs;
+        this.#addError(task, "crash_loop", "", now);
+      }
+      this.heard.push(task.fresh.id, "running", task.status);
+    }
+    if (task.status === "queued") {
+      this.#rank += 1;
+      task.rank = this.#rank;
+      task.queuedSinceMs = now.monoMs;
+    }
+    if (task.dueMonoMs !== Number.POSITIVE_INFINITY) {
+      task.dueMonoMs = now.monoMs + (task.runAtMs ?? 0) - now.wallMs;
     }
   }
 
@@ -306,8 +420,7 @@ export class Model {
     now: Instant,
     random: Random,
   ): void {
-    task.errors.push({ code, message, attempt: task.attempt, atMs: now.wallMs });
-    if (task.errors.length > ERRORS_KEPT) task.errors.shift();
+    this.#addError(task, code, message, now);
     task.failures += 1;
     if (retry.kind === "never" || task.failures === task.fresh.maxRetries + 1) {
       this.#step(task, "failed", now);
@@ -323,6 +436,11 @@ export class Model {
     this.#step(task, "retrying", now);
     task.dueMonoMs = now.monoMs + delayMs;
     task.runAtMs = now.wallMs + delayMs;
+  }
+
+  #addError(task: ModelTask, code: string, message: string, now: Instant): void {
+    task.errors.push({ code, message, attempt: task.attempt, atMs: now.wallMs });
+    if (task.errors.length > ERRORS_KEPT) task.errors.shift();
   }
 
   #cancel(task: ModelTask, now: Instant): void {
@@ -351,8 +469,8 @@ export class Model {
     let comingIntoUse = 0;
     for (const name of new Set(fresh.map(({ queue }) => queue))) {
       const share = fresh.filter(({ queue }) => queue === name);
-      const waiting = this.tasks
-        .filter((task) => task.home.name === name && isWaiting(task))
+      const waiting = [...this.tasks.filter(isWaiting), ...this.reserved()]
+        .filter((task) => task.home.name === name)
         .map((task) => task.fresh);
       const queue = this.queueNamed(name);
       const isInUse = queue !== undefined && this.#isInUse(queue);
@@ -371,12 +489,25 @@ export class Model {
     return null;
   }
 
+  /** The tasks that hold a place and are not to be seen. */
+  reserved(): ModelTask[] {
+    return this.reservations.flatMap(({ tasks }) => tasks);
+  }
+
+  #hasTasks(queue: ModelQueue): boolean {
+    return [...this.tasks, ...this.reserved()].some(({ home }) => home === queue);
+  }
+
   #inUse(): number {
     return this.queues.filter((queue) => this.#isInUse(queue)).length;
   }
 
   #isInUse(queue: ModelQueue): boolean {
-    return queue.isPaused || this.tasks.some((task) => task.home === queue && !isFinished(task));
+    return (
+      queue.isPaused ||
+      this.tasks.some((task) => task.home === queue && !isFinished(task)) ||
+      this.reservations.some(({ tasks }) => tasks.some(({ home }) => home === queue))
+    );
   }
 
   /** After every change: which queues stand in line for a turn, and which are idle. */
@@ -397,6 +528,9 @@ export class Model {
       const isOpen = !queue.isPaused && running < queue.limits.concurrency;
       keepIf(isOpen && forLoop > 0, queue, this.turns.loop);
       keepIf(isOpen && forThread > 0, queue, this.turns.thread);
+      for (const { tasks } of this.reservations) {
+        for (const { home } of tasks) if (home === queue) known += 1;
+      }
       const isIdle = known === 0 && !queue.isPaused;
       if (!isIdle) queue.idleSinceMs = Number.POSITIVE_INFINITY;
       else if (queue.idleSinceMs === Number.POSITIVE_INFINITY) {
@@ -436,25 +570,17 @@ export class Model {
     }
   }
 
-  #addKey(asked: IdempotencyKey, receipts: readonly Receipt[]): ModelKey {
-    const key = {
-      name: asked.key,
-      fingerprint: asked.fingerprint,
-      receipts,
-      unfinished: receipts.map(({ id }) => id),
-      finishRank: 0,
-      forgetAtMs: Number.POSITIVE_INFINITY,
-    };
-    this.keys.push(key);
-    return key;
-  }
-
   #finishKey({ key, fresh }: ModelTask, now: Instant): void {
     if (key === null || !this.keys.includes(key)) return;
     key.unfinished = key.unfinished.filter((id) => id !== fresh.id);
     if (key.unfinished.length > 0) return;
     key.finishRank = this.#rank;
     key.forgetAtMs = now.monoMs + this.#limits.retainMs;
+    key.finishedAtMs = now.wallMs;
+    this.#forgetSurplusKeys();
+  }
+
+  #forgetSurplusKeys(): void {
     // The keys of finished tasks may hold as many ids as finished tasks are kept.
     for (;;) {
       const finished = this.keys.filter(({ unfinished }) => unfinished.length === 0);
@@ -468,4 +594,26 @@ export class Model {
       drop(this.keys, (candidate) => candidate === oldest);
     }
   }
+}
+
+function newKey({ key, fingerprint }: IdempotencyKey, receipts: readonly Receipt[]): ModelKey {
+  return {
+    name: key,
+    fingerprint,
+    receipts,
+    unfinished: receipts.map(({ id }) => id),
+    finishRank: 0,
+    forgetAtMs: Number.POSITIVE_INFINITY,
+    finishedAtMs: null,
+  };
+}
+
+/** How long ago something ended by the wall clock; no less than nothing, should that have been set back. */
+function ageOf(finishedAtMs: number | null, { wallMs }: Instant): number {
+  return finishedAtMs === null ? 0 : Math.max(0, wallMs - finishedAtMs);
+}
+
+/** By when they ended on the wall clock, and as they were where that is the same. What ended without a time ends now. */
+function byEnd<T extends { readonly finishedAtMs: number | null }>(all: T[], now: Instant): T[] {
+  return all.sort((a, b) => (a.finishedAtMs ?? now.wallMs) - (b.finishedAtMs ?? now.wallMs));
 }

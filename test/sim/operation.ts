@@ -10,10 +10,15 @@ import type { NewTask } from "../../src/core/task.ts";
 
 export type Operation =
   | {
-      readonly kind: "enqueue";
+      /** Tasks that are reserved hold their places and are not to be seen until they are published. */
+      readonly kind: "enqueue" | "reserve";
       readonly fresh: readonly NewTask[];
       readonly key: IdempotencyKey | undefined;
     }
+  /** The oldest reservation is shown, or given back. */
+  | { readonly kind: "publish" | "withdraw" }
+  /** The process ends, and another one takes back what was written down. */
+  | { readonly kind: "restart" }
   | { readonly kind: "claim"; readonly lane: Lane }
   | {
       readonly kind: "settle";
@@ -46,7 +51,8 @@ export type Operation =
 /** An operation on one line, for people. */
 export function inWords(operation: Operation): string {
   const { kind, ...details } = operation;
-  if (operation.kind !== "enqueue") return `${kind} ${JSON.stringify(details)}`;
+  if (operation.kind !== "enqueue" && operation.kind !== "reserve")
+    return `${kind} ${JSON.stringify(details)}`;
   const tasks = operation.fresh.map(
     ({ id, queue, payloadBytes, priority, maxRetries, timeoutMs, lane, when }) =>
       `${id} (${queue}, ${lane}, ${payloadBytes} bytes, priority ${priority}, ${maxRetries} retries, ` +
@@ -54,5 +60,5 @@ export function inWords(operation: Operation): string {
   );
   const key =
     operation.key === undefined ? "" : ` key ${operation.key.key}/${operation.key.fingerprint}`;
-  return `enqueue${key} ${tasks.join(" and ")}`;
+  return `${kind}${key} ${tasks.join(" and ")}`;
 }

@@ -5,6 +5,7 @@
  */
 
 import { BrokerSubject } from "./broker-subject.ts";
+import { NOT_NOW } from "./expected.ts";
 import { History, STEPS_PER_HISTORY } from "./history.ts";
 import { inWords, type Operation } from "./operation.ts";
 import type { Tally } from "./tally.ts";
@@ -90,6 +91,7 @@ function differenceAfter(
   { isView, isCheck }: { readonly isView: boolean; readonly isCheck: boolean },
 ): string | null {
   history.take(operation);
+  if (history.expected === NOT_NOW) return null;
   try {
     const answer = subject.apply(operation, history.now);
     if (answer !== history.expected) {

@@ -12,6 +12,9 @@ const DRAWS = [
   "enqueue",
   "enqueueWithKey",
   "batch",
+  "publish",
+  "withdraw",
+  "restart",
   "claim",
   "settle",
   "settleStale",
@@ -40,6 +43,8 @@ export interface Setup {
   readonly timeoutMsMax: number;
   readonly delayMsMax: number;
   readonly hasThreads: boolean;
+  /** Whether tasks are reserved before they are published, and the process may end and start again. */
+  readonly hasJournal: boolean;
   /** An operation stands here as often as it weighs. */
   readonly mix: readonly DrawKind[];
 }
@@ -52,6 +57,9 @@ const WEIGHTS: Readonly<Record<DrawKind, number>> = {
   enqueue: 9,
   enqueueWithKey: 3,
   batch: 3,
+  publish: 10,
+  withdraw: 2,
+  restart: 0.5,
   claim: 10,
   settle: 8,
   settleStale: 1,
@@ -67,9 +75,16 @@ const WEIGHTS: Readonly<Record<DrawKind, number>> = {
   list: 0.3,
 };
 
+/** What means something only with a journal. */
+const FOR_JOURNALS: readonly DrawKind[] = ["publish", "withdraw", "restart"];
+
+/** Without these nothing would happen. */
+const ALWAYS: readonly DrawKind[] = ["enqueue", "publish"];
+
 export function drawSetup(prng: Prng): Setup {
   // Now and then a large queue, for the rings and the heaps to grow, wrap around and shrink.
   const sizeMax = prng.oneIn(24) ? 40 : 8;
+  const hasJournal = prng.oneIn(3);
   const queues = QUEUES.slice(0, prng.whole(1, QUEUES.length));
   return {
     limits: {
@@ -94,7 +109,8 @@ export function drawSetup(prng: Prng): Setup {
     timeoutMsMax: prng.pick([20, 1000, FOREVER_MS]),
     delayMsMax: prng.pick([1, 100, 2000]),
     hasThreads: prng.oneIn(3),
-    mix: drawMix(prng),
+    hasJournal,
+    mix: drawMix(prng, hasJournal),
   };
 }
 
@@ -107,9 +123,10 @@ function drawQueueLimits(prng: Prng, sizeMax: number): QueueLimits {
 }
 
 /** Some operations come much more often than in the average history, and some not at all. */
-function drawMix(prng: Prng): DrawKind[] {
+function drawMix(prng: Prng, hasJournal: boolean): DrawKind[] {
   return DRAWS.flatMap((draw) => {
-    const share = draw === "enqueue" ? 10 : prng.pick([0, 3, 10, 10, 30]);
+    if (!hasJournal && FOR_JOURNALS.includes(draw)) return [];
+    const share = ALWAYS.includes(draw) ? 10 : prng.pick([0, 3, 10, 10, 30]);
     return new Array<DrawKind>(Math.ceil(WEIGHTS[draw] * share)).fill(draw);
   });
 }

@@ -17,9 +17,18 @@ const ENQUEUE_ANSWERS = [
   "refused queues_max",
 ];
 
+const RESERVE_ANSWERS = ENQUEUE_ANSWERS.with(0, "reserved");
+
 const KINDS: readonly string[] = [
   ...ENQUEUE_ANSWERS.map((answer) => `enqueue one: ${answer}`),
   ...ENQUEUE_ANSWERS.map((answer) => `enqueue several: ${answer}`),
+  ...RESERVE_ANSWERS.map((answer) => `reserve one: ${answer}`),
+  ...RESERVE_ANSWERS.map((answer) => `reserve several: ${answer}`),
+  "publish",
+  "withdraw",
+  "restart",
+  "restart: interrupts a task",
+  "restart: fails a task that crashed too often",
   "enqueue: after a delay",
   "enqueue: at a time of day",
   "enqueue: at a time of day that has passed",
@@ -102,6 +111,12 @@ export class Tally {
   add(operation: Operation, { expected, model, now }: History): void {
     this.#addOperation(operation, expected, model.tasks, now.wallMs);
     this.#addNews(model.heard);
+    if (operation.kind === "restart") {
+      for (const news of model.heard) {
+        if (news === "queued") this.#count("restart: interrupts a task");
+        if (news === "failed") this.#count("restart: fails a task that crashed too often");
+      }
+    }
     // Nothing but an enqueue adds any, so what is fewer than before was forgotten.
     const { tasks, queues, keys } = model;
     if (tasks.length < this.#tasks) this.#count("forgotten: a task");
@@ -123,7 +138,13 @@ export class Tally {
     wallMs: number,
   ): void {
     switch (operation.kind) {
+      case "publish":
+      case "withdraw":
+      case "restart":
+        this.#count(operation.kind);
+        break;
       case "enqueue":
+      case "reserve":
         this.#addEnqueue(operation, answer, wallMs);
         break;
       case "claim":
@@ -159,9 +180,13 @@ export class Tally {
     }
   }
 
-  #addEnqueue({ fresh }: Operation & { kind: "enqueue" }, answer: string, wallMs: number): void {
-    this.#count(`enqueue ${fresh.length === 1 ? "one" : "several"}: ${withoutQueue(answer)}`);
-    if (!answer.startsWith("accepted")) return;
+  #addEnqueue(
+    { kind, fresh }: Operation & { kind: "enqueue" | "reserve" },
+    answer: string,
+    wallMs: number,
+  ): void {
+    this.#count(`${kind} ${fresh.length === 1 ? "one" : "several"}: ${withoutQueue(answer)}`);
+    if (answer.startsWith("re") && !answer.startsWith("reserved")) return;
     for (const { when, queue } of fresh) {
       if (when.kind === "after") this.#count("enqueue: after a delay");
       if (when.kind === "at") this.#count("enqueue: at a time of day");
