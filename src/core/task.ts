@@ -201,8 +201,10 @@ export class Task implements TaskView {
     this.errors = [...this.errors.slice(1 - ERRORS_KEPT), error];
   }
 
-  /** What a finished task keeps in memory for being read: its payload, its result and its progress. */
+  /** What a finished task keeps in memory for being read: its payload, its result, its progress and its errors. */
   get retainedBytes(): number {
-    return this.payloadBytes + (this.result?.length ?? 0) + (this.progress?.length ?? 0);
+    let bytes = this.payloadBytes + (this.result?.length ?? 0) + (this.progress?.length ?? 0);
+    for (const { code, message } of this.errors) bytes += code.length + message.length;
+    return bytes;
   }
 }

@@ -46,11 +46,12 @@ describe("a task", () => {
     expect(aTask({ home: aQueue({}, "mail") }).queue).toBe("mail");
   });
 
-  test("keeps its payload, result and progress in memory", () => {
+  test("keeps its payload, result, progress and errors in memory", () => {
     const task = aTask({ payloadBytes: 10 });
     task.result = "12345";
     task.progress = "67";
+    task.errors = [{ code: "odd", message: "broken", attempt: 1, atMs: 0 }];
 
-    expect(task.retainedBytes).toBe(17);
+    expect(task.retainedBytes).toBe(26);
   });
 });

@@ -117,8 +117,7 @@ function hasSameErrors(task: Task, model: ModelTask): boolean {
       error?.code !== expected?.code ||
       error?.attempt !== expected?.attempt ||
       error?.atMs !== expected?.atMs ||
-      // What the broker says of an end of its own is for people to read; the model has no opinion on the words.
-      (error?.message !== expected?.message && expected?.message !== "")
+      error?.message !== expected?.message
     ) {
       return false;
     }

@@ -73,9 +73,10 @@ export function isWaiting({ status }: ModelTask): boolean {
   return status === "scheduled" || status === "queued" || status === "retrying";
 }
 
-/** The payload, the result and the last progress are what a finished task is kept for. */
-export function keptBytes({ fresh, result, progress }: ModelTask): number {
-  return fresh.payloadBytes + (result ?? "").length + (progress ?? "").length;
+/** The payload, the result, the last progress and the errors are what a finished task is kept for. */
+export function keptBytes({ fresh, result, progress, errors }: ModelTask): number {
+  const said = errors.map(({ code, message }) => code + message).join("");
+  return fresh.payloadBytes + `${result ?? ""}${progress ?? ""}${said}`.length;
 }
 
 export function bytesOf(tasks: readonly NewTask[]): number {

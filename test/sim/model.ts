@@ -270,7 +270,8 @@ export class Model {
       if (task.status !== "running") this.#step(task, "queued", now);
       else {
         const fence = task.attempt;
-        this.#fail(task, "timeout", "", { kind: "backoff" }, now, random);
+        const message = `the attempt took longer than ${task.fresh.timeoutMs} ms`;
+        this.#fail(task, "timeout", message, { kind: "backoff" }, now, random);
         this.heard.push(task.fresh.id, fence, "timeout");
       }
     }
@@ -356,7 +357,8 @@ export class Model {
       if (task.crashes === CRASHES_MAX) {
         task.status = "failed";
         task.finishedAtMs = now.wallMs;
-        this.#addError(task, "crash_loop", "", now);
+        const message = `the process ended ${CRASHES_MAX} times while the task ran`;
+        this.#addError(task, "crash_loop", message, now);
       }
       this.heard.push(task.fresh.id, "running", task.status);
     }

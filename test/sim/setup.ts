@@ -94,7 +94,7 @@ export function drawSetup(prng: Prng): Setup {
       ),
       queuesMax: prng.whole(1, 4),
       retainTasks: prng.whole(0, 6),
-      retainBytes: prng.oneIn(2) ? FOREVER_MS : prng.whole(0, 60),
+      retainBytes: prng.oneIn(2) ? FOREVER_MS : prng.whole(0, 120),
       retainMs: prng.pick([0, 50, 1000, 5000, FOREVER_MS]),
     },
     queues,
