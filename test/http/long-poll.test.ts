@@ -1,11 +1,9 @@
 import { describe, expect, test } from "bun:test";
 import type { EnqueueAnswer, TaskView } from "../../src/engine/engine.ts";
 import { LocalEngine } from "../../src/engine/local.ts";
-import { createApp } from "../../src/http/app.ts";
-import { silentLog } from "../../src/log.ts";
 import { aRequest, someSettings } from "../engine/contract/scene.ts";
 import { isPending, ManualClock } from "../engine/manual-clock.ts";
-import { bodyOf, expectProblem, openScene, type TaskBody } from "./scene.ts";
+import { bodyOf, expectProblem, openScene, openSceneOf, type TaskBody } from "./scene.ts";
 import { RawSocket, requestText } from "./socket.ts";
 
 describe("GET /tasks/:id?wait_ms", () => {
@@ -92,10 +90,9 @@ describe("GET /tasks/:id?wait_ms", () => {
 
   test("ends in the engine when its client leaves", async () => {
     const engine = new ObservedEngine(someSettings(new ManualClock()));
-    const app = createApp({ engine, bodyBytesMax: 1024, version: "0.0.0", log: silentLog });
-    app.listen({ port: 0, hostname: "127.0.0.1" });
+    await using scene = openSceneOf(engine);
     const id = receiptOf(engine.enqueue([aRequest()]));
-    using socket = await RawSocket.open(app.server?.port ?? 0);
+    using socket = await RawSocket.open(scene.port);
     socket.send(requestText("GET", `/tasks/${id}?wait_ms=60000`));
     const poll = await engine.firstPoll;
     expect(await isPending(poll.answer)).toBe(true);
@@ -104,7 +101,6 @@ describe("GET /tasks/:id?wait_ms", () => {
 
     // The clock stands still and the task is never claimed: nothing but the client can end this.
     expect(await poll.answer).toMatchObject({ id, status: "queued" });
-    await app.stop(true);
   });
 });
 

@@ -122,6 +122,7 @@ describe("a path that is none", () => {
     "/__proto__",
     "/constructor",
     "/docs/json",
+    "/openapi",
     "/*",
     "/:id",
     `/${"x".repeat(10_000)}`,

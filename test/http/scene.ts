@@ -5,6 +5,8 @@
 
 import { expect } from "bun:test";
 import type { Static } from "@sinclair/typebox";
+import type { Engine } from "../../src/engine/engine.ts";
+import { createApp } from "../../src/http/app.ts";
 import { PROBLEMS, type ProblemCode, type ProblemSchema } from "../../src/http/problem.ts";
 import type {
   BatchReceipt,
@@ -14,7 +16,15 @@ import type {
   TaskJson,
   TaskPageJson,
 } from "../../src/http/schemas.ts";
-import { createServer, defineHandlers, NonRetryableError, type Server } from "../../src/index.ts";
+import {
+  createServer,
+  defineHandlers,
+  type Log,
+  NonRetryableError,
+  type Server,
+  type StopReport,
+} from "../../src/index.ts";
+import { silentLog } from "../../src/log.ts";
 import type { ServerOptions } from "../../src/server.ts";
 
 export type TaskBody = Static<typeof TaskJson>;
@@ -51,6 +61,19 @@ export async function openScene(options: ServerOptions = {}): Promise<Scene> {
   });
   const server = await createServer({ port: 0, shutdownGraceMs: 0, handlers, ...options });
   return new Scene(server, gate.resolve);
+}
+
+/** A scene of HTTP alone, before an engine that the test brings, and without workers. */
+export function openSceneOf(engine: Engine, log: Log = silentLog): Scene {
+  const app = createApp({ engine, bodyBytesMax: 1024, version: "0.0.0", log });
+  app.listen({ port: 0, hostname: "127.0.0.1", development: false });
+  const { server } = app;
+  if (server === null) throw new Error("the HTTP server did not start");
+  const stop = async (): Promise<StopReport> => {
+    await server.stop(true);
+    return { unfinished: 0, areLost: false };
+  };
+  return new Scene({ url: `http://127.0.0.1:${server.port}`, stop }, () => undefined);
 }
 
 export class Scene implements AsyncDisposable {

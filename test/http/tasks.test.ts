@@ -361,6 +361,7 @@ describe("POST /tasks/:id/retry", () => {
     const task = await scene.finished(id);
     expect(task).toMatchObject({ status: "failed", attempt: 2 });
     expect(task.errors.map(({ attempt }) => attempt)).toEqual([1, 2]);
+    expect(task.error?.attempt).toBe(2);
   });
 
   test("queues a cancelled task again", async () => {
