@@ -1,20 +1,18 @@
 import { describe, expect, test } from "bun:test";
-import { type Broker, TICK_MAX } from "../../src/core/broker.ts";
-import type { Instant } from "../../src/core/instant.ts";
-import type { Outcome } from "../../src/core/outcomes.ts";
-import type { NewTask, Task } from "../../src/core/task.ts";
-import { aBroker, aNewTask, at, type BrokerOptions } from "./builders.ts";
-
-const NO_CHANCE = () => 0;
-
-const DONE: Outcome = { kind: "done", result: null };
-const INTERRUPTED: Outcome = { kind: "interrupted" };
-const BROKEN: Outcome = {
-  kind: "failed",
-  code: "broken",
-  message: "it broke",
-  retry: { kind: "backoff" },
-};
+import type { Broker } from "../../src/core/broker.ts";
+import type { Task } from "../../src/core/task.ts";
+import {
+  aBroker,
+  aNewTask,
+  at,
+  BROKEN,
+  type BrokerOptions,
+  claim,
+  DONE,
+  enqueue,
+  INTERRUPTED,
+  NO_CHANCE,
+} from "./builders.ts";
 
 /** A broker together with what its observer hears, in words. */
 function aHeardBroker(options: BrokerOptions = {}): {
@@ -27,19 +25,6 @@ function aHeardBroker(options: BrokerOptions = {}): {
     onRevoke: ({ id }, fence, reason) => heard.push(`${id}: revoked ${fence}, ${reason}`),
   });
   return { broker, heard };
-}
-
-/** Enqueues one task, which has to be accepted. */
-function enqueue(broker: Broker, id: string, fresh: Partial<NewTask> = {}, now = at(0)): void {
-  const outcome = broker.enqueue([aNewTask({ id, ...fresh })], now);
-  if (outcome.kind !== "accepted") throw new Error(`not accepted, but ${outcome.kind}`);
-}
-
-/** Claims a task, which has to be there. */
-function claim(broker: Broker, now: Instant = at(0)): Task {
-  const task = broker.claim("loop", now);
-  if (task === undefined) throw new Error("there is nothing to claim");
-  return task;
 }
 
 /** Enqueues, claims and fails a task, so that it retries 200 ms later. */
@@ -273,42 +258,47 @@ describe("a task", () => {
   });
 });
 
-describe("what is due", () => {
-  test("is queued in the order of its time, then of its arrival", () => {
+describe("a task shows", () => {
+  test("the last five of its errors", () => {
     const broker = aBroker();
-    for (const [id, delayMs] of Object.entries({ a: 30, b: 10, c: 30, d: 20 })) {
-      enqueue(broker, id, { when: { kind: "after", delayMs } });
+    enqueue(broker, "a", { maxRetries: 9 });
+
+    for (let attempt = 1; attempt <= 6; attempt += 1) {
+      broker.tick(at(attempt * 1e6), NO_CHANCE);
+      broker.settle(claim(broker), attempt, BROKEN, at(attempt * 1e6), NO_CHANCE);
     }
 
-    broker.tick(at(30), NO_CHANCE);
-
-    expect([1, 2, 3, 4].map(() => claim(broker).id)).toEqual(["b", "d", "a", "c"]);
+    const attempts = broker.find("a")?.errors.map(({ attempt }) => attempt);
+    expect(attempts).toEqual([2, 3, 4, 5, 6]);
   });
 
-  test("by the wall clock comes when that is set forward, and no sooner when it is set back", () => {
+  test("no progress of an attempt before", () => {
     const broker = aBroker();
-    enqueue(broker, "a", { when: { kind: "at", wallMs: at(1000).wallMs } });
+    enqueue(broker, "a");
+    const task = claim(broker);
+    broker.noteProgress(task, 1, "0.5");
+    broker.settle(task, 1, INTERRUPTED, at(0), NO_CHANCE);
 
-    broker.tick(at(2000, -2000), NO_CHANCE);
-    const afterSetBack = broker.find("a")?.status;
-    broker.tick(at(2001, 0), NO_CHANCE);
-
-    expect(afterSetBack).toBe("scheduled");
-    expect(broker.find("a")?.status).toBe("queued");
+    expect(claim(broker).progress).toBeNull();
   });
+});
 
-  test("moves no further in one tick than it may, and goes on in the next", () => {
-    const broker = aBroker({ queue: { size: 2 * TICK_MAX, bytes: 1e9 } });
-    const when = { kind: "after", delayMs: 1 } as const;
-    const batch = Array.from({ length: TICK_MAX + 1 }, (_, n) => aNewTask({ id: `t${n}`, when }));
-    broker.enqueue(batch, at(0));
+describe("a queue counts as cancelled", () => {
+  test.each(["scheduled", "queued", "running", "retrying"])("a task that was %s", (status) => {
+    const broker = aBroker();
+    if (status === "retrying") enqueueRetrying(broker, "a");
+    else {
+      const delay = { kind: "after", delayMs: 1000 } as const;
+      enqueue(broker, "a", status === "scheduled" ? { when: delay } : {});
+    }
+    if (status === "running") claim(broker);
+    expect<string | undefined>(broker.find("a")?.status).toBe(status);
 
-    broker.tick(at(1), NO_CHANCE);
-    const afterOne = broker.findQueue("default")?.counts.queued;
-    broker.tick(at(1), NO_CHANCE);
+    broker.cancel("a", at(0));
 
-    expect(afterOne).toBe(TICK_MAX);
-    expect(broker.findQueue("default")?.counts.queued).toBe(TICK_MAX + 1);
+    const queue = broker.findQueue("default");
+    expect(queue?.totals.cancelled).toBe(1);
+    expect(queue).toMatchObject({ waiting: 0, waitingBytes: 0, load: 0 });
   });
 });
 
@@ -386,76 +376,6 @@ describe("an idempotency key", () => {
     broker.tick(at(99_999), NO_CHANCE);
 
     expect(broker.enqueue([aNewTask({ id: "b" })], at(99_999), key).kind).toBe("repeated");
-  });
-});
-
-describe("whether there is work", () => {
-  const later = { when: { kind: "after", delayMs: 100 } } as const;
-
-  test("is no for nothing", () => {
-    expect(aBroker().hasWorkWithin(1e9, at(0))).toBe(false);
-  });
-
-  test("is yes for what can be claimed, whichever lane it is for", () => {
-    const broker = aBroker();
-    enqueue(broker, "a", { lane: "thread" });
-
-    expect(broker.hasWorkWithin(0, at(0))).toBe(true);
-  });
-
-  test("is yes for what runs, however long its lease is", () => {
-    const broker = aBroker();
-    enqueue(broker, "a", { timeoutMs: 1e9 });
-    claim(broker);
-
-    expect(broker.hasWorkWithin(0, at(0))).toBe(true);
-  });
-
-  test("depends on the time there is for what is delayed", () => {
-    const broker = aBroker();
-    enqueue(broker, "a", later);
-
-    expect([99, 100].map((ms) => broker.hasWorkWithin(ms, at(0)))).toEqual([false, true]);
-  });
-
-  test("is no for what waits behind a pause", () => {
-    const broker = aBroker();
-    enqueue(broker, "a");
-
-    broker.setPaused("default", true, at(0));
-
-    expect(broker.hasWorkWithin(1e9, at(0))).toBe(false);
-  });
-});
-
-describe("how long it is until something is due", () => {
-  test("is for ever when nothing is", () => {
-    expect(aBroker().msToNextDue(at(0))).toBe(Number.POSITIVE_INFINITY);
-  });
-
-  test("is nothing when it is late", () => {
-    const broker = aBroker();
-    enqueue(broker, "a", { when: { kind: "after", delayMs: 100 } });
-
-    expect(broker.msToNextDue(at(500))).toBe(0);
-  });
-
-  test("is the time until a finished task is forgotten when nothing else is due", () => {
-    const broker = aBroker({ retainMs: 1000 });
-    enqueue(broker, "a");
-    broker.cancel("a", at(0));
-
-    expect(broker.msToNextDue(at(400))).toBe(600);
-  });
-
-  test("depends on the wall clock only while a task waits for it", () => {
-    const broker = aBroker();
-    enqueue(broker, "a", { when: { kind: "at", wallMs: at(100).wallMs } });
-    const before = [broker.followsWallClock, broker.msToNextDue(at(0, 40))];
-    broker.cancel("a", at(0));
-
-    expect(before).toEqual([true, 60]);
-    expect(broker.followsWallClock).toBe(false);
   });
 });
 

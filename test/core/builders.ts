@@ -6,6 +6,7 @@
 import { Broker, type BrokerLimits, type BrokerObserver } from "../../src/core/broker.ts";
 import type { Instant } from "../../src/core/instant.ts";
 import type { KeyRecord } from "../../src/core/key-register.ts";
+import type { Outcome } from "../../src/core/outcomes.ts";
 import { Queue, type QueueLimits } from "../../src/core/queue.ts";
 import { type NewTask, Task } from "../../src/core/task.ts";
 
@@ -91,4 +92,34 @@ export function aBroker(
     },
     observer,
   );
+}
+
+/** A random source that always gives the least: no jitter. */
+export const NO_CHANCE = (): number => 0;
+
+export const DONE: Outcome = { kind: "done", result: null };
+export const INTERRUPTED: Outcome = { kind: "interrupted" };
+export const BROKEN: Outcome & { readonly kind: "failed" } = {
+  kind: "failed",
+  code: "broken",
+  message: "it broke",
+  retry: { kind: "backoff" },
+};
+
+/** Enqueues one task, which has to be accepted. */
+export function enqueue(
+  broker: Broker,
+  id: string,
+  fresh: Partial<NewTask> = {},
+  now = at(0),
+): void {
+  const outcome = broker.enqueue([aNewTask({ id, ...fresh })], now);
+  if (outcome.kind !== "accepted") throw new Error(`not accepted, but ${outcome.kind}`);
+}
+
+/** Claims a task, which has to be there. */
+export function claim(broker: Broker, now: Instant = at(0)): Task {
+  const task = broker.claim("loop", now);
+  if (task === undefined) throw new Error("there is nothing to claim");
+  return task;
 }

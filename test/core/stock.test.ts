@@ -3,9 +3,7 @@ import type { Broker } from "../../src/core/broker.ts";
 import { type KeyRecord, newKey } from "../../src/core/key-register.ts";
 import type { SavedTask } from "../../src/core/saved.ts";
 import { CRASHES_MAX } from "../../src/core/stock.ts";
-import { aBroker, aNewTask, at, type BrokerOptions } from "./builders.ts";
-
-const NO_CHANCE = () => 0;
+import { aBroker, aNewTask, at, type BrokerOptions, NO_CHANCE } from "./builders.ts";
 
 /** A task as an earlier life left it. */
 function aSavedTask({ seq, ...saved }: Partial<SavedTask> & { readonly seq: number }): SavedTask {
@@ -265,7 +263,7 @@ describe("a reservation", () => {
   });
 
   test("leaves nothing when it is withdrawn, neither a queue nor its key", () => {
-    const { broker, reservation } = aReservation({ queue: { size: 1 } });
+    const { broker, reservation } = aReservation({ queue: { size: 1, bytes: 4 } });
 
     broker.withdraw(reservation, at(0));
 
@@ -274,5 +272,15 @@ describe("a reservation", () => {
       broker.enqueue([aNewTask({ id: "b" })], at(0), { key: "k", fingerprint: "g" }).kind,
     ).toBe("accepted");
     broker.check();
+  });
+
+  test("gives back its bytes to a queue that goes on when it is withdrawn", () => {
+    const { broker, reservation } = aReservation({ queue: { bytes: 8 } });
+    broker.reserve([aNewTask({ id: "b" })], at(0));
+
+    broker.withdraw(reservation, at(0));
+
+    expect(broker.reserve([aNewTask({ id: "c" })], at(0)).kind).toBe("reserved");
+    expect(broker.findQueue("default")).toMatchObject({ reserved: 2, reservedBytes: 8 });
   });
 });

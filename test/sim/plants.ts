@@ -251,4 +251,78 @@ export const PLANTS: readonly Plant[] = [
     code: "if (isIdle && this.#idle.size",
     planted: "if (isIdle && false && this.#idle.size",
   },
+  {
+    defect: "The one that waits longest is hidden by one that gets its turn back",
+    file: "line.ts",
+    code: "task.queuedSinceMs = Math.min(task.queuedSinceMs, behind.queuedSinceMs);",
+    planted: "task.queuedSinceMs = Math.max(task.queuedSinceMs, behind.queuedSinceMs);",
+  },
+  {
+    defect: "A reservation holds no place",
+    file: "queue.ts",
+    code: `    this.reserved += 1;
+`,
+    planted: `    this.reserved += 0;
+`,
+  },
+  {
+    defect: "What is withdrawn still holds its bytes",
+    file: "queue.ts",
+    code: `    this.reservedBytes -= payloadBytes;
+`,
+    planted: "",
+  },
+  {
+    defect: "A withdrawn reservation leaves its queue behind",
+    file: "queue-register.ts",
+    code: "if (!queue.isIdle || queue.totals.enqueued > 0) {",
+    planted: "if (queue.isIdle || queue.totals.enqueued > 0) {",
+  },
+  {
+    defect: "A crash costs a retry",
+    file: "stock.ts",
+    code: `  task.crashes += 1;
+`,
+    planted: `  task.crashes += 1;
+  task.failures += 1;
+`,
+  },
+  {
+    defect: "One crash too many is forgiven",
+    file: "stock.ts",
+    code: "task.crashes < CRASHES_MAX",
+    planted: "task.crashes <= CRASHES_MAX",
+  },
+  {
+    defect: "A restart ends a pause",
+    file: "stock.ts",
+    code: `      queue.isPaused = true;
+`,
+    planted: "",
+  },
+  {
+    defect: "A restart lets a delay begin anew",
+    file: "stock.ts",
+    code: "now.monoMs + runAtMs - now.wallMs",
+    planted: "now.monoMs + runAtMs - task.enqueuedAtMs",
+  },
+  {
+    defect: "A restart forgets that a key has unfinished tasks",
+    file: "stock.ts",
+    code: "else if (task.key !== null) task.key.unfinished += 1;",
+    planted: "",
+  },
+  {
+    defect: "A restart makes finished tasks young again",
+    file: "stock.ts",
+    code: "this.retention.add(task, now.monoMs - ageOf(finishedAtOf(task), now))",
+    planted: "this.retention.add(task, now.monoMs)",
+  },
+  {
+    defect: "The key of a task that crashed too often begins anew with every restart",
+    file: "key-register.ts",
+    code: `      record.finishedAtMs = now.wallMs;
+      this`,
+    planted: "      this",
+  },
 ];
