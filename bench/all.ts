@@ -6,7 +6,17 @@ import { requireOha } from "./kit/oha.ts";
 import { planOf, say } from "./kit/plan.ts";
 
 /** The quick ones first: what is wrong with the machine shows early. */
-const BENCHES = ["start", "core", "batch", "memory", "latency", "http", "durable"];
+const BENCHES = [
+  "start",
+  "core",
+  "batch",
+  "threads-soak",
+  "threads",
+  "memory",
+  "latency",
+  "http",
+  "durable",
+];
 
 const plan = planOf("all");
 requireOha();

@@ -9,7 +9,8 @@ const VERSION = "1.15.0";
 
 export interface Load {
   readonly url: string;
-  readonly body: string;
+  /** What is posted; null for requests that only ask. */
+  readonly body: string | null;
   readonly connections: number;
   readonly seconds: number;
   /** What every answer has to be. */
@@ -61,9 +62,10 @@ export async function runLoad(load: Load): Promise<LoadResult> {
       ...[find() ?? "oha", "--no-tui", "--output-format", "json", "--disable-compression"],
       ...["-z", `${load.seconds}s`, "-w", "-c", String(load.connections), ...rate],
       // From a file: a batch is larger than an argument may be.
-      ...["-m", "POST", "-T", "application/json", "-D", "/dev/stdin", load.url],
+      ...(load.body === null ? [] : ["-m", "POST", "-T", "application/json", "-D", "/dev/stdin"]),
+      load.url,
     ]),
-    { stdin: Buffer.from(load.body), stdout: "pipe", stderr: "pipe" },
+    { stdin: Buffer.from(load.body ?? ""), stdout: "pipe", stderr: "pipe" },
   );
   const [output, errors, code] = await Promise.all([
     new Response(oha.stdout).text(),

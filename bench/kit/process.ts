@@ -12,11 +12,12 @@ const STOP_GRACE_MS = 10_000;
 
 const ROOT = new URL("../../", import.meta.url).pathname;
 
-/** Servers run on the first core, and whatever loads them on the second, where there is one. */
-export type Core = "server" | "load";
+/** Servers run on the first core, and whatever loads them on the second, where there is one; some need more than one. */
+export type Core = "server" | "load" | "any";
 
 export function pinned(core: Core, command: readonly string[]): string[] {
-  if (navigator.hardwareConcurrency < 2 || Bun.which("taskset") === null) return [...command];
+  if (core === "any" || navigator.hardwareConcurrency < 2 || Bun.which("taskset") === null)
+    return [...command];
   return ["taskset", "-c", core === "server" ? "0" : "1", ...command];
 }
 
@@ -32,9 +33,10 @@ export function start(
   command: readonly string[],
   env: Readonly<Record<string, string>>,
   onExit: (text: string) => void = () => undefined,
+  core: Core = "server",
 ): Started {
   const { PATH = "", HOME = "" } = process.env;
-  const child = Bun.spawn(pinned("server", command), {
+  const child = Bun.spawn(pinned(core, command), {
     cwd: ROOT,
     env: { PATH, HOME, NODE_ENV: "production", ...env },
     stdio: ["ignore", "pipe", "pipe"],

@@ -4,7 +4,7 @@
  */
 
 import { peerVersion } from "./machine.ts";
-import { freePort, start } from "./process.ts";
+import { type Core, freePort, start } from "./process.ts";
 
 export interface Target {
   readonly name: string;
@@ -163,14 +163,14 @@ function startWatched(
   command: readonly string[],
   env: Readonly<Record<string, string>>,
   form: "with bun" | "as it is" = "with bun",
+  core: Core = "server",
 ): Watched {
   const { promise: failure, reject } = Promise.withResolvers<never>();
   // It is looked at while the process starts. What fails later shows in the answers.
   failure.catch(() => undefined);
   const whole = form === "with bun" ? [BUN, ...command] : command;
-  const { pid, lines, stop } = start(whole, env, (text) =>
-    reject(new Error(`${command.join(" ")}: ${text}`)),
-  );
+  const onExit = (text: string): void => reject(new Error(`${command.join(" ")}: ${text}`));
+  const { pid, lines, stop } = start(whole, env, onExit, core);
   return { pid, lines, failure, stop };
 }
 
@@ -178,8 +178,9 @@ function startWatched(
 export async function startListening(
   command: readonly string[],
   env: Readonly<Record<string, string>>,
+  core: Core = "server",
 ): Promise<Watched & { readonly url: string }> {
-  const watched = startWatched(command, env);
+  const watched = startWatched(command, env, "with bun", core);
   const listening = line(watched.lines, (text) => text.includes('"server_listening"'));
   const { url } = JSON.parse(await Promise.race([listening, watched.failure])) as { url: string };
   return { ...watched, url };
