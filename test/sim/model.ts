@@ -107,18 +107,19 @@ export class Model {
     this.reservations.shift();
   }
 
-  /** Gives back what was reserved first. A queue that never had a task goes with it. */
+  /** Gives back what was reserved first, task by task. A queue that never had a task goes with its last one. */
   withdraw(now: Instant): void {
-    const homes = this.reservations.shift()?.tasks.map(({ home }) => home) ?? [];
-    drop(
-      this.queues,
-      (queue) =>
-        homes.includes(queue) &&
-        queue.totals.enqueued === 0 &&
-        !queue.isPaused &&
-        !this.#hasTasks(queue),
-    );
-    this.#lineUp(now);
+    const [reservation] = this.reservations;
+    if (reservation === undefined) return;
+    const { tasks } = reservation;
+    for (let task = tasks.shift(); task !== undefined; task = tasks.shift()) {
+      const { home } = task;
+      if (home.totals.enqueued === 0 && !home.isPaused && !this.#hasTasks(home)) {
+        drop(this.queues, (queue) => queue === home);
+      }
+      this.#lineUp(now);
+    }
+    this.reservations.shift();
   }
 
   /**
