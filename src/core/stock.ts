@@ -117,7 +117,11 @@ export class Stock {
       queue.isPaused = true;
       this.queues.changed(queue, now.monoMs);
     }
-    for (const key of keys) this.keys.add(key);
+    let lastKeySeq = 0;
+    for (const key of keys) {
+      this.keys.add(key);
+      lastKeySeq = Math.max(lastKeySeq, key.seq + key.receipts.length - 1);
+    }
     const finished: Task[] = [];
     for (const saved of tasks) {
       const task = this.#makeAgain(saved);
@@ -125,6 +129,8 @@ export class Stock {
       if (isFinished(task.status)) finished.push(task);
       else if (task.key !== null) task.key.unfinished += 1;
     }
+    // A key may outlive its tasks, and is still known by the number of the first: no other task may get that again.
+    this.#lastSeq = Math.max(this.#lastSeq, lastKeySeq);
     finished.sort((a, b) => finishedAtOf(a) - finishedAtOf(b) || a.seq - b.seq);
     for (const task of finished) {
       this.retention.add(task, now.monoMs - ageOf(finishedAtOf(task), now));

@@ -168,6 +168,16 @@ describe("a restored broker", () => {
 describe("a restored key", () => {
   const request = { key: "k", fingerprint: "f" };
 
+  test("keeps the numbers of its tasks to itself, although these are forgotten", () => {
+    const receipts = ["t5", "t6"].map((id) => ({ id, status: "queued" }) as const);
+    const key = { ...newKey("k", "f", receipts, 5), unfinished: 0, finishedAtMs: at(0).wallMs };
+    const { broker } = aRestoredBroker({ keys: [key], tasks: [aSavedTask({ seq: 2 })] });
+
+    broker.enqueue([aNewTask({ id: "new" })], at(0));
+
+    expect(broker.find("new")?.seq).toBe(7);
+  });
+
   function aSavedKey(finishedAtMs: number | null): KeyRecord {
     const record = newKey("k", "f", [{ id: "t1", status: "queued" }], 1);
     return { ...record, unfinished: 0, finishedAtMs };
