@@ -63,6 +63,8 @@ export interface ModelKey {
   forgetAtMs: number;
   /** When that was on the wall clock; null while some are unfinished. */
   finishedAtMs: number | null;
+  /** The number of its last task. */
+  readonly lastSeq: number;
 }
 
 export function isFinished({ status }: ModelTask): boolean {

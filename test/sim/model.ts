@@ -84,7 +84,7 @@ export class Model {
       id,
       status: when.kind === "now" ? "queued" : "scheduled",
     }));
-    const key = asked === undefined ? null : newKey(asked, receipts);
+    const key = asked === undefined ? null : newKey(asked, receipts, this.#seq);
     this.reservations.push({ tasks: fresh.map((each) => this.#make(each, key, now)), key });
     this.#lineUp(now);
     return { kind: "reserved", receipts };
@@ -128,6 +128,7 @@ export class Model {
    */
   restart(now: Instant): void {
     this.reservations.length = 0;
+    const lastSeqs = this.keys.map(({ lastSeq }) => lastSeq);
     const paused = this.queues.filter(({ isPaused }) => isPaused).map(({ name }) => name);
     const names = new Set([...paused, ...this.tasks.map(({ home }) => home.name)]);
     this.queues.length = 0;
@@ -156,7 +157,8 @@ export class Model {
       key.forgetAtMs = now.monoMs - ageOf(key.finishedAtMs, now) + this.#limits.retainMs;
     }
     this.#forgetSurplusKeys();
-    this.#seq = this.tasks.at(-1)?.seq ?? 0;
+    // The numbers of a key's tasks are not given again, although the key may have outlived them.
+    this.#seq = Math.max(this.tasks.at(-1)?.seq ?? 0, ...lastSeqs);
     this.#lineUp(now);
     this.#forgetTasks(now);
   }
@@ -599,7 +601,11 @@ export class Model {
   }
 }
 
-function newKey({ key, fingerprint }: IdempotencyKey, receipts: readonly Receipt[]): ModelKey {
+function newKey(
+  { key, fingerprint }: IdempotencyKey,
+  receipts: readonly Receipt[],
+  seqBefore: number,
+): ModelKey {
   return {
     name: key,
     fingerprint,
@@ -608,6 +614,7 @@ function newKey({ key, fingerprint }: IdempotencyKey, receipts: readonly Receipt
     finishRank: 0,
     forgetAtMs: Number.POSITIVE_INFINITY,
     finishedAtMs: null,
+    lastSeq: seqBefore + receipts.length,
   };
 }
 
