@@ -103,8 +103,8 @@ export class KeyRegister {
       record.finishedAtMs = now.wallMs;
       this.#observer.onKeyChange?.(record);
     }
-    const endOf = ({ finishedAtMs }: KeyRecord): number => finishedAtMs ?? now.wallMs;
-    for (const record of finished.sort((a, b) => endOf(a) - endOf(b))) {
+    finished.sort((a, b) => endOf(a) - endOf(b));
+    for (const record of finished) {
       this.#addToFinished(record, now.monoMs - ageOf(endOf(record), now));
     }
     this.#trim();
@@ -167,4 +167,9 @@ export class KeyRegister {
     this.#finished.remove(record);
     this.#finishedIds -= record.receipts.length;
   }
+}
+
+function endOf({ finishedAtMs }: KeyRecord): number {
+  assert(finishedAtMs !== null, "a finished key has an end");
+  return finishedAtMs;
 }

@@ -68,7 +68,7 @@ export interface TaskError {
 }
 
 /** How many errors a task keeps: enough to see a pattern, few enough to bound what a failing task holds. */
-export const ERRORS_KEPT = 5;
+const ERRORS_KEPT = 5;
 
 /** What a task is from the first to the last, but for what entering ringq gives it. */
 export interface TaskBasis {

@@ -61,7 +61,8 @@ export class ClaimBoard {
   /** The claims that the process before has left, by the number of the task. */
   earlierClaims(): ReadonlyMap<number, BoardClaim> {
     const claims = new Map<number, BoardClaim>();
-    const slots = slotsOf(readFileSync(this.#descriptor));
+    // A copy, since a small buffer may lie anywhere in a larger one.
+    const slots = slotsOf(new Uint8Array(readFileSync(this.#descriptor)));
     if (slots.next().value?.[0] !== this.#fileId) return claims;
     for (const [seq = 0, attempt = 0, startedAtMs = 0] of slots) {
       // A task that ran more than once may have left more than one.
@@ -72,9 +73,10 @@ export class ClaimBoard {
 
   /** Takes every claim off the board. Throws when that can't be written. */
   wipe(): void {
-    ftruncateSync(this.#descriptor, 0);
+    // Over what is there, and not from an empty file on: a full disk has room for that.
     const blank = new Uint8Array((FIRST_SLOT + SLOTS_RESERVED) * SLOT_BYTES);
     writeSync(this.#descriptor, blank, 0, blank.length, 0);
+    ftruncateSync(this.#descriptor, blank.length);
     this.touch();
   }
 

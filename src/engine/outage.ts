@@ -7,7 +7,7 @@ import type { Clock } from "./clock.ts";
 import type { JournalFault } from "./journal.ts";
 
 /** How long after a failed attempt to write the next one comes. */
-export const PROBE_MS = 1000;
+const PROBE_MS = 1000;
 
 export class Outage {
   readonly #clock: Clock;
