@@ -5,7 +5,7 @@
 import { requireOha } from "./kit/oha.ts";
 import { planOf, say } from "./kit/plan.ts";
 
-/** The quick ones first: what is wrong with the machine shows early. */
+/** The quick ones first: what is wrong with the machine shows early. The budget is held against the results of the others. */
 const BENCHES = [
   "start",
   "core",
@@ -16,6 +16,7 @@ const BENCHES = [
   "latency",
   "http",
   "durable",
+  "budget",
 ];
 
 const plan = planOf("all");

@@ -28,11 +28,11 @@ const folder = `${tmpdir()}/ringq-bench-${process.pid}`;
 
 const peers = available(
   [
-    withFreshFile("bunqueue, SQLite, buffered", (file) =>
-      bunqueue("bunqueue, SQLite, buffered", { BUNQUEUE_DATA_PATH: file }),
+    withFreshFile("bunqueue, buffered", (file) =>
+      bunqueue("bunqueue, buffered", { BUNQUEUE_DATA_PATH: file }),
     ),
-    withFreshFile("bunqueue, SQLite, durable: true", (file) =>
-      bunqueue("bunqueue, SQLite, durable: true", { BUNQUEUE_DATA_PATH: file }, { durable: true }),
+    withFreshFile("bunqueue, durable: true", (file) =>
+      bunqueue("bunqueue, durable: true", { BUNQUEUE_DATA_PATH: file }, { durable: true }),
     ),
   ],
   (text) => say(plan, text),

@@ -17,6 +17,9 @@ const PROBES_PER_SECOND = 400;
 /** Probes begin and end inside of the load. */
 const MARGIN_MS = 500;
 
+/** Less of the rate that was due than this is another measurement. */
+const REACHED_MIN = 0.98;
+
 const plan = planOf("latency");
 requireOha();
 const rounds = plan.isQuick ? 1 : 3;
@@ -123,7 +126,7 @@ const names = Object.keys(QUANTILES) as QuantileName[];
 const rows = levels.flatMap(({ share, perSecond, accepted, probes }) => {
   const of = (values: readonly number[]) =>
     Object.fromEntries(names.map((name) => [name, quantile(values, QUANTILES[name])]));
-  const load = `${share * 100} %, ${show(perSecond)}/s`;
+  const load = `${share * 100} %: ${show(perSecond)}/s`;
   return [
     {
       load,
@@ -161,9 +164,21 @@ await writeReport(plan, {
     ...names.map((name) => show(figures[name])),
   ]),
   notes: [
+    ...levels
+      .filter(({ share, perSecond }) => perSecond < REACHED_MIN * peak * share)
+      .map(
+        ({ share, perSecond }) =>
+          `**${share * 100} % was not reached:** ${show(peak * share)}/s were due and ${show(perSecond)}/s came, so its figures are those of an overload.`,
+      ),
     "*Seen done* is what a client sees that enqueues and then asks with `wait_ms`: two requests, one after the other.",
   ],
-  data: { peak, peaks, levels },
+  // Tens of thousands of probes are kept as what is asked of them.
+  data: {
+    peak,
+    peaks,
+    levels: levels.map(({ probes, ...level }) => ({ ...level, probes: probes.length })),
+    rows,
+  },
   chart: {
     title: {
       text: "Latency under load",

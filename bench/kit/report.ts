@@ -29,10 +29,9 @@ const ROOT = new URL("../../", import.meta.url);
 const DOCUMENT = new URL("docs/BENCHMARKS.md", ROOT);
 
 export async function writeReport(plan: Plan, report: Report): Promise<void> {
-  // The numbers of a smoke test must never stand where a measurement is expected.
-  const folder = plan.isQuick ? "bench/results/quick/" : "bench/results/";
-  mkdirSync(new URL(folder, ROOT), { recursive: true });
-  const file = (extension: string): URL => new URL(`${folder}${plan.bench}.${extension}`, ROOT);
+  const folder = resultsFolder(plan);
+  mkdirSync(folder, { recursive: true });
+  const file = (extension: string): URL => new URL(`${plan.bench}.${extension}`, folder);
 
   const provenance = {
     command: plan.command,
@@ -73,8 +72,24 @@ export async function writeReport(plan: Plan, report: Report): Promise<void> {
   replaceSection(plan.bench, `${image}${markdown}`);
 }
 
+/** The numbers of a smoke test must never stand where a measurement is expected. */
+export function resultsFolder({ isQuick }: Plan): URL {
+  return new URL(isQuick ? "bench/results/quick/" : "bench/results/", ROOT);
+}
+
+/** Shows a table that is made of results, and puts it into docs/BENCHMARKS.md. */
+export function writeSection(
+  plan: Plan,
+  columns: readonly string[],
+  rows: readonly (readonly string[])[],
+): void {
+  const markdown = table({ columns, rows });
+  console.log(`\n${markdown}\n`);
+  if (!plan.isQuick) replaceSection(plan.bench, markdown);
+}
+
 /** A table whose columns line up, with numbers to the right. */
-function table({ columns, rows }: Report): string {
+function table({ columns, rows }: Pick<Report, "columns" | "rows">): string {
   const widths = columns.map((column, index) =>
     Math.max(column.length, ...rows.map((row) => row[index]?.length ?? 0)),
   );
