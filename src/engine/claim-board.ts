@@ -123,7 +123,9 @@ export class ClaimBoard {
 
 /** The slots of a board that are whole. */
 function* slotsOf(bytes: Uint8Array): Generator<Float64Array> {
-  const slots = new Float64Array(bytes.slice(0, bytes.length - (bytes.length % SLOT_BYTES)).buffer);
+  const whole = bytes.length - (bytes.length % SLOT_BYTES);
+  // A copy: what was read may lie anywhere in a larger buffer, and slice() of a Buffer is a view of that.
+  const slots = new Float64Array(Uint8Array.from(bytes.subarray(0, whole)).buffer);
   for (let start = 0; start < slots.length; start += SLOT_FIELDS) {
     const slot = slots.subarray(start, start + SLOT_FIELDS);
     const [seq = 0, attempt = 0, startedAtMs = 0, sum] = slot;

@@ -111,6 +111,17 @@ describe("a claim board", () => {
     expect(claimsAt(path)).toEqual([[8, { attempt: 1, startedAtMs: 8000 }]]);
   });
 
+  test("shows the claims that are whole when it was cut anywhere", () => {
+    const path = folder.newFile();
+    const board = aBoard(path);
+    for (const seq of [1, 2, 3]) board.note(running(seq));
+    const bytes = readFileSync(path);
+    for (let length = 0; length < 5 * 32; length += 1) {
+      writeFileSync(path, bytes.subarray(0, length));
+      expect(claimsAt(path)).toHaveLength(Math.max(0, Math.min(3, Math.floor(length / 32) - 1)));
+    }
+  });
+
   test.each([
     ["text", "Dear diary"],
     ["zeros", "\0".repeat(320)],
