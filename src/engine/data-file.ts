@@ -10,6 +10,7 @@ import { Database } from "bun:sqlite";
 import {
   closeSync,
   existsSync,
+  fstatSync,
   fsyncSync,
   lstatSync,
   openSync,
@@ -43,8 +44,13 @@ const APPLICATION_ID = 0x726e6771;
 
 const SQLITE_MAGIC = "SQLite format 3\0";
 const HEADER_BYTES = 100;
+const PAGE_BYTES_OFFSET = 16;
+const CHANGES_OFFSET = 24;
+const PAGES_OFFSET = 28;
 const VERSION_OFFSET = 60;
 const APPLICATION_ID_OFFSET = 68;
+/** For which count of changes the number of pages is right. */
+const PAGES_VALID_FOR_OFFSET = 92;
 
 /** Only another tool's write lock is waited for, and that holds up the event loop. */
 const BUSY_TIMEOUT_MS = 1000;
@@ -158,8 +164,7 @@ function isMissing(path: string): boolean {
     if (stat.nlink > 1) throw new DataFileError(`${path} has a second name (a hard link)`);
     if (stat.size > 0) return false;
   }
-  const log = statSync(`${path}-wal`, { throwIfNoEntry: false });
-  if (log !== undefined && log.size > 0) {
+  if (!isLogEmpty(path)) {
     throw new DataFileError(
       `${path} is ${stat === undefined ? "missing" : "empty"}, but ${path}-wal is not: they belong together`,
     );
@@ -196,8 +201,10 @@ function create(path: string): void {
 function checkHeader(path: string): void {
   const header = Buffer.alloc(HEADER_BYTES);
   const descriptor = openSync(path, "r");
+  let bytes: number;
   try {
     readSync(descriptor, header, 0, HEADER_BYTES, 0);
+    bytes = fstatSync(descriptor).size;
   } finally {
     closeSync(descriptor);
   }
@@ -208,6 +215,23 @@ function checkHeader(path: string): void {
     throw new DataFileError(`${path} is a data file of another program`);
   }
   checkVersion(header.readUInt32BE(VERSION_OFFSET), path, MIGRATIONS.length);
+  // With a log beside it a file may be shorter than it says: a checkpoint was cut off, and will be made again.
+  if (isLogEmpty(path)) checkLength(path, header, bytes);
+}
+
+/** SQLite takes what is missing of a file's last page for zeros, and would not notice. */
+function checkLength(path: string, header: Buffer, bytes: number): void {
+  if (header.readUInt32BE(CHANGES_OFFSET) !== header.readUInt32BE(PAGES_VALID_FOR_OFFSET)) return;
+  const rawPageBytes = header.readUInt16BE(PAGE_BYTES_OFFSET);
+  // 64 KiB does not fit into two bytes, and is written as 1.
+  const pageBytes = rawPageBytes === 1 ? 65_536 : rawPageBytes;
+  const expected = header.readUInt32BE(PAGES_OFFSET) * pageBytes;
+  if (bytes >= expected) return;
+  throw new DataFileError(`${path} is damaged: it has ${bytes} of ${expected} bytes`);
+}
+
+function isLogEmpty(path: string): boolean {
+  return (statSync(`${path}-wal`, { throwIfNoEntry: false })?.size ?? 0) === 0;
 }
 
 function versionOf(db: Database, path: string, newest = MIGRATIONS.length): number {
