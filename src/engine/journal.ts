@@ -6,7 +6,7 @@
 import { type Database, SQLiteError, type Statement } from "bun:sqlite";
 import type { KeyRecord, Receipt } from "../core/key-register.ts";
 import type { Task, TaskError, TaskStatus } from "../core/task.ts";
-import type { DataFile } from "./data-file.ts";
+import { type DataFile, DataFileError } from "./data-file.ts";
 
 /** What of a task changes in its life. */
 export interface TaskState {
@@ -62,9 +62,15 @@ export class Journal {
   readonly #file: DataFile;
   readonly #statements: Statements;
 
+  /** Takes over a data file. Throws a {@link DataFileError}, with the file closed, when its tables are not as they should be. */
   constructor(file: DataFile) {
     this.#file = file;
-    this.#statements = prepare(file.db);
+    try {
+      this.#statements = prepare(file.db);
+    } catch (error) {
+      file.close();
+      throw new DataFileError(`${file.path} is damaged: ${String(error)}`, { cause: error });
+    }
   }
 
   get path(): string {
@@ -338,6 +344,13 @@ const SQL = {
 } as const;
 
 function prepare(db: Database): Statements {
-  const prepared = Object.entries(SQL).map(([name, sql]) => [name, db.prepare(sql)]);
-  return Object.fromEntries(prepared);
+  const prepared: [name: string, statement: Statement][] = [];
+  try {
+    for (const [name, sql] of Object.entries(SQL)) prepared.push([name, db.prepare(sql)]);
+  } catch (error) {
+    // A database with an open statement can't be closed.
+    for (const [, statement] of prepared) statement.finalize();
+    throw error;
+  }
+  return Object.fromEntries(prepared) as Statements;
 }
