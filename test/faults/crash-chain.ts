@@ -109,10 +109,14 @@ class Chain {
     await using server = this.#start();
     await server.event("server_listening");
     const found = await this.#judge(server, "the last start");
-    for (const queue of found.paused) await server.post(`/queues/${queue}/resume`);
-    for (const { id, type, number } of found.tasks) {
-      if (type !== "held") continue;
-      this.#ledger.cancelAsked(number);
+    for (const queue of found.paused) {
+      this.#ledger.pauseAsked(queue, false);
+      await server.post(`/queues/${queue}/resume`);
+      this.#ledger.pauseAnswered(queue, false);
+    }
+    for (const { asked, id } of this.#ledger.accepteds()) {
+      if (asked.type !== "held") continue;
+      this.#ledger.cancelAsked(asked.number);
       await (await server.request(`/tasks/${id}`, { method: "DELETE" })).arrayBuffer();
     }
     for (const { id, number } of this.#ledger

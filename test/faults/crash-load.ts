@@ -144,6 +144,11 @@ export class CrashLoad {
       body,
     });
     const text = await response.text();
+    if (isStopping(response, text)) {
+      // Under a key it may have been accepted before, and then it still is.
+      if (enqueue.key === null) this.#ledger.refused(enqueue);
+      return this.#answered();
+    }
     if (response.status !== 202) return this.#surprised("an enqueue", response.status, text);
     const answer = JSON.parse(text) as { id: string } | { tasks: { id: string }[] };
     const ids = "tasks" in answer ? answer.tasks.map(({ id }) => id) : [answer.id];
@@ -167,8 +172,9 @@ export class CrashLoad {
         this.#ledger.cancelAsked(number);
         const response = await target.request(`/tasks/${id}`, { method: "DELETE" });
         const text = await response.text();
-        if (response.status === 200) this.#ledger.cancelAnswered(number, "cancelled");
-        else if (response.status !== 409) this.#surprised("a cancel", response.status, text);
+        if (response.status === 200) this.#ledger.cancelAnswered(number);
+        else if (response.status === 409) this.#ledger.cancelRefused(number);
+        else this.#surprised("a cancel", response.status, text);
         this.#answered();
       },
     );
@@ -181,8 +187,8 @@ export class CrashLoad {
         this.#ledger.retryAsked(number);
         const response = await target.request(`/tasks/${id}/retry`, { method: "POST" });
         const text = await response.text();
-        // A task that was purged and retried may be anything by now; the ledger has it under "may be retried".
-        if (response.status === 202) this.#ledger.retryAnswered(number, true);
+        if (response.status === 202) this.#ledger.retryAnswered(number);
+        else if (isStopping(response, text)) this.#ledger.retryRefused(number);
         else this.#surprised("a retry", response.status, text);
         this.#answered();
       },
@@ -208,10 +214,10 @@ export class CrashLoad {
     if (this.#isSteering || !isThere) return;
     this.#isSteering = true;
     if (this.#dice.oneIn(4)) {
-      const purge = this.#ledger.purgeAsked(STEERED);
+      this.#ledger.purgeAsked(STEERED);
       const response = await target.request(`/queues/${STEERED}/tasks`, { method: "DELETE" });
       const text = await response.text();
-      if (response.status === 200) this.#ledger.purgeAnswered(purge);
+      if (response.status === 200) this.#ledger.purgeAnswered(STEERED);
       else this.#surprised("a purge", response.status, text);
     } else {
       const isPaused = this.#dice.oneIn(2);
@@ -283,6 +289,10 @@ export async function findAll(target: Target): Promise<Found> {
     tasks,
     paused: new Set(queues.filter(({ paused }) => paused).map(({ name }) => name)),
   };
+}
+
+function isStopping({ status }: Response, text: string): boolean {
+  return status === 503 && (JSON.parse(text) as { code: string }).code === "shutting_down";
 }
 
 async function read(target: Target, path: string): Promise<unknown> {

@@ -17,6 +17,9 @@ const SECTOR_BYTES = 512;
 /** SQLite's index of its log is memory that it shares: it is made anew by whoever opens the file first. */
 const MEMORY_ONLY = /-shm$/;
 
+/** What Bun itself writes is not seen by the recorder. The engine never syncs this file, and must not rely on it. */
+const UNSEEN = /-running$/;
+
 /** How the image of a cut treats what was not synced. */
 export const CUT_STYLES = [
   /** Nothing of it reached the disk. */
@@ -58,6 +61,18 @@ export class SimulatedDisk {
     this.#root = root;
   }
 
+  /** A disk on which this was found, and nothing has changed since. */
+  static of(root: string, image: DiskImage): SimulatedDisk {
+    const disk = new SimulatedDisk(root);
+    for (const [path, bytes] of image) {
+      disk.apply({ kind: "create", path });
+      disk.apply({ kind: "write", path, offset: 0, bytes });
+      disk.apply({ kind: "sync", path });
+    }
+    disk.apply({ kind: "sync", path: root });
+    return disk;
+  }
+
   apply(record: DiskRecord): void {
     if (record.path === this.#root) {
       if (record.kind !== "sync") throw new Error(`the folder itself: ${record.kind}`);
@@ -65,7 +80,7 @@ export class SimulatedDisk {
       this.#unsynced = [];
       return;
     }
-    if (MEMORY_ONLY.test(record.path)) return;
+    if (MEMORY_ONLY.test(record.path) || UNSEEN.test(record.path)) return;
     switch (record.kind) {
       case "create":
         this.#enter({ kind: "link", path: record.path, file: new SimulatedFile() });
@@ -93,11 +108,10 @@ export class SimulatedDisk {
     }
   }
 
-  /** How many changes could be lost if the power went now. */
-  get unsynced(): number {
-    let count = this.#unsynced.length;
-    for (const file of this.#live.values()) count += file.unsynced;
-    return count;
+  /** How many changes of this file and of the folder could be lost if the power went now. */
+  unsyncedOf(path: string): number {
+    const entries = this.#unsynced.filter((entry) => entry.path === path).length;
+    return entries + (this.#live.get(path)?.unsynced ?? 0);
   }
 
   /** One of the images that may be found if the power went now. */

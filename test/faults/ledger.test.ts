@@ -64,11 +64,11 @@ test("a finished state that a client was told stays", () => {
 test("a task that is to be retried is as it was or waits, until the retry is answered", () => {
   const { ledger } = aLedger([1]);
   ledger.cancelAsked(1);
-  ledger.cancelAnswered(1, "cancelled");
+  ledger.cancelAnswered(1);
   ledger.retryAsked(1);
   expect(ledger.faultsOf(found(1))).toEqual([]);
   expect(ledger.faultsOf(foundTasks(isCancelled(1)))).toEqual([]);
-  ledger.retryAnswered(1, true);
+  ledger.retryAnswered(1);
   expect(ledger.faultsOf(found(1))).toEqual([]);
   expect(ledger.faultsOf(foundTasks(isCancelled(1)))).toHaveLength(1);
 });
@@ -96,10 +96,10 @@ test("a task ends only as its type can, or was asked to, or after three crashes"
 
 test("what was purged does not wait for its first attempt", () => {
   const { ledger } = aLedger([1]);
-  const purge = ledger.purgeAsked("default");
+  ledger.purgeAsked("default");
   expect(ledger.faultsOf(found(1))).toEqual([]);
   expect(ledger.faultsOf(foundTasks(isCancelled(1)))).toEqual([]);
-  ledger.purgeAnswered(purge);
+  ledger.purgeAnswered("default");
   expect(ledger.faultsOf(found(1))).toEqual([
     "task 1 (work, queued, attempt 0) waits, and was purged",
   ]);

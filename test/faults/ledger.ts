@@ -54,11 +54,8 @@ export interface EnqueueAsked {
   ids: readonly string[];
 }
 
-export interface PurgeAsked {
-  readonly queue: string;
-  /** The tasks that it may hit and that were accepted before, with how often a retry was asked for them. */
-  readonly retries: ReadonlyMap<number, number>;
-}
+/** The tasks that a purge may hit and that were accepted before, with how often a retry was asked for them. */
+type PurgeAsked = ReadonlyMap<number, number>;
 
 interface Entry {
   readonly asked: AskedTask;
@@ -66,8 +63,10 @@ interface Entry {
   readonly index: number;
   /** The finished status that a client was promised. */
   promised: string | null;
-  /** A cancel or a purge was asked for that could have hit it. */
+  /** A cancel or a purge was answered that could have hit it. */
   mayBeCancelled: boolean;
+  /** A cancel was asked for and not answered. */
+  isCancelOpen: boolean;
   /** A retry was asked for and not answered. */
   mayBeRetried: boolean;
   /** How many retries were asked for. */
@@ -76,15 +75,17 @@ interface Entry {
   isPurged: boolean;
   /** So many attempts are known to have started. */
   attempts: number;
+  /** It ran at some time, so that a purge may not have hit it. */
+  wasClaimed: boolean;
 }
 
 export class Ledger {
   readonly #endings: Readonly<Record<string, Endings>>;
   readonly #entries = new Map<number, Entry>();
   readonly #enqueues: EnqueueAsked[] = [];
-  /** What each queue may be: paused, not paused, or either while a change is open. */
-  readonly #paused = new Map<string, ReadonlySet<boolean>>();
-  readonly #openPurges = new Set<string>();
+  /** Whether each queue is paused, and what was asked for that is not answered. */
+  readonly #paused = new Map<string, { is: boolean; asked: boolean | null }>();
+  readonly #openPurges = new Map<string, PurgeAsked>();
 
   constructor(endings: Readonly<Record<string, Endings>>) {
     this.#endings = endings;
@@ -101,11 +102,13 @@ export class Ledger {
         enqueue,
         index,
         promised: null,
-        mayBeCancelled: this.#openPurges.has(asked.queue),
+        mayBeCancelled: false,
+        isCancelOpen: false,
         mayBeRetried: false,
         retries: 0,
         isPurged: false,
         attempts: 0,
+        wasClaimed: false,
       });
     }
     return enqueue;
@@ -121,12 +124,19 @@ export class Ledger {
   }
 
   cancelAsked(number: number): void {
-    this.#entry(number).mayBeCancelled = true;
+    this.#entry(number).isCancelOpen = true;
   }
 
-  /** A cancel was answered: it was cancelled, or it had finished before in this status. */
-  cancelAnswered(number: number, status: string): void {
-    this.finished(number, status);
+  cancelAnswered(number: number): void {
+    const entry = this.#entry(number);
+    entry.isCancelOpen = false;
+    entry.mayBeCancelled = true;
+    entry.promised = "cancelled";
+  }
+
+  /** It was not cancelled: it had finished before, or could not be. */
+  cancelRefused(number: number): void {
+    this.#entry(number).isCancelOpen = false;
   }
 
   retryAsked(number: number): void {
@@ -135,43 +145,58 @@ export class Ledger {
     entry.retries += 1;
   }
 
-  /** A retry was answered: the task is queued again, or nothing was changed. */
-  retryAnswered(number: number, isQueued: boolean): void {
+  retryRefused(number: number): void {
+    this.#entry(number).mayBeRetried = false;
+  }
+
+  /** A retry was answered: the task is queued again. */
+  retryAnswered(number: number): void {
     const entry = this.#entry(number);
     entry.mayBeRetried = false;
-    if (!isQueued) return;
     entry.promised = null;
-    entry.mayBeCancelled = this.#openPurges.has(entry.asked.queue);
+    entry.mayBeCancelled = false;
     entry.isPurged = false;
   }
 
+  /** One a queue at a time. */
   pauseAsked(queue: string, isPaused: boolean): void {
-    this.#paused.set(queue, new Set([...this.#pausedOf(queue), isPaused]));
+    this.#paused.set(queue, { is: this.#paused.get(queue)?.is ?? false, asked: isPaused });
   }
 
   pauseAnswered(queue: string, isPaused: boolean): void {
-    this.#paused.set(queue, new Set([isPaused]));
+    this.#paused.set(queue, { is: isPaused, asked: null });
   }
 
-  /** One a queue at a time. Gives what {@link purgeAnswered} wants to know. */
-  purgeAsked(queue: string): PurgeAsked {
-    this.#openPurges.add(queue);
+  pauseRefused(queue: string): void {
+    this.#paused.set(queue, { is: this.#paused.get(queue)?.is ?? false, asked: null });
+  }
+
+  /** One a queue at a time. */
+  purgeAsked(queue: string): void {
     const retries = new Map<number, number>();
     for (const entry of this.#entries.values()) {
       if (entry.asked.queue !== queue || entry.promised !== null) continue;
-      entry.mayBeCancelled = true;
       if (entry.enqueue.state === "accepted") retries.set(entry.asked.number, entry.retries);
     }
-    return { queue, retries };
+    this.#openPurges.set(queue, retries);
   }
 
-  purgeAnswered({ queue, retries }: PurgeAsked): void {
+  purgeAnswered(queue: string): void {
+    const retries = this.#openPurges.get(queue);
+    if (retries === undefined) throw new Error(`nobody asked to purge ${queue}`);
     this.#openPurges.delete(queue);
+    for (const entry of this.#entries.values()) {
+      if (entry.asked.queue === queue && entry.promised === null) entry.mayBeCancelled = true;
+    }
     for (const [number, before] of retries) {
       const entry = this.#entry(number);
       // One that was asked to be retried meanwhile may wait again.
       if (entry.retries === before && !entry.mayBeRetried) entry.isPurged = true;
     }
+  }
+
+  purgeRefused(queue: string): void {
+    this.#openPurges.delete(queue);
   }
 
   /** A client was told that it has finished, by an answer that comes after the commit. */
@@ -183,6 +208,11 @@ export class Ledger {
   started(number: number, attempt: number): void {
     const entry = this.#entry(number);
     entry.attempts = Math.max(entry.attempts, attempt);
+  }
+
+  /** An attempt started, and a power cut may make that forgotten. */
+  claimed(number: number): void {
+    this.#entry(number).wasClaimed = true;
   }
 
   // What a client would like to know before it asks for more.
@@ -202,6 +232,16 @@ export class Ledger {
   /** What was asked for under a key and not refused. */
   keyed(): readonly EnqueueAsked[] {
     return this.#enqueues.filter(({ key, state }) => key !== null && state !== "refused");
+  }
+
+  /** Whether this task was asked for. */
+  knows(number: number): boolean {
+    return this.#entries.has(number);
+  }
+
+  /** The enqueue that asked for this task. */
+  enqueueOf(number: number): EnqueueAsked {
+    return this.#entry(number).enqueue;
   }
 
   // What is found.
@@ -225,9 +265,9 @@ export class Ledger {
         faults.push(`half a batch: ${what}`);
       if (state === "refused" && there > 0) faults.push(`refused, but ${what} are there`);
     }
-    for (const [queue, allowed] of this.#paused) {
+    for (const [queue, { is, asked }] of this.#paused) {
       const isPaused = found.paused.has(queue);
-      if (!allowed.has(isPaused))
+      if (isPaused !== is && isPaused !== asked)
         faults.push(`queue ${queue} is ${isPaused ? "paused" : "not paused"}, and should not be`);
     }
     for (const queue of found.paused) {
@@ -252,10 +292,11 @@ export class Ledger {
       if (entry.mayBeRetried && status !== entry.promised) entry.promised = null;
       entry.mayBeRetried = false;
       entry.mayBeCancelled = status === "cancelled";
+      entry.isCancelOpen = false;
     }
     this.#openPurges.clear();
     for (const queue of this.#paused.keys()) {
-      this.#paused.set(queue, new Set([found.paused.has(queue)]));
+      this.#paused.set(queue, { is: found.paused.has(queue), asked: null });
     }
   }
 
@@ -274,7 +315,7 @@ export class Ledger {
       faults.push(`${name} has ${task.attempt} attempts, and ${entry.attempts} had started`);
     if (promised !== null && task.status !== promised && !entry.mayBeRetried)
       faults.push(`${name} was ${promised} before`);
-    if (entry.isPurged && task.attempt === 0 && isWaiting(task.status))
+    if (entry.isPurged && !entry.wasClaimed && task.attempt === 0 && isWaiting(task.status))
       faults.push(`${name} waits, and was purged`);
     switch (task.status) {
       case "done":
@@ -287,7 +328,8 @@ export class Ledger {
           faults.push(`${name} can't have failed with ${task.lastErrorCode}`);
         break;
       case "cancelled":
-        if (!entry.mayBeCancelled) faults.push(`${name}, and nobody cancelled it`);
+        if (!entry.mayBeCancelled && !entry.isCancelOpen && !this.#openPurges.has(asked.queue))
+          faults.push(`${name}, and nobody cancelled it`);
         break;
       default:
         break;
@@ -299,10 +341,6 @@ export class Ledger {
     const endings = this.#endings[type];
     if (endings === undefined) throw new Error(`the ledger knows no type ${type}`);
     return endings;
-  }
-
-  #pausedOf(queue: string): ReadonlySet<boolean> {
-    return this.#paused.get(queue) ?? new Set([false]);
   }
 
   #entry(number: number): Entry {
