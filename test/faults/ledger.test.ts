@@ -105,6 +105,18 @@ test("what was purged does not wait for its first attempt", () => {
   ]);
 });
 
+test("what was purged and is to be retried may wait again, and does when that was found", () => {
+  const { ledger } = aLedger([1]);
+  ledger.purgeAsked("default");
+  ledger.purgeAnswered("default");
+  ledger.finished(1, "cancelled");
+  ledger.retryAsked(1);
+  expect(ledger.faultsOf(found(1))).toEqual([]);
+  ledger.absorb(found(1));
+  expect(ledger.faultsOf(found(1))).toEqual([]);
+  expect(ledger.faultsOf(foundTasks(isCancelled(1)))).toHaveLength(1);
+});
+
 test("a queue is paused as was answered, and either while the answer is open", () => {
   const ledger = new Ledger(ENDINGS);
   const paused = { tasks: [], paused: new Set(["side"]) };

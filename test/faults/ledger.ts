@@ -289,7 +289,10 @@ export class Ledger {
     }
     for (const entry of this.#entries.values()) {
       const status = byNumber.get(entry.asked.number)?.status;
-      if (entry.mayBeRetried && status !== entry.promised) entry.promised = null;
+      if (entry.mayBeRetried && status !== entry.promised) {
+        entry.promised = null;
+        entry.isPurged = false;
+      }
       entry.mayBeRetried = false;
       entry.mayBeCancelled = status === "cancelled";
       entry.isCancelOpen = false;
@@ -315,7 +318,13 @@ export class Ledger {
       faults.push(`${name} has ${task.attempt} attempts, and ${entry.attempts} had started`);
     if (promised !== null && task.status !== promised && !entry.mayBeRetried)
       faults.push(`${name} was ${promised} before`);
-    if (entry.isPurged && !entry.wasClaimed && task.attempt === 0 && isWaiting(task.status))
+    if (
+      entry.isPurged &&
+      !entry.mayBeRetried &&
+      !entry.wasClaimed &&
+      task.attempt === 0 &&
+      isWaiting(task.status)
+    )
       faults.push(`${name} waits, and was purged`);
     switch (task.status) {
       case "done":
