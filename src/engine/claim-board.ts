@@ -49,6 +49,8 @@ export class ClaimBoard {
   /** The slots of what runs, by the number of the task. */
   readonly #taken = new Map<number, number>();
   readonly #free: number[] = [];
+  /** The slots of what is over and whose end is not on disk yet: until it is, only the board knows of the attempt. */
+  readonly #over: number[] = [];
   #nextSlot = FIRST_SLOT;
 
   /** Opens the board of the data file with this number. What is on it stays until {@link wipe}. */
@@ -93,12 +95,18 @@ export class ClaimBoard {
     this.#taken.set(seq, slot);
   }
 
-  /** The attempt at this task is over: its slot may go to another. */
+  /** The attempt at this task is over: its slot may go to another when that is on disk. */
   clear({ seq }: Task): void {
     const slot = this.#taken.get(seq);
     if (slot === undefined) return;
     this.#taken.delete(seq);
-    this.#free.push(slot);
+    this.#over.push(slot);
+  }
+
+  /** Whatever was over by now is on disk. */
+  written(): void {
+    for (const slot of this.#over) this.#free.push(slot);
+    this.#over.length = 0;
   }
 
   /** Lets go of the board, which stays for the next process. */

@@ -189,7 +189,10 @@ export class GroupCommit {
       }
       this.unwritten.writeTo(journal);
     });
-    if (fault === null) this.unwritten.clear();
+    if (fault === null) {
+      this.unwritten.clear();
+      this.#board.written();
+    }
     return fault;
   }
 

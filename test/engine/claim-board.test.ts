@@ -67,10 +67,22 @@ describe("a claim board", () => {
     for (let seq = 1; seq <= 10_000; seq += 1) {
       board.note(running(seq));
       board.clear(running(seq));
+      board.written();
     }
 
     expect(statSync(path).size).toBe(size);
     expect(claimsAt(path)).toHaveLength(1);
+  });
+
+  test("keeps what is over until that is written", () => {
+    const path = folder.newFile();
+    const board = aBoard(path);
+    board.note(running(7));
+    board.clear(running(7));
+
+    board.note(running(8));
+
+    expect(claimsAt(path).map(([seq]) => seq)).toEqual([7, 8]);
   });
 
   test("has room for more than it reserved", () => {
