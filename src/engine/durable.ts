@@ -259,10 +259,7 @@ export class DurableEngine implements Engine, BrokerObserver, GroupObserver {
 
   onStep(task: Task, from: TaskStatus | null): void {
     if (from === "running") this.#board.clear(task);
-    if (isToBeWritten(task.status, from)) {
-      this.#group.unwritten.add(task);
-      this.#group.soon();
-    }
+    if (this.#group.unwritten.addStep(task, from)) this.#group.soon();
     if (this.#log.isDebug || task.status === "failed") logStep(this.#log, task, from);
     this.#crew.onStep(task, from);
     if (isFinished(task.status)) {
@@ -352,26 +349,5 @@ export class DurableEngine implements Engine, BrokerObserver, GroupObserver {
   #isAnythingRunning(): boolean {
     for (const queue of this.#broker.queues()) if (queue.counts.running > 0) return true;
     return false;
-  }
-}
-
-function isToBeWritten(status: TaskStatus, from: TaskStatus | null): boolean {
-  switch (status) {
-    case "scheduled":
-      // Only a new task is scheduled, and that is written before it takes its first step.
-      return false;
-    case "running":
-      // The board has it.
-      return false;
-    case "queued":
-      // What has become due needs no word: its time is on disk.
-      return from === "running" || from === "failed" || from === "cancelled";
-    case "retrying":
-    case "done":
-    case "failed":
-    case "cancelled":
-      return true;
-    default:
-      return status satisfies never;
   }
 }

@@ -47,11 +47,14 @@ export function legacyOf({ journal, claims, intake, wallMs, log }: RecoveryOptio
     };
     const claim = claims.get(row.seq);
     if (claim !== undefined && claim.attempt > row.attempt && !isFinished(row.status)) {
-      return { ...basis, ...claim, status: "running", isDueByWall: false };
+      // How far the attempt was is not known; what is written is of an earlier one.
+      return { ...basis, ...claim, status: "running", progress: null, isDueByWall: false };
     }
     const isWaitingForTime = row.status === "scheduled" || row.status === "retrying";
     // What became due while nobody was there is in line by its number, like everything that waited.
-    if (isWaitingForTime && (row.runAtMs ?? 0) <= wallMs) return { ...basis, status: "queued" };
+    if (isWaitingForTime && (row.runAtMs ?? 0) <= wallMs) {
+      return { ...basis, status: "queued", isDueByWall: false };
+    }
     return basis;
   }
 

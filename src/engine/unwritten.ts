@@ -4,7 +4,7 @@
  */
 
 import type { KeyRecord } from "../core/key-register.ts";
-import type { Task } from "../core/task.ts";
+import type { Task, TaskStatus } from "../core/task.ts";
 import type { Journal, TaskState } from "./journal.ts";
 
 export class Unwritten {
@@ -30,8 +30,11 @@ export class Unwritten {
     return this.#tasks.has(task);
   }
 
-  add(task: Task): void {
+  /** Takes note of a step of a task, and says whether there is anything to write about it. */
+  addStep(task: Task, from: TaskStatus | null): boolean {
+    if (!isToBeWritten(task.status, from)) return false;
     this.#tasks.add(task);
+    return true;
   }
 
   /** What is on disk of this task is what is in memory. */
@@ -85,4 +88,25 @@ function stateOf(task: Task): TaskState {
     progress,
     errors,
   };
+}
+
+function isToBeWritten(status: TaskStatus, from: TaskStatus | null): boolean {
+  switch (status) {
+    case "scheduled":
+      // Only a new task is scheduled, and that is written before it takes its first step.
+      return false;
+    case "running":
+      // The board has it.
+      return false;
+    case "queued":
+      // What has become due needs no word: its time is on disk.
+      return from === "running" || from === "failed" || from === "cancelled";
+    case "retrying":
+    case "done":
+    case "failed":
+    case "cancelled":
+      return true;
+    default:
+      return status satisfies never;
+  }
 }

@@ -166,6 +166,22 @@ describe("while the storage can't be written", () => {
     expect((await life.queue()).isPaused).toBe(false);
   });
 
+  test("a command in a group that fails is refused with it, and is not done later", async () => {
+    await using life = aLife();
+    const id = await life.enqueue();
+    const mend = life.breakStorage();
+
+    const [, cancelled] = await Promise.all([
+      life.engine.enqueue([aRequest()]),
+      life.engine.cancel(id),
+    ]);
+
+    expect(cancelled.kind).toBe("storage_unavailable");
+    mend();
+    await life.clock.advance(1000);
+    expect(await life.statusOf(id)).toBe("queued");
+  });
+
   test("commands that would change nothing are answered", async () => {
     await using life = aLife();
     const done = await life.enqueueIn("done");

@@ -127,6 +127,18 @@ describe.each(["restart", "crash"] as const)("after a %s", (end) => {
     expect(await next.claimAll()).toEqual([retried, scheduled, queued]);
   });
 
+  test("a task whose time of day has come meanwhile has its whole lease once it is claimed", async () => {
+    const life = aLife();
+    const id = await life.enqueue({ runAtMs: life.clock.wallMs + 1000, timeoutMs: 5000 });
+    life.clock.jumpWall(MINUTE_MS);
+    await using next = await life[end]();
+
+    await next.claim();
+    await next.clock.advance(4999);
+
+    expect(await next.statusOf(id)).toBe("running");
+  });
+
   test("a finished task can still be read", async () => {
     const life = aLife();
     const id = await life.enqueue();
@@ -285,6 +297,20 @@ describe.each(["restart", "crash"] as const)("after a %s", (end) => {
 });
 
 describe("after a crash", () => {
+  test("how far an attempt was is not known", async () => {
+    const life = aLife();
+    const id = await life.enqueue();
+    const first = await life.claim();
+    life.engine.noteProgress(first, "1");
+    await life.settleFailed(first, { kind: "after", ms: 0 });
+    await life.clock.advance(0);
+    life.engine.noteProgress(await life.claim(), "2");
+
+    await using next = await life.crash();
+
+    expect((await next.task(id)).progress).toBeNull();
+  });
+
   test("what ran waits again, has spent no retry, and gets another fence", async () => {
     const life = aLife();
     const id = await life.enqueue({ maxRetries: 0 });

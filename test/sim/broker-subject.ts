@@ -8,15 +8,26 @@ import type { Instant } from "../../src/core/instant.ts";
 import type { KeyRecord } from "../../src/core/key-register.ts";
 import type { Reservation, RevokeReason } from "../../src/core/outcomes.ts";
 import { NO_PLACE } from "../../src/core/ring.ts";
-import type { SavedTask } from "../../src/core/saved.ts";
+import type { Legacy, SavedTask } from "../../src/core/saved.ts";
 import type { Task, TaskStatus } from "../../src/core/task.ts";
 import { differenceBetween, differenceInEvents } from "./difference.ts";
 import { pageInWords, receiptsInWords, refusalInWords } from "./expected.ts";
 import type { Model } from "./model.ts";
 import type { Operation } from "./operation.ts";
 
+/** Keeps what has to outlive the broker, as an engine with a data file does. */
+export interface Keeper extends Required<Omit<BrokerObserver, "onRevoke">> {
+  onPublish(tasks: readonly Task[]): void;
+  onClaim(task: Task): void;
+  onPause(queue: string, isPaused: boolean): void;
+  /** What the next broker takes back. */
+  legacy(now: Instant): Legacy;
+}
+
 export class BrokerSubject implements BrokerObserver {
   readonly #limits: BrokerLimits;
+  /** Without one, what outlives the broker is copied from it. */
+  readonly #keeper: Keeper | null;
   #broker: Broker;
   readonly #heard: (string | number | null)[] = [];
   /** In the order in which they were made. */
@@ -24,8 +35,9 @@ export class BrokerSubject implements BrokerObserver {
   /** The keys that are not forgotten, as a journal would keep them. */
   readonly #keys = new Map<string, KeyRecord>();
 
-  constructor(limits: BrokerLimits) {
+  constructor(limits: BrokerLimits, keeper: Keeper | null = null) {
     this.#limits = limits;
+    this.#keeper = keeper;
     this.#broker = new Broker(limits, this);
   }
 
@@ -40,6 +52,7 @@ export class BrokerSubject implements BrokerObserver {
       case "publish": {
         const reservation = this.#reservations.shift();
         if (reservation !== undefined) {
+          this.#keeper?.onPublish(reservation.tasks);
           broker.publish(reservation, now);
           this.#noteKey(reservation.tasks[0]);
         }
@@ -55,6 +68,7 @@ export class BrokerSubject implements BrokerObserver {
         return "";
       case "claim": {
         const task = broker.claim(operation.lane, now);
+        if (task !== undefined) this.#keeper?.onClaim(task);
         return task === undefined ? "nothing" : `${task.id} ${task.attempt}`;
       }
       case "settle": {
@@ -76,7 +90,9 @@ export class BrokerSubject implements BrokerObserver {
       }
       case "pause":
       case "resume": {
-        const outcome = broker.setPaused(operation.queue, operation.kind === "pause", now);
+        const isPaused = operation.kind === "pause";
+        const outcome = broker.setPaused(operation.queue, isPaused, now);
+        if (outcome.kind === "set") this.#keeper?.onPause(operation.queue, isPaused);
         return outcome.kind === "refused" ? refusalInWords(outcome) : outcome.kind;
       }
       case "purge":
@@ -116,10 +132,20 @@ export class BrokerSubject implements BrokerObserver {
 
   onKeyForget(record: KeyRecord): void {
     if (this.#keys.get(record.key) === record) this.#keys.delete(record.key);
+    this.#keeper?.onKeyForget(record);
   }
 
-  onStep({ id, status }: Task, from: TaskStatus | null): void {
-    this.#heard.push(id, from, status);
+  onKeyChange(record: KeyRecord): void {
+    this.#keeper?.onKeyChange(record);
+  }
+
+  onForget(task: Task): void {
+    this.#keeper?.onForget(task);
+  }
+
+  onStep(task: Task, from: TaskStatus | null): void {
+    this.#heard.push(task.id, from, task.status);
+    this.#keeper?.onStep(task, from);
   }
 
   onRevoke({ id }: Task, fence: number, reason: RevokeReason): void {
@@ -134,6 +160,12 @@ export class BrokerSubject implements BrokerObserver {
     switch (outcome.kind) {
       case "accepted":
         this.#noteKey(this.#broker.find(fresh[0]?.id ?? ""));
+        this.#keeper?.onPublish(
+          fresh.flatMap(({ id }) => {
+            const task = this.#broker.find(id);
+            return task === undefined ? [] : [task];
+          }),
+        );
         return receiptsInWords(outcome.kind, outcome.receipts);
       case "repeated":
         return receiptsInWords(outcome.kind, outcome.receipts);
@@ -156,6 +188,15 @@ export class BrokerSubject implements BrokerObserver {
   /** What is reserved is lost, and a new broker takes back the rest as a journal would give it. */
   #restart(now: Instant): void {
     this.#reservations.length = 0;
+    if (this.#keeper !== null) {
+      const order = Array.from(this.#broker.queues(), ({ name }) => name);
+      const { paused, keys, tasks } = this.#keeper.legacy(now);
+      this.#broker = new Broker(this.#limits, this);
+      // No order is promised among queues without tasks: the model has the one from before.
+      const asBefore = [...paused].sort((a, b) => order.indexOf(a) - order.indexOf(b));
+      this.#broker.restore({ paused: asBefore, keys, tasks }, now);
+      return;
+    }
     const before = this.#broker;
     const again = new Map<KeyRecord, KeyRecord>();
     for (const record of this.#keys.values()) {
