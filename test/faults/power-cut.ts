@@ -18,7 +18,7 @@ import { findIn, type KeyedRequest, PowerLoad } from "./power-load.ts";
 import { makeScratch } from "./scratch.ts";
 
 /** Opens the engine that is tried over the file at this path. */
-export type OpenEngine = (path: string, clock: Clock) => MaybePromise<Engine>;
+type OpenEngine = (path: string, clock: Clock) => MaybePromise<Engine>;
 
 export interface PowerCutOptions {
   readonly open: OpenEngine;

@@ -22,7 +22,7 @@ import {
   resultOf,
 } from "./ledger.ts";
 
-export const POWER_ENDINGS: Readonly<Record<string, Endings>> = {
+const POWER_ENDINGS: Readonly<Record<string, Endings>> = {
   work: { mayBeDone: true, mayFail: false },
   /** Fails the first time. */
   flaky: { mayBeDone: true, mayFail: false },
