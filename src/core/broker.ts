@@ -10,7 +10,7 @@ import { assert } from "./assert.ts";
 import { backoffMs } from "./backoff.ts";
 import type { Instant, Random } from "./instant.ts";
 import { type KeyRecord, type KeyRegister, newKey, type Receipt } from "./key-register.ts";
-import type { Lane } from "./line.ts";
+import { LANES, type Lane } from "./line.ts";
 import type {
   CancelOutcome,
   EnqueueOutcome,
@@ -108,6 +108,11 @@ export class Broker {
    */
   restore(legacy: Legacy, now: Instant): void {
     this.#stock.restore(legacy, now);
+  }
+
+  /** Whether there is something to claim in this lane. */
+  hasTurn(lane: Lane): boolean {
+    return this.#queues.hasTurn(lane);
   }
 
   /** Hands out the task of this lane whose turn it is, if there is one. Its attempt number is the fence for settling it. */
@@ -247,7 +252,7 @@ export class Broker {
    * in time counts until it is due.
    */
   hasWorkWithin(ms: number, now: Instant): boolean {
-    if (this.#queues.hasTurns) return true;
+    if (LANES.some((lane) => this.#queues.hasTurn(lane))) return true;
     // Leases are scheduled as well: whatever runs counts as work, however long its lease is.
     if (this.#schedule.msToNext(now) <= ms) return true;
     for (const queue of this.#queues.all()) if (queue.counts.running > 0) return true;

@@ -86,16 +86,16 @@ export class QueueRegister {
     return queue?.isInUse === true || this.#inUse + comingIntoUse < this.#limits.queuesMax;
   }
 
-  /** Whether there is something to claim, in any lane. */
-  get hasTurns(): boolean {
-    return LANES.some((lane) => this.#turns[lane].size > 0);
+  /** Whether there is something to claim in this lane. */
+  hasTurn(lane: Lane): boolean {
+    return this.#turns[lane].size > 0;
   }
 
   /** The line of this lane whose turn it is, which then goes to the end. Undefined when there is nothing to claim. */
   takeTurn(lane: Lane): Line | undefined {
     const turns = this.#turns[lane];
     const line = turns.front();
-    if (line === undefined) return undefined;
+    if (line === undefined || turns.size === 1) return line;
     turns.remove(line);
     turns.pushBack(line);
     return line;

@@ -4,6 +4,7 @@
 
 import type { Broker } from "../core/broker.ts";
 import type { Instant } from "../core/instant.ts";
+import type { Task } from "../core/task.ts";
 import type { Clock } from "./clock.ts";
 
 /** A jump of the wall clock is noticed within this time. */
@@ -32,6 +33,11 @@ export class Alarm {
     this.#disarm?.();
     this.#armedForMs = atMs;
     this.#disarm = this.#clock.after(delayMs, () => this.#fire());
+  }
+
+  /** The same, when nothing has changed since but one task: most of them are due later than what is armed already. */
+  armFor(task: Task, now: Instant): void {
+    if (task.isDueByWall || task.dueAtMs < this.#armedForMs) this.arm(now);
   }
 
   /** Lets go of the timer, for good. */

@@ -7,7 +7,13 @@ import { Broker, type BrokerLimits, type BrokerObserver } from "../core/broker.t
 import type { Random } from "../core/instant.ts";
 import type { Lane } from "../core/line.ts";
 import type { Outcome, RevokeReason } from "../core/outcomes.ts";
-import { isFinished, type Task, type TaskStatus, type TaskView } from "../core/task.ts";
+import {
+  isFinished,
+  type NewTask,
+  type Task,
+  type TaskStatus,
+  type TaskView,
+} from "../core/task.ts";
 import { type Log, silentLog } from "../log.ts";
 import { Alarm } from "./alarm.ts";
 import { type Clock, systemClock } from "./clock.ts";
@@ -90,7 +96,7 @@ export class LocalEngine implements Engine, BrokerObserver {
         ? undefined
         : { key: idempotencyKey, fingerprint: fingerprintOf(requests) };
     const outcome = this.#broker.enqueue(fresh, now, key);
-    if (outcome.kind === "accepted") this.#alarm.arm(now);
+    if (outcome.kind === "accepted" && fresh.some(isDelayed)) this.#alarm.arm(now);
     return outcome;
   }
 
@@ -152,24 +158,24 @@ export class LocalEngine implements Engine, BrokerObserver {
   }
 
   claim(lane: Lane): Claim | undefined {
+    if (!this.#broker.hasTurn(lane)) return undefined;
     const now = this.#clock.now();
     const task = this.#broker.claim(lane, now);
     if (task === undefined) return undefined;
-    this.#alarm.arm(now);
+    this.#alarm.armFor(task, now);
     return { task, fence: task.attempt };
   }
 
-  settle({ task: { id }, fence }: Claim, outcome: Outcome): void {
-    const task = this.#broker.find(id);
-    if (task === undefined) return;
+  settle(claim: Claim, outcome: Outcome): void {
+    const task = taskOf(claim);
     const now = this.#clock.now();
-    this.#broker.settle(task, fence, outcome, now, this.#random);
-    this.#alarm.arm(now);
+    if (this.#broker.settle(task, claim.fence, outcome, now, this.#random)) {
+      this.#alarm.armFor(task, now);
+    }
   }
 
-  noteProgress({ task: { id }, fence }: Claim, progress: string): void {
-    const task = this.#broker.find(id);
-    if (task !== undefined) this.#broker.noteProgress(task, fence, progress);
+  noteProgress(claim: Claim, progress: string): void {
+    this.#broker.noteProgress(taskOf(claim), claim.fence, progress);
   }
 
   stopIntake(): void {
@@ -208,4 +214,13 @@ export class LocalEngine implements Engine, BrokerObserver {
   onRevoke(task: Task, fence: number, reason: RevokeReason): void {
     this.#crew.revoke(task, fence, reason);
   }
+}
+
+/** The task that was claimed. Every claim is one of this engine's own, and holds the task itself. */
+function taskOf({ task }: Claim): Task {
+  return task as Task;
+}
+
+function isDelayed({ when }: NewTask): boolean {
+  return when.kind !== "now";
 }

@@ -4,7 +4,7 @@
 
 import type { Engine } from "../engine/engine.ts";
 import type { Attempt } from "./attempt.ts";
-import { Context, type ContextOptions } from "./context.ts";
+import { type AttemptFacts, Context, type ContextOptions, type ContextSource } from "./context.ts";
 import { NonRetryableError } from "./errors.ts";
 import type { Handlers } from "./handlers.ts";
 import type { Work } from "./pool.ts";
@@ -22,18 +22,50 @@ class NoHandlerError extends NonRetryableError {
 /** Looks up the handler of the task's type; without one the task fails at once, since no retry would find one either. */
 export function loopWork({ engine, handlers, resultBytesMax, ...options }: LoopWorkOptions): Work {
   const call = (attempt: Attempt): unknown => {
-    const { task, claim } = attempt;
+    const { task } = attempt;
     const entry = handlers.types.get(task.type);
     if (entry === undefined) throw new NoHandlerError(`there is no handler for type ${task.type}`);
-    const { id, type, queue, maxRetries } = task;
-    const facts = { id, type, queue, attempt: claim.fence, maxRetries };
-    const source = {
-      get signal() {
-        return attempt.signal;
-      },
-      noteProgress: (text: string) => engine.noteProgress(claim, text),
-    };
-    return entry.handler(JSON.parse(task.payload), new Context(facts, source, options));
+    const view = new LoopView(attempt, engine);
+    return entry.handler(JSON.parse(task.payload), new Context(view, view, options));
   };
   return (attempt) => attempt.run(() => call(attempt), resultBytesMax);
+}
+
+/** What a context asks of an attempt on the event loop. Getters: most handlers ask for nothing. */
+class LoopView implements AttemptFacts, ContextSource {
+  readonly #attempt: Attempt;
+  readonly #engine: Engine;
+
+  constructor(attempt: Attempt, engine: Engine) {
+    this.#attempt = attempt;
+    this.#engine = engine;
+  }
+
+  get id(): string {
+    return this.#attempt.task.id;
+  }
+
+  get type(): string {
+    return this.#attempt.task.type;
+  }
+
+  get queue(): string {
+    return this.#attempt.task.queue;
+  }
+
+  get attempt(): number {
+    return this.#attempt.claim.fence;
+  }
+
+  get maxRetries(): number {
+    return this.#attempt.task.maxRetries;
+  }
+
+  get signal(): AbortSignal {
+    return this.#attempt.signal;
+  }
+
+  noteProgress(text: string): void {
+    this.#engine.noteProgress(this.#attempt.claim, text);
+  }
 }

@@ -52,7 +52,8 @@ export class Pool implements EngineWorker {
   #isStopped = false;
   /** While set, every loop waits for the event loop to turn. */
   #breather: Promise<void> | null = null;
-  #turnEndsMs = 0;
+  /** When the event loop last turned, as far as the loops know: wall-clock milliseconds. */
+  #turnedAtMs = 0;
 
   constructor({ engine, lane, work, loops, clock = systemClock }: PoolOptions) {
     this.#engine = engine;
@@ -132,7 +133,7 @@ export class Pool implements EngineWorker {
       const outcome = running instanceof Promise ? await this.#track(attempt, running) : running;
       const settling = this.#engine.settle(claim, outcome);
       if (settling instanceof Promise) await settling;
-      this.#breatheIfDue();
+      this.#breatheIfDue(claim.task.startedAtMs ?? 0);
     }
   }
 
@@ -146,13 +147,15 @@ export class Pool implements EngineWorker {
     return outcome;
   }
 
-  #breatheIfDue(): void {
-    const nowMs = this.#clock.now().monoMs;
-    if (nowMs < this.#turnEndsMs) return;
+  /** The time is that of the last claim: to read the clock once more for each task would cost more than it tells. */
+  #breatheIfDue(nowMs: number): void {
+    const sinceMs = nowMs - this.#turnedAtMs;
+    // Less than nothing: the clock was set back.
+    if (sinceMs >= 0 && sinceMs < TURN_MS) return;
     this.#breather ??= new Promise((resolve) => {
       setImmediate(() => {
         this.#breather = null;
-        this.#turnEndsMs = this.#clock.now().monoMs + TURN_MS;
+        this.#turnedAtMs = this.#clock.now().wallMs;
         resolve();
       });
     });
