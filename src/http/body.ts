@@ -8,42 +8,39 @@
 
 import type { Static, TSchema } from "@sinclair/typebox";
 import type { TypeCheck } from "@sinclair/typebox/compiler";
+import type { MaybePromise } from "../engine/engine.ts";
 import { invalidRequest, problem, type RequestError } from "./problem.ts";
 
-export type BodyRead<T> =
-  | { readonly kind: "read"; readonly value: T }
-  | { readonly kind: "refused"; readonly response: Response };
-
-export async function readBody<T extends TSchema>(
+/**
+ * Answers with what `accept` makes of the body, or with what is wrong with it. One asynchronous function with one wait
+ * in the common case: every further one would cost each request.
+ */
+export async function withBody<T extends TSchema>(
   request: Request,
   check: TypeCheck<T>,
   bytesMax: number,
-): Promise<BodyRead<Static<T>>> {
+  accept: (body: Static<T>) => MaybePromise<Response>,
+): Promise<Response> {
   const { headers } = request;
   if (!isJson(headers.get("content-type")) || headers.get("content-encoding") !== null) {
     const detail = "Send the body as application/json, without a Content-Encoding.";
-    return refused(problem("unsupported_media_type", detail));
+    return problem("unsupported_media_type", detail);
   }
   const length = headers.get("content-length");
-  if (length !== null && Number(length) > bytesMax) return refused(tooLarge(bytesMax));
+  if (length !== null && Number(length) > bytesMax) return tooLarge(bytesMax);
 
-  let value: unknown;
+  let body: unknown;
   try {
     if (length === null) {
       const text = await readTextUpTo(request, bytesMax);
-      if (text === null) return refused(tooLarge(bytesMax));
-      value = JSON.parse(text);
-    } else value = await request.json();
+      if (text === null) return tooLarge(bytesMax);
+      body = JSON.parse(text);
+    } else body = await request.json();
   } catch {
     // What the parser says may quote the body, so it is not passed on.
-    return refused(problem("invalid_json", "The body could not be parsed as JSON."));
+    return problem("invalid_json", "The body could not be parsed as JSON.");
   }
-  if (check.Check(value)) return { kind: "read", value };
-  return refused(invalidRequest(errorsOf(check, value)));
-}
-
-function refused(response: Response): { readonly kind: "refused"; readonly response: Response } {
-  return { kind: "refused", response };
+  return check.Check(body) ? accept(body) : invalidRequest(errorsOf(check, body));
 }
 
 function isJson(contentType: string | null): boolean {

@@ -11,7 +11,7 @@ import type {
   MaybePromise,
   Receipt,
 } from "../engine/engine.ts";
-import { readBody } from "./body.ts";
+import { withBody } from "./body.ts";
 import { describeRoute } from "./openapi.ts";
 import { invalidRequest, type ProblemCode, problem } from "./problem.ts";
 import { refusalProblem, stoppingProblem, storageProblem } from "./refusal.ts";
@@ -39,35 +39,37 @@ const PROBLEMS: readonly ProblemCode[] = [
   "storage_unavailable",
 ];
 
-export function enqueueRoutes({ engine, bodyBytesMax }: EnqueueOptions) {
+/** Answers `POST /enqueue`. */
+export type EnqueueHandler = (request: Request) => Promise<Response>;
+
+export function enqueueHandler({ engine, bodyBytesMax }: EnqueueOptions): EnqueueHandler {
+  return (request) =>
+    withBody(request, enqueueBody, bodyBytesMax, (body) => enqueue(engine, request, [body], ONE));
+}
+
+export function enqueueRoutes(
+  enqueueOne: EnqueueHandler,
+  { engine, bodyBytesMax }: EnqueueOptions,
+) {
   return new Elysia()
-    .post(
-      "/enqueue",
-      async ({ request }) => {
-        const read = await readBody(request, enqueueBody, bodyBytesMax);
-        if (read.kind === "refused") return read.response;
-        return enqueue(engine, request, [read.value], ONE);
-      },
-      {
-        parse: "none",
-        detail: describeRoute({
-          summary: "Enqueue a task",
-          tag: "Enqueue",
-          body: schemas.EnqueueBody,
-          hasIdempotencyKey: true,
-          hasLocation: true,
-          answers: { 202: schemas.Receipt },
-          problems: PROBLEMS,
-        }),
-      },
-    )
+    .post("/enqueue", ({ request }) => enqueueOne(request), {
+      parse: "none",
+      detail: describeRoute({
+        summary: "Enqueue a task",
+        tag: "Enqueue",
+        body: schemas.EnqueueBody,
+        hasIdempotencyKey: true,
+        hasLocation: true,
+        answers: { 202: schemas.Receipt },
+        problems: PROBLEMS,
+      }),
+    })
     .post(
       "/enqueue/batch",
-      async ({ request }) => {
-        const read = await readBody(request, batchBody, bodyBytesMax);
-        if (read.kind === "refused") return read.response;
-        return enqueue(engine, request, read.value.tasks, MANY);
-      },
+      ({ request }) =>
+        withBody(request, batchBody, bodyBytesMax, ({ tasks }) =>
+          enqueue(engine, request, tasks, MANY),
+        ),
       {
         parse: "none",
         detail: describeRoute({
