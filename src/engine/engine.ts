@@ -17,7 +17,7 @@ export type { Backoff } from "../core/backoff.ts";
 export type { Receipt } from "../core/key-register.ts";
 export type { Lane } from "../core/line.ts";
 export type { Outcome, Refusal, Retry, RevokeReason } from "../core/outcomes.ts";
-export type { QueueLimits, QueueTotals } from "../core/queue.ts";
+export type { QueueLimits } from "../core/queue.ts";
 export {
   isFinished,
   TASK_STATUSES,
