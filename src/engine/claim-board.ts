@@ -63,7 +63,7 @@ export class ClaimBoard {
   /** The claims that the process before has left, by the number of the task. */
   earlierClaims(): ReadonlyMap<number, BoardClaim> {
     const claims = new Map<number, BoardClaim>();
-    // A copy, since a small buffer may lie anywhere in a larger one.
+    // A plain array: slice() of a Buffer is a view of the whole, and a small one may lie anywhere in a larger one.
     const slots = slotsOf(new Uint8Array(readFileSync(this.#descriptor)));
     if (slots.next().value?.[0] !== this.#fileId) return claims;
     for (const [seq = 0, attempt = 0, startedAtMs = 0] of slots) {
@@ -131,9 +131,7 @@ export class ClaimBoard {
 
 /** The slots of a board that are whole. */
 function* slotsOf(bytes: Uint8Array): Generator<Float64Array> {
-  const whole = bytes.length - (bytes.length % SLOT_BYTES);
-  // A copy: what was read may lie anywhere in a larger buffer, and slice() of a Buffer is a view of that.
-  const slots = new Float64Array(Uint8Array.from(bytes.subarray(0, whole)).buffer);
+  const slots = new Float64Array(bytes.slice(0, bytes.length - (bytes.length % SLOT_BYTES)).buffer);
   for (let start = 0; start < slots.length; start += SLOT_FIELDS) {
     const slot = slots.subarray(start, start + SLOT_FIELDS);
     const [seq = 0, attempt = 0, startedAtMs = 0, sum] = slot;
