@@ -30,7 +30,7 @@ export function createApp({ engine, bodyBytesMax, version, log }: AppOptions) {
     precompile: true,
     normalize: false,
     // The one route that carries the load skips Elysia's context, which would be the dearest part of it. Elysia has the
-    // same route, for its other forms and for the API's description; docs/DECISIONS.md has the numbers.
+    // same route, for its other forms and for the API's description; docs/DECISIONS.md has the reasons.
     serve: {
       routes: {
         "/enqueue": {

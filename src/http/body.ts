@@ -3,7 +3,7 @@
  * with one is told apart here, in the order in which it is cheapest to find out: 415, 413, 400, 422.
  *
  * Elysia could parse and check bodies itself, but not in this order, not with a problem in the 413, and a parser of
- * one's own costs it a stream per request; docs/DECISIONS.md has the numbers.
+ * one's own costs it a stream per request; docs/DECISIONS.md has the reasons.
  */
 
 import type { Static, TSchema } from "@sinclair/typebox";
