@@ -287,6 +287,13 @@ export class Broker {
     return this.#queues.find(name);
   }
 
+  /** How many tasks wait or run. */
+  get unfinished(): number {
+    let unfinished = 0;
+    for (const queue of this.#queues.all()) unfinished += queue.load;
+    return unfinished;
+  }
+
   queues(): Iterable<Queue> {
     return this.#queues.all();
   }

@@ -6,7 +6,7 @@ import { LANES, type Lane } from "../core/line.ts";
 import type { RevokeReason } from "../core/outcomes.ts";
 import type { Queue } from "../core/queue.ts";
 import type { Task, TaskStatus } from "../core/task.ts";
-import type { EngineWorker } from "./engine.ts";
+import type { Claim, EngineWorker } from "./engine.ts";
 
 export class Crew {
   readonly #workers: Partial<Record<Lane, EngineWorker>> = {};
@@ -35,4 +35,9 @@ export class Crew {
   revoke({ id, lane }: Task, fence: number, reason: RevokeReason): void {
     this.#workers[lane]?.onRevoke(id, fence, reason);
   }
+}
+
+/** The task that a worker claimed. Every claim is one of the engine's own, and holds the task itself. */
+export function taskOf({ task }: Claim): Task {
+  return task as Task;
 }

@@ -18,7 +18,7 @@ import { type Log, silentLog } from "../log.ts";
 import { Alarm } from "./alarm.ts";
 import { ClaimBoard } from "./claim-board.ts";
 import { type Clock, systemClock } from "./clock.ts";
-import { Crew } from "./crew.ts";
+import { Crew, taskOf } from "./crew.ts";
 import { DataFileError, type Durability, openDataFile } from "./data-file.ts";
 import { Drain } from "./drain.ts";
 import type {
@@ -197,6 +197,7 @@ export class DurableEngine implements Engine, BrokerObserver, GroupObserver {
 
   claim(lane: Lane): Claim | undefined {
     if (!this.#isClaiming || !this.#group.isWriting) return undefined;
+    if (!this.#broker.hasTurn(lane)) return undefined;
     const now = this.#clock.now();
     const task = this.#broker.claim(lane, now);
     if (task === undefined) return undefined;
@@ -209,21 +210,20 @@ export class DurableEngine implements Engine, BrokerObserver, GroupObserver {
       this.#broker.settle(task, fence, { kind: "interrupted" }, now, this.#random);
       return undefined;
     }
-    this.#alarm.arm(now);
+    this.#alarm.armFor(task, now);
     return { task, fence };
   }
 
-  settle({ task: { id }, fence }: Claim, outcome: Outcome): void {
-    const task = this.#broker.find(id);
-    if (task === undefined) return;
+  settle(claim: Claim, outcome: Outcome): void {
+    const task = taskOf(claim);
     const now = this.#clock.now();
-    this.#broker.settle(task, fence, outcome, now, this.#random);
-    this.#alarm.arm(now);
+    if (this.#broker.settle(task, claim.fence, outcome, now, this.#random)) {
+      this.#alarm.armFor(task, now);
+    }
   }
 
-  noteProgress({ task: { id }, fence }: Claim, progress: string): void {
-    const task = this.#broker.find(id);
-    if (task !== undefined) this.#broker.noteProgress(task, fence, progress);
+  noteProgress(claim: Claim, progress: string): void {
+    this.#broker.noteProgress(taskOf(claim), claim.fence, progress);
   }
 
   stopIntake(): void {
@@ -248,11 +248,9 @@ export class DurableEngine implements Engine, BrokerObserver, GroupObserver {
     this.#journal.close();
     if (isComplete) this.#board.remove();
     else this.#board.close();
-    let unfinished = 0;
-    for (const queue of this.#broker.queues()) unfinished += queue.load;
     return Promise.resolve({
       finishedWhileStopping: this.#finishedWhileStopping,
-      unfinished,
+      unfinished: this.#broker.unfinished,
       areLost: false,
     });
   }

@@ -17,7 +17,7 @@ import {
 import { type Log, silentLog } from "../log.ts";
 import { Alarm } from "./alarm.ts";
 import { type Clock, systemClock } from "./clock.ts";
-import { Crew } from "./crew.ts";
+import { Crew, taskOf } from "./crew.ts";
 import { Drain } from "./drain.ts";
 import type {
   CancelAnswer,
@@ -192,11 +192,9 @@ export class LocalEngine implements Engine, BrokerObserver {
     this.#drain.end();
     this.#polls.close();
     this.#alarm.close();
-    let unfinished = 0;
-    for (const queue of this.#broker.queues()) unfinished += queue.load;
     return Promise.resolve({
       finishedWhileStopping: this.#finishedWhileStopping,
-      unfinished,
+      unfinished: this.#broker.unfinished,
       areLost: true,
     });
   }
@@ -214,11 +212,6 @@ export class LocalEngine implements Engine, BrokerObserver {
   onRevoke(task: Task, fence: number, reason: RevokeReason): void {
     this.#crew.revoke(task, fence, reason);
   }
-}
-
-/** The task that was claimed. Every claim is one of this engine's own, and holds the task itself. */
-function taskOf({ task }: Claim): Task {
-  return task as Task;
 }
 
 function isDelayed({ when }: NewTask): boolean {
