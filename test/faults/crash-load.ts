@@ -6,6 +6,7 @@
 import type { TaskAnswer } from "../handlers/server-process.ts";
 import type { Dice } from "./dice.ts";
 import type { AskedTask, Endings, EnqueueAsked, Found, FoundTask, Ledger } from "./ledger.ts";
+import { STEERED, someTasks } from "./some-tasks.ts";
 
 /** How the handlers in test/fixtures/crash.ts may end. */
 export const CRASH_ENDINGS: Readonly<Record<string, Endings>> = {
@@ -22,11 +23,6 @@ const TYPES = [
   ..."work work work work slow slow slow flaky flaky broken broken".split(" "),
   "held",
 ] as const;
-
-const QUEUES = ["default", "default", "side"] as const;
-
-/** What the clients pause, resume and purge. */
-const STEERED = "side";
 
 export interface Target {
   request(path: string, init?: RequestInit): Promise<Response>;
@@ -106,16 +102,8 @@ export class CrashLoad {
 
   async #enqueue(target: Target, count: number, payloadBytes: number): Promise<void> {
     const dice = this.#dice;
-    const tasks = Array.from({ length: count }, (): AskedTask => {
-      this.#numbers += 1;
-      return {
-        number: this.#numbers,
-        type: dice.pick(TYPES),
-        queue: dice.pick(QUEUES),
-        priority: dice.below(3),
-        maxRetries: 1 + dice.below(3),
-      };
-    });
+    const tasks = someTasks(dice, count, this.#numbers + 1, TYPES);
+    this.#numbers += count;
     const bodies = tasks.map(({ number, type, queue, priority, maxRetries }) => ({
       payload: { number, ms: dice.below(8), padding: "x".repeat(dice.below(payloadBytes)) },
       type,

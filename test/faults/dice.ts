@@ -1,22 +1,18 @@
 /**
- * Random choices that come again with the same seed (mulberry32, a public-domain generator by Tommy Ettinger).
+ * Random choices that come again with the same seed.
  */
 
+import { Prng } from "../sim/prng.ts";
+
 export class Dice {
-  #state: number;
+  readonly #prng: Prng;
 
   constructor(seed: number) {
-    this.#state = seed >>> 0;
+    this.#prng = new Prng(seed);
   }
 
   /** A number from 0 up to 1, 1 excluded. */
-  readonly roll = (): number => {
-    this.#state = (this.#state + 0x6d2b79f5) >>> 0;
-    let mixed = this.#state;
-    mixed = Math.imul(mixed ^ (mixed >>> 15), mixed | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
+  readonly roll = (): number => this.#prng.next();
 
   /** A whole number from 0 up to `bound`, `bound` excluded. */
   below(bound: number): number {
@@ -29,9 +25,7 @@ export class Dice {
   }
 
   pick<T>(choices: readonly T[]): T {
-    const choice = choices[this.below(choices.length)];
-    if (choice === undefined) throw new Error("there is nothing to pick from");
-    return choice;
+    return this.#prng.pick(choices);
   }
 }
 

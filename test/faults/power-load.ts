@@ -13,14 +13,8 @@ import {
 } from "../../src/engine/engine.ts";
 import type { ManualClock } from "../engine/manual-clock.ts";
 import type { Dice } from "./dice.ts";
-import {
-  type AskedTask,
-  type Endings,
-  type Found,
-  type FoundTask,
-  Ledger,
-  resultOf,
-} from "./ledger.ts";
+import { type Endings, type Found, type FoundTask, Ledger, resultOf } from "./ledger.ts";
+import { STEERED, someTasks } from "./some-tasks.ts";
 
 const POWER_ENDINGS: Readonly<Record<string, Endings>> = {
   work: { mayBeDone: true, mayFail: false },
@@ -32,10 +26,6 @@ const POWER_ENDINGS: Readonly<Record<string, Endings>> = {
 };
 
 const TYPES = ["work", "work", "work", "flaky", "broken", "held"] as const;
-const QUEUES = ["default", "default", "side"] as const;
-
-/** What is paused, resumed and purged. */
-const STEERED = "side";
 
 const RUNNING_MAX = 6;
 const WAIT_MS = 3_600_000;
@@ -125,16 +115,8 @@ export class PowerLoad {
 
   async #enqueue(engine: Engine, count: number): Promise<void> {
     const dice = this.#dice;
-    const tasks = Array.from({ length: count }, (): AskedTask => {
-      this.#numbers += 1;
-      return {
-        number: this.#numbers,
-        type: dice.pick(TYPES),
-        queue: dice.pick(QUEUES),
-        priority: dice.below(3),
-        maxRetries: 1 + dice.below(3),
-      };
-    });
+    const tasks = someTasks(dice, count, this.#numbers + 1, TYPES);
+    this.#numbers += count;
     const first = this.#numbers - count + 1;
     const requests = tasks.map(
       ({ number, ...rest }): EnqueueRequest => ({
