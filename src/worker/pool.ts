@@ -49,6 +49,9 @@ export class Pool implements EngineWorker {
   #activeTypes = new Set<string>();
   /** How often it was told that there is something to claim. */
   #calls = 0;
+  /** How many loops are to be woken, once the event loop has taken what this turn brings. */
+  #toWake = 0;
+  #isWaking = false;
   #isStopped = false;
   /** While set, every loop waits for the event loop to turn. */
   #breather: Promise<void> | null = null;
@@ -70,11 +73,11 @@ export class Pool implements EngineWorker {
 
   onReady(count: number): void {
     this.#calls += 1;
-    for (let woken = 0; woken < count; woken += 1) {
-      const wake = this.#parked.pop();
-      if (wake === undefined) return;
-      wake();
-    }
+    if (this.#parked.length === 0) return;
+    this.#toWake += count;
+    if (this.#isWaking) return;
+    this.#isWaking = true;
+    setImmediate(() => this.#wake());
   }
 
   onRevoke(taskId: string, fence: number, reason: RevokeReason): void {
@@ -90,6 +93,15 @@ export class Pool implements EngineWorker {
     this.#activeTypes = new Set();
     for (const { task } of this.#running.values()) types.add(task.type);
     return [...types];
+  }
+
+  /** Wakes as many loops as there were tasks to claim. */
+  #wake(): void {
+    const count = Math.min(this.#toWake, this.#parked.length);
+    this.#isWaking = false;
+    this.#toWake = 0;
+    this.#turnedAtMs = this.#clock.now().wallMs;
+    for (const wake of this.#parked.splice(this.#parked.length - count)) wake();
   }
 
   /** Claims nothing more; what runs goes on. */

@@ -86,6 +86,19 @@ describe("a pool", () => {
     for (const id of ids) expect(await scene.poll(id)).toMatchObject({ status: "done" });
   });
 
+  test("lets the event loop take what comes in a turn before it starts any of it", async () => {
+    const bench = new Bench();
+    const { scene } = aPool(bench.work, { loops: 2 });
+    await turn();
+
+    const first = await scene.enqueue();
+    const second = await scene.enqueue();
+    expect(bench.ids).toEqual([]);
+    await bench.starts(2);
+
+    expect(bench.ids).toEqual([first, second]);
+  });
+
   test("runs as many tasks at once as it has loops, and then the next", async () => {
     const bench = new Bench();
     const { scene } = aPool(bench.work, { loops: 2 });
@@ -146,6 +159,7 @@ describe("an attempt that overruns", () => {
     const bench = new Bench();
     const { scene } = aPool(bench.work, { timeoutMs: 100 });
     const [first = "", second = ""] = await scene.enqueueAll([{ maxRetries: 0 }, {}]);
+    await bench.starts(1);
 
     await scene.clock.advance(100);
     expect(bench.started[0]?.stopReason).toBe("timeout");
@@ -161,6 +175,7 @@ describe("an attempt that overruns", () => {
     const bench = new Bench();
     const { scene } = aPool(bench.work, { timeoutMs: 100 });
     const [first = "", second = ""] = await scene.enqueueAll([{ maxRetries: 0 }, {}]);
+    await bench.starts(1);
 
     await scene.clock.advance(100 + ABORT_GRACE_MS);
     await bench.starts(2);
@@ -178,6 +193,7 @@ describe("an attempt that overruns", () => {
     const bench = new Bench();
     const { scene } = aPool(bench.work, { loops: 2, timeoutMs: 500 });
     const id = await scene.enqueue({ maxRetries: 1 });
+    await bench.starts(1);
     await scene.clock.advance(500 + 200);
     await bench.starts(2);
     expect(bench.started.map(({ claim }) => claim.fence)).toEqual([1, 2]);
@@ -193,6 +209,7 @@ describe("an attempt that overruns", () => {
     const bench = new Bench();
     const { scene } = aPool(bench.work, { loops: 2, timeoutMs: 500 });
     const id = await scene.enqueue({ maxRetries: 1 });
+    await bench.starts(1);
     await scene.clock.advance(500 + 200);
     await bench.starts(2);
     await bench.end(0);
@@ -278,18 +295,22 @@ describe("a pool that stops", () => {
 
   test("claims nothing more after a turn of the event loop that it waited for, either", async () => {
     const bench = new Bench();
-    const outcomes = [DONE];
-    // After its first task, the loop lets the event loop turn.
+    const slow = Promise.withResolvers<Outcome>();
+    const outcomes = [slow.promise, DONE];
     const work: Work = (attempt) => outcomes.shift() ?? bench.work(attempt);
     const { scene, pool } = aPool(work);
-    const [first = "", second = ""] = await scene.enqueueAll([{}, {}]);
-    await scene.poll(first);
+    const [, second = "", third = ""] = await scene.enqueueAll([{}, {}, {}]);
+    await turn();
+    // Time goes by, so that after the second task the loop lets the event loop turn.
+    await scene.clock.advance(10);
+    slow.resolve(DONE);
+    await scene.poll(second);
 
     await pool.interrupt();
     await turn();
 
     expect(bench.ids).toEqual([]);
-    expect(await scene.statusOf(second)).toBe("queued");
+    expect(await scene.statusOf(third)).toBe("queued");
   });
 
   test("aborts what runs, gives it back without a failure, and counts it", async () => {
@@ -310,6 +331,7 @@ describe("a pool that stops", () => {
     const bench = new Bench();
     const { scene, pool } = aPool(bench.work, { timeoutMs: 100 });
     await scene.enqueue({ maxRetries: 0 });
+    await bench.starts(1);
     await scene.clock.advance(100);
 
     expect(await pool.interrupt()).toBe(0);
