@@ -21,7 +21,7 @@ export interface AppOptions {
 }
 
 export function createApp({ engine, bodyBytesMax, version, log }: AppOptions) {
-  const failed = (error: unknown, { method }: Request): Response => {
+  const failed = (error: unknown, method: string): Response => {
     log.error("request_failed", { method, error: String(error) });
     return problem("internal_error", "The request could not be answered. The log has the reason.");
   };
@@ -32,12 +32,9 @@ export function createApp({ engine, bodyBytesMax, version, log }: AppOptions) {
     // The one route that carries the load skips Elysia's context, which would be the dearest part of it. Elysia has the
     // same route, for its other forms and for the API's description; docs/DECISIONS.md has the reasons.
     serve: {
-      routes: {
-        "/enqueue": {
-          POST: (request: Request) =>
-            enqueueOne(request).catch((error: unknown) => failed(error, request)),
-        },
-      },
+      routes: { "/enqueue": { POST: enqueueOne } },
+      // Only that route's errors come here: those of the others Elysia gives to onError.
+      error: (error: unknown) => failed(error, "POST"),
     },
     // Elysia otherwise takes hosts to have four characters at least, and finds the path of http://a/x/tasks at /tasks.
     handler: { standardHostname: false },
@@ -45,7 +42,7 @@ export function createApp({ engine, bodyBytesMax, version, log }: AppOptions) {
     .onError(({ code, error, request, path }) => {
       if (code === "NOT_FOUND") return notFound(app.routes, path);
       if (error instanceof ValidationError) return invalidRequest(faultsOf(error));
-      return failed(error, request);
+      return failed(error, request.method);
     })
     .use(healthRoutes(engine))
     .use(enqueueRoutes(enqueueOne, { engine, bodyBytesMax }))
