@@ -47,9 +47,9 @@ export class Attempt {
   }
 
   /** Calls `work` and says how it ended: at once when it returns, later when it returns a promise. Never throws. */
-  run(work: () => unknown, resultBytesMax: number): MaybePromise<Outcome> {
+  run(work: (attempt: Attempt) => unknown, resultBytesMax: number): MaybePromise<Outcome> {
     try {
-      const returned = work();
+      const returned = work(this);
       if (!isThenable(returned)) return outcomeOfReturn(returned, resultBytesMax);
       return this.follow(outcomeOfPromise(returned, resultBytesMax));
     } catch (thrown) {

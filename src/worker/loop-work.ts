@@ -28,7 +28,7 @@ export function loopWork({ engine, handlers, resultBytesMax, ...options }: LoopW
     const view = new LoopView(attempt, engine);
     return entry.handler(JSON.parse(task.payload), new Context(view, view, options));
   };
-  return (attempt) => attempt.run(() => call(attempt), resultBytesMax);
+  return (attempt) => attempt.run(call, resultBytesMax);
 }
 
 /** What a context asks of an attempt on the event loop. Getters: most handlers ask for nothing. */

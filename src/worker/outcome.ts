@@ -13,6 +13,8 @@ const CODE_FORM = /^[A-Za-z0-9_.:-]{1,64}$/;
 
 const BACKOFF: Retry = { kind: "backoff" };
 
+const DONE: Outcome = { kind: "done", result: null };
+
 export type JsonText =
   | { readonly kind: "text"; readonly text: string }
   | { readonly kind: "too_large"; readonly why: string }
@@ -36,7 +38,7 @@ export function jsonTextOf(value: unknown, bytesMax: number): JsonText {
 /** The outcome of an attempt whose handler returned. */
 export function outcomeOfReturn(value: unknown, resultBytesMax: number): Outcome {
   // Most handlers return nothing: they pay nothing for it.
-  if (value === undefined) return { kind: "done", result: null };
+  if (value === undefined) return DONE;
   const json = jsonTextOf(value, resultBytesMax);
   switch (json.kind) {
     case "text":

@@ -33,5 +33,5 @@ export function simulatedWork({
     await sleep(Math.min(workMs, TIMER_MAX_MS), undefined, { signal });
     conclude();
   };
-  return (attempt) => attempt.run(workMs === 0 ? conclude : () => work(attempt), 0);
+  return (attempt) => attempt.run(workMs === 0 ? conclude : work, 0);
 }
