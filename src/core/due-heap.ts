@@ -4,6 +4,7 @@
  */
 
 import { assert } from "./assert.ts";
+import { NO_PLACE } from "./ring.ts";
 
 /** What a due heap can hold. A member is in one heap at a time. */
 export interface DueMember {
@@ -11,8 +12,8 @@ export interface DueMember {
   dueAtMs: number;
   /** Breaks ties: the smaller one entered ringq first. */
   readonly seq: number;
-  /** The index in the heap, or −1. Only the heap writes it. */
-  heapIndex: number;
+  /** The index in the heap, or {@link NO_PLACE}. Only the heap writes it. */
+  place: number;
 }
 
 export class DueHeap<T extends DueMember> {
@@ -28,27 +29,27 @@ export class DueHeap<T extends DueMember> {
   }
 
   push(member: T): void {
-    assert(member.heapIndex === -1, "a member enters one heap at a time");
+    assert(member.place === NO_PLACE, "a member enters one heap at a time");
     this.#members.push(member);
     this.#siftUp(member, this.#members.length - 1);
   }
 
   /** Takes out a member of this heap, wherever it is. */
   remove(member: T): void {
-    const index = member.heapIndex;
+    const index = member.place;
     assert(this.#members[index] === member, "only a member of this heap can be removed from it");
-    member.heapIndex = -1;
+    member.place = NO_PLACE;
     const last = this.#members.pop();
     if (last === undefined || last === member) return;
     // The last one fills the gap and then finds its level: at most one of the two moves it.
     this.#siftDown(last, index);
-    this.#siftUp(last, last.heapIndex);
+    this.#siftUp(last, last.place);
   }
 
   /** Throws when the heap contradicts itself. O(n): for tests. */
   check(): void {
     for (const [index, member] of this.#members.entries()) {
-      assert(member.heapIndex === index, "a heap's member knows its index");
+      assert(member.place === index, "a heap's member knows its index");
       const parent = this.#members[(index - 1) >> 1];
       assert(
         index === 0 || (parent !== undefined && !isBefore(member, parent)),
@@ -89,7 +90,7 @@ export class DueHeap<T extends DueMember> {
 
   #put(member: T, index: number): void {
     this.#members[index] = member;
-    member.heapIndex = index;
+    member.place = index;
   }
 }
 

@@ -5,6 +5,7 @@
  */
 
 import { assert } from "./assert.ts";
+import { IdIndex } from "./id-index.ts";
 import type { Instant } from "./instant.ts";
 import { ageOf, type KeyObserver, type KeyRecord, KeyRegister } from "./key-register.ts";
 import type { Queue, QueueLimits } from "./queue.ts";
@@ -12,7 +13,15 @@ import { QueueRegister } from "./queue-register.ts";
 import { Retention } from "./retention.ts";
 import type { Legacy, SavedTask } from "./saved.ts";
 import { Schedule } from "./schedule.ts";
-import { isFinished, type NewTask, STEPS, Task, type TaskStatus } from "./task.ts";
+import {
+  isFinished,
+  type NewTask,
+  STEPS,
+  settingsOf,
+  Task,
+  type TaskSettings,
+  type TaskStatus,
+} from "./task.ts";
 import { Timeline } from "./timeline.ts";
 
 export interface StockLimits {
@@ -43,8 +52,10 @@ export class Stock {
   readonly keys: KeyRegister;
   readonly retention: Retention;
   readonly #observer: StockObserver;
-  readonly #byId = new Map<string, Task>();
+  readonly #byId = new IdIndex<Task>();
   #lastSeq = 0;
+  /** Those of the task that was made last: the next one is most often treated alike. */
+  #settings: TaskSettings | null = null;
 
   constructor(limits: StockLimits, observer: StockObserver) {
     this.#observer = observer;
@@ -71,14 +82,15 @@ export class Stock {
   }
 
   find(id: string): Task | undefined {
-    return this.#byId.get(id);
+    return this.#byId.find(id);
   }
 
   /** Makes a new task, which is in no structure yet. */
   make(fresh: NewTask, key: KeyRecord | null, now: Instant): Task {
     this.#lastSeq += 1;
     const home = this.queues.findOrMake(fresh.queue);
-    const task = new Task(fresh, this.#lastSeq, home, key, now.wallMs);
+    this.#settings = settingsOf(fresh, this.#settings);
+    const task = new Task(fresh, this.#settings, this.#lastSeq, home, key, now.wallMs);
     const { when } = fresh;
     switch (when.kind) {
       case "now":
@@ -100,7 +112,7 @@ export class Stock {
 
   /** Lets a task in that was made. */
   admit(task: Task, now: Instant): void {
-    this.#byId.set(task.id, task);
+    this.#byId.add(task);
     this.timeline.append(task);
     task.home.totals.enqueued += 1;
     this.enter(task, task.runAtMs === null ? "queued" : "scheduled", now, null);
@@ -215,7 +227,7 @@ export class Stock {
       task = this.retention.nextToForget(nowMs)
     ) {
       this.leave(task);
-      this.#byId.delete(task.id);
+      this.#byId.remove(task);
       this.timeline.remove(task);
       this.queues.changed(task.home, nowMs);
       this.#observer.onForget?.(task);
@@ -224,6 +236,7 @@ export class Stock {
 
   /** Throws when the stock contradicts itself. O(n): for tests. */
   check(): void {
+    this.#byId.check();
     this.timeline.check();
     this.queues.check();
     this.retention.check();
@@ -231,7 +244,7 @@ export class Stock {
     assert(this.timeline.size === this.#byId.size, "the timeline holds every known task");
     const seen = { scheduled: 0, finished: 0 };
     const known = new Map<Queue, number>();
-    for (const task of this.#byId.values()) {
+    for (const task of this.#byId) {
       assert(this.queues.find(task.queue) === task.home, "a known task's queue is known");
       known.set(task.home, (known.get(task.home) ?? 0) + 1);
       if (isFinished(task.status)) seen.finished += 1;
@@ -252,7 +265,9 @@ export class Stock {
     assert(saved.seq > this.#lastSeq, "saved tasks come by their numbers");
     this.#lastSeq = saved.seq;
     const home = this.queues.findOrMake(saved.queue);
-    const task = new Task(saved, saved.seq, home, saved.key, saved.enqueuedAtMs);
+    this.#settings = settingsOf(saved, this.#settings);
+    const { key, enqueuedAtMs } = saved;
+    const task = new Task(saved, this.#settings, saved.seq, home, key, enqueuedAtMs);
     task.status = saved.status;
     task.attempt = saved.attempt;
     task.failures = saved.failures;
@@ -264,7 +279,7 @@ export class Stock {
     task.progress = saved.progress;
     task.errors = saved.errors;
     task.isDueByWall = saved.isDueByWall;
-    this.#byId.set(task.id, task);
+    this.#byId.add(task);
     this.timeline.append(task);
     return task;
   }

@@ -70,15 +70,9 @@ export interface TaskError {
 /** How many errors a task keeps: enough to see a pattern, few enough to bound what a failing task holds. */
 const ERRORS_KEPT = 5;
 
-/** What a task is from the first to the last, but for what entering ringq gives it. */
-export interface TaskBasis {
-  readonly id: string;
+/** How a task is treated. Most tasks are treated like many others, and share this with them. */
+export interface TaskSettings {
   readonly type: string;
-  readonly queue: string;
-  /** The payload as JSON text. */
-  readonly payload: string;
-  /** The payload's size as UTF-8, in bytes. */
-  readonly payloadBytes: number;
   readonly priority: number;
   readonly maxRetries: number;
   readonly timeoutMs: number;
@@ -86,6 +80,16 @@ export interface TaskBasis {
   readonly lane: Lane;
   /** How long it waits before a retry. */
   readonly backoff: Backoff;
+}
+
+/** What a task is from the first to the last, but for what entering ringq gives it. */
+export interface TaskBasis extends TaskSettings {
+  readonly id: string;
+  readonly queue: string;
+  /** The payload as JSON text. */
+  readonly payload: string;
+  /** The payload's size as UTF-8, in bytes. */
+  readonly payloadBytes: number;
 }
 
 /** What it takes to enqueue a task: everything is checked and every default applied before the core sees it. */
@@ -132,15 +136,10 @@ export class Task implements TaskView {
   readonly id: string;
   /** The order of entering ringq: 1, 2, 3, … Newer tasks have larger numbers. */
   readonly seq: number;
-  readonly type: string;
   readonly home: Queue;
+  readonly settings: TaskSettings;
   readonly payload: string;
   readonly payloadBytes: number;
-  readonly priority: number;
-  readonly maxRetries: number;
-  readonly timeoutMs: number;
-  readonly lane: Lane;
-  readonly backoff: Backoff;
   readonly enqueuedAtMs: number;
   /** The idempotency key it was enqueued under, if any. */
   readonly key: KeyRecord | null;
@@ -165,35 +164,56 @@ export class Task implements TaskView {
   /** Monotonic time since when it is queued. */
   queuedSinceMs = 0;
 
-  heapIndex = -1;
+  /** Its place in the one structure that its status puts it in: a line, the schedule or retention. */
   place = NO_PLACE;
   /** Its index in the timeline. */
   line = -1;
+  nextById: Task | null = null;
 
   constructor(
-    fresh: TaskBasis,
+    { id, payload, payloadBytes }: TaskBasis,
+    settings: TaskSettings,
     seq: number,
     home: Queue,
     key: KeyRecord | null,
     enqueuedAtMs: number,
   ) {
-    this.id = fresh.id;
+    this.id = id;
     this.seq = seq;
-    this.type = fresh.type;
     this.home = home;
-    this.payload = fresh.payload;
-    this.payloadBytes = fresh.payloadBytes;
-    this.priority = fresh.priority;
-    this.maxRetries = fresh.maxRetries;
-    this.timeoutMs = fresh.timeoutMs;
-    this.lane = fresh.lane;
-    this.backoff = fresh.backoff;
+    this.settings = settings;
+    this.payload = payload;
+    this.payloadBytes = payloadBytes;
     this.enqueuedAtMs = enqueuedAtMs;
     this.key = key;
   }
 
   get queue(): string {
     return this.home.name;
+  }
+
+  get type(): string {
+    return this.settings.type;
+  }
+
+  get priority(): number {
+    return this.settings.priority;
+  }
+
+  get maxRetries(): number {
+    return this.settings.maxRetries;
+  }
+
+  get timeoutMs(): number {
+    return this.settings.timeoutMs;
+  }
+
+  get lane(): Lane {
+    return this.settings.lane;
+  }
+
+  get backoff(): Backoff {
+    return this.settings.backoff;
   }
 
   /** Notes a failed attempt; of many, the last {@link ERRORS_KEPT} are kept. */
@@ -207,4 +227,21 @@ export class Task implements TaskView {
     for (const { code, message } of this.errors) bytes += code.length + message.length;
     return bytes;
   }
+}
+
+/** The settings of a task: those of the one before where they are the same, so that alike tasks share one copy. */
+export function settingsOf(fresh: TaskBasis, before: TaskSettings | null): TaskSettings {
+  const { type, priority, maxRetries, timeoutMs, lane, backoff } = fresh;
+  if (
+    before !== null &&
+    before.type === type &&
+    before.priority === priority &&
+    before.maxRetries === maxRetries &&
+    before.timeoutMs === timeoutMs &&
+    before.lane === lane &&
+    before.backoff === backoff
+  ) {
+    return before;
+  }
+  return { type, priority, maxRetries, timeoutMs, lane, backoff };
 }

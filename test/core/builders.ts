@@ -8,7 +8,7 @@ import type { Instant } from "../../src/core/instant.ts";
 import type { KeyRecord } from "../../src/core/key-register.ts";
 import type { Outcome } from "../../src/core/outcomes.ts";
 import { Queue, type QueueLimits } from "../../src/core/queue.ts";
-import { type NewTask, Task } from "../../src/core/task.ts";
+import { type NewTask, settingsOf, Task } from "../../src/core/task.ts";
 
 const UNBOUNDED = Number.POSITIVE_INFINITY;
 
@@ -53,13 +53,8 @@ export interface TaskOptions extends Partial<NewTask> {
 }
 
 export function aTask({ seq = 1, home = aQueue(), key, ...fresh }: TaskOptions = {}): Task {
-  return new Task(
-    aNewTask({ id: `t${seq}`, queue: home.name, ...fresh }),
-    seq,
-    home,
-    key ?? null,
-    WALL_MS,
-  );
+  const basis = aNewTask({ id: `t${seq}`, queue: home.name, ...fresh });
+  return new Task(basis, settingsOf(basis, null), seq, home, key ?? null, WALL_MS);
 }
 
 /** Tasks numbered from 1. */

@@ -5,11 +5,11 @@ import { DueHeap } from "../../src/core/due-heap.ts";
 interface Alarm {
   readonly seq: number;
   dueAtMs: number;
-  heapIndex: number;
+  place: number;
 }
 
 function anAlarm(dueAtMs: number, seq: number): Alarm {
-  return { dueAtMs, seq, heapIndex: -1 };
+  return { dueAtMs, seq, place: -1 };
 }
 
 /** A heap of alarms with these times, numbered from 1. */
@@ -138,7 +138,7 @@ describe("a due heap's check finds", () => {
   test("a member with a wrong index", () => {
     const { heap, alarms } = aHeap([1, 2, 3]);
 
-    (alarms[2] as Alarm).heapIndex = 1;
+    (alarms[2] as Alarm).place = 1;
 
     expect(() => heap.check()).toThrow("a heap's member knows its index");
   });

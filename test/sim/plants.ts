@@ -197,7 +197,7 @@ export const PLANTS: readonly Plant[] = [
   {
     defect: "The heap forgets to lift what fills a gap",
     file: "due-heap.ts",
-    code: `    this.#siftUp(last, last.heapIndex);
+    code: `    this.#siftUp(last, last.place);
 `,
     planted: "",
   },
