@@ -8,7 +8,7 @@ import { redisVersion } from "./kit/machine.ts";
 import { OHA_VERSION, requireOha } from "./kit/oha.ts";
 import { planOf, say } from "./kit/plan.ts";
 import { writeReport } from "./kit/report.ts";
-import { available, bullmq, bunqueue, floor, ringq } from "./kit/targets.ts";
+import { available, bullmq, bunqueue, floor, keeper, ringq } from "./kit/targets.ts";
 
 const CONNECTIONS = 64;
 
@@ -18,7 +18,7 @@ const rounds = plan.isQuick ? 2 : 7;
 const timing = plan.isQuick ? { warmUpSeconds: 1, seconds: 1 } : { warmUpSeconds: 3, seconds: 6 };
 
 const peers = available([bunqueue(), bullmq()], (text) => say(plan, text));
-const results = await compare(plan, [floor(), ringq(), ...peers], rounds, {
+const results = await compare(plan, [floor(), keeper(), ringq(), ...peers], rounds, {
   connections: CONNECTIONS,
   ...timing,
 });

@@ -70,6 +70,20 @@ export function floor(): Target {
   };
 }
 
+/** The floor with what no queue can leave out: an id, the payload as text, and the finished tasks that ringq keeps. */
+export function keeper(): Target {
+  return {
+    ...floor(),
+    name: "floor that keeps",
+    async start() {
+      const { url, pid, stop } = await startListening(["bench/servers/floor.ts"], {
+        KEEP: "10000",
+      });
+      return { url, pids: [pid], stop, drained: () => Promise.resolve() };
+    },
+  };
+}
+
 /** It only stores: its workers are other processes, and none is started, which is in its favour. */
 export function bunqueue(
   name = "bunqueue",
