@@ -7,9 +7,9 @@
  */
 
 import type { Static, TSchema } from "@sinclair/typebox";
-import type { TypeCheck } from "@sinclair/typebox/compiler";
 import type { MaybePromise } from "../engine/engine.ts";
-import { invalidRequest, problem, type RequestError } from "./problem.ts";
+import { invalidRequest, problem } from "./problem.ts";
+import type { Shape } from "./shape.ts";
 
 /**
  * Answers with what `accept` makes of the body, or with what is wrong with it. One asynchronous function with one wait
@@ -17,7 +17,7 @@ import { invalidRequest, problem, type RequestError } from "./problem.ts";
  */
 export async function withBody<T extends TSchema>(
   request: Request,
-  check: TypeCheck<T>,
+  shape: Shape<T>,
   bytesMax: number,
   accept: (body: Static<T>) => MaybePromise<Response>,
 ): Promise<Response> {
@@ -40,7 +40,7 @@ export async function withBody<T extends TSchema>(
     // What the parser says may quote the body, so it is not passed on.
     return problem("invalid_json", "The body could not be parsed as JSON.");
   }
-  return check.Check(body) ? accept(body) : invalidRequest(errorsOf(check, body));
+  return shape.fits(body) ? accept(body) : invalidRequest(shape.errors(body));
 }
 
 function isJson(contentType: string | null): boolean {
@@ -66,11 +66,4 @@ async function readTextUpTo(request: Request, bytesMax: number): Promise<string 
   }
   // As request.json() does it: a byte order mark is no part of the text.
   return new TextDecoder().decode(sink.end());
-}
-
-function* errorsOf<T extends TSchema>(
-  check: TypeCheck<T>,
-  value: unknown,
-): Generator<RequestError> {
-  for (const { path, message } of check.Errors(value)) yield { path, message };
 }

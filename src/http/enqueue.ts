@@ -2,7 +2,6 @@
  * Takes tasks in: one by one, or many at once, all or nothing.
  */
 
-import { TypeCompiler } from "@sinclair/typebox/compiler";
 import { Elysia } from "elysia";
 import type {
   Engine,
@@ -16,14 +15,15 @@ import { describeRoute } from "./openapi.ts";
 import { invalidRequest, type ProblemCode, problem, type RequestError } from "./problem.ts";
 import { refusalProblem, stoppingProblem, storageProblem } from "./refusal.ts";
 import * as schemas from "./schemas.ts";
+import { shapeOf } from "./shape.ts";
 
 export interface EnqueueOptions {
   readonly engine: Engine;
   readonly bodyBytesMax: number;
 }
 
-const enqueueBody = TypeCompiler.Compile(schemas.EnqueueBody);
-const batchBody = TypeCompiler.Compile(schemas.BatchBody);
+const enqueueShape = shapeOf(schemas.EnqueueBody);
+const batchShape = shapeOf(schemas.BatchBody);
 
 const JSON_TYPE = "application/json;charset=utf-8";
 
@@ -46,7 +46,7 @@ export type EnqueueHandler = (request: Request) => Promise<Response>;
 
 export function enqueueHandler({ engine, bodyBytesMax }: EnqueueOptions): EnqueueHandler {
   return (request) =>
-    withBody(request, enqueueBody, bodyBytesMax, (body) => enqueue(engine, request, [body], ONE));
+    withBody(request, enqueueShape, bodyBytesMax, (body) => enqueue(engine, request, [body], ONE));
 }
 
 export function enqueueRoutes(
@@ -69,7 +69,7 @@ export function enqueueRoutes(
     .post(
       "/enqueue/batch",
       ({ request }) =>
-        withBody(request, batchBody, bodyBytesMax, ({ tasks }) =>
+        withBody(request, batchShape, bodyBytesMax, ({ tasks }) =>
           enqueue(engine, request, tasks, MANY),
         ),
       {

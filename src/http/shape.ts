@@ -1,0 +1,64 @@
+/**
+ * Whether a value has the shape of its schema, and what is wrong with one that has not.
+ *
+ * TypeBox compiles a schema to code that is fast but for one thing: to find properties that the schema does not name, it
+ * makes a list of all names of every object. This part is done here; docs/DECISIONS.md has the figures.
+ */
+
+import type { Static, TSchema } from "@sinclair/typebox";
+import { TypeCompiler } from "@sinclair/typebox/compiler";
+import type { RequestError } from "./problem.ts";
+
+export interface Shape<T extends TSchema> {
+  fits(value: unknown): value is Static<T>;
+  /** What is wrong with a value that does not fit. */
+  errors(value: unknown): Iterable<RequestError>;
+}
+
+export function shapeOf<T extends TSchema>(schema: T): Shape<T> {
+  const strict = TypeCompiler.Compile(schema);
+  const open = TypeCompiler.Compile(openOf(schema));
+  const hasNoOther = namesOf(schema) ?? (() => true);
+  return {
+    fits: (value): value is Static<T> => open.Check(value) && hasNoOther(value),
+    *errors(value) {
+      for (const { path, message } of strict.Errors(value)) yield { path, message };
+    },
+  };
+}
+
+/** The same schema, but for properties that it does not name: those it allows. */
+function openOf(schema: TSchema): TSchema {
+  if (schema["type"] === "array") return { ...schema, items: openOf(schema["items"]) };
+  if (schema["type"] !== "object") return schema;
+  const properties = Object.entries<TSchema>(schema["properties"]);
+  return {
+    ...schema,
+    additionalProperties: true,
+    properties: Object.fromEntries(properties.map(([name, each]) => [name, openOf(each)])),
+  };
+}
+
+/** Whether a value that fits the open schema names nothing else; null where any name may be. */
+function namesOf(schema: TSchema): ((value: unknown) => boolean) | null {
+  if (schema["type"] === "array") {
+    const item = namesOf(schema["items"]);
+    return item === null ? null : (value) => (value as readonly unknown[]).every(item);
+  }
+  if (schema["type"] !== "object") return null;
+  const properties = Object.entries<TSchema>(schema["properties"]);
+  const names = new Set(properties.map(([name]) => name));
+  const inner = properties.flatMap(([name, each]) => {
+    const check = namesOf(each);
+    return check === null ? [] : [{ name, check }];
+  });
+  const isStrict = schema["additionalProperties"] === false;
+  return (value) => {
+    const object = value as Readonly<Record<string, unknown>>;
+    if (isStrict) for (const name in object) if (!names.has(name)) return false;
+    for (const { name, check } of inner) {
+      if (object[name] !== undefined && !check(object[name])) return false;
+    }
+    return true;
+  };
+}
