@@ -58,14 +58,14 @@ export class QueueRegister {
 
   /** Why these tasks may not enter, or null when all of them fit. */
   refusalOf(fresh: readonly Entrant[]): Refusal | null {
-    const [only] = fresh;
-    if (fresh.length === 1 && only !== undefined) {
-      return this.#refusalOfShare(only.queue, 1, only.payloadBytes, 0);
+    // Most batches go to one queue, as every single task does: no need to group them.
+    const queue = fresh[0]?.queue;
+    if (queue !== undefined && fresh.every((each) => each.queue === queue)) {
+      return this.#refusalOfShare(queue, fresh.length, bytesOf(fresh), 0);
     }
     let comingIntoUse = 0;
     for (const [name, share] of Map.groupBy(fresh, ({ queue }) => queue)) {
-      const bytes = share.reduce((sum, { payloadBytes }) => sum + payloadBytes, 0);
-      const refusal = this.#refusalOfShare(name, share.length, bytes, comingIntoUse);
+      const refusal = this.#refusalOfShare(name, share.length, bytesOf(share), comingIntoUse);
       if (refusal !== null) return refusal;
       if (this.#byName.get(name)?.isInUse !== true) comingIntoUse += 1;
     }
@@ -207,6 +207,12 @@ export class QueueRegister {
     }
     return null;
   }
+}
+
+function bytesOf(share: readonly Entrant[]): number {
+  let bytes = 0;
+  for (const { payloadBytes } of share) bytes += payloadBytes;
+  return bytes;
 }
 
 /** Puts a member into its ring, or takes it out. */
