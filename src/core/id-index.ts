@@ -11,6 +11,8 @@ import { assert } from "./assert.ts";
 /** What the index can hold. A member is in one index at a time. */
 export interface IndexMember {
   readonly id: string;
+  /** The hash of the id. Kept, since a member that leaves or moves has not been looked at for long. */
+  idHash: number;
   /** The next one of its chain. Only the index writes it. */
   nextById: IndexMember | null;
 }
@@ -34,13 +36,14 @@ export class IdIndex<T extends IndexMember> {
   }
 
   find(id: string): T | undefined {
-    let member = this.#buckets[this.#bucketOf(id)] ?? null;
+    let member = this.#buckets[this.#bucketOf(hashOf(id))] ?? null;
     while (member !== null && member.id !== id) member = member.nextById as T | null;
     return member ?? undefined;
   }
 
   /** Takes in a member. No other with its id may be in here. */
   add(member: T): void {
+    member.idHash = hashOf(member.id);
     this.#size += 1;
     if (this.#size > this.#buckets.length) this.#resize(this.#buckets.length * 2);
     this.#link(member);
@@ -48,7 +51,7 @@ export class IdIndex<T extends IndexMember> {
 
   /** Takes out a member of this index. */
   remove(member: T): void {
-    const bucket = this.#bucketOf(member.id);
+    const bucket = this.#bucketOf(member.idHash);
     const first = this.#buckets[bucket] ?? null;
     if (first === member) this.#buckets[bucket] = member.nextById as T | null;
     else {
@@ -86,25 +89,35 @@ export class IdIndex<T extends IndexMember> {
   }
 
   #link(member: T): void {
-    const bucket = this.#bucketOf(member.id);
+    const bucket = this.#bucketOf(member.idHash);
     member.nextById = this.#buckets[bucket] ?? null;
     this.#buckets[bucket] = member;
   }
 
-  #bucketOf(id: string): number {
-    let hash = 0;
-    for (let index = Math.max(0, id.length - HASHED_LENGTH); index < id.length; index += 1) {
-      hash = Math.imul(hash ^ id.charCodeAt(index), 0x9e3779b1);
-    }
-    // The low bits of a product know only the low bits of its factors.
-    return (hash ^ (hash >>> 15)) & (this.#buckets.length - 1);
+  #bucketOf(hash: number): number {
+    return hash & (this.#buckets.length - 1);
   }
 
   #resize(length: number): void {
-    const members = [...this];
+    const buckets = this.#buckets;
     this.#buckets = new Array(length).fill(null);
-    for (const member of members) this.#link(member);
+    for (const first of buckets) {
+      for (let member = first; member !== null; ) {
+        const next = member.nextById as T | null;
+        this.#link(member);
+        member = next;
+      }
+    }
   }
+}
+
+function hashOf(id: string): number {
+  let hash = 0;
+  for (let index = Math.max(0, id.length - HASHED_LENGTH); index < id.length; index += 1) {
+    hash = Math.imul(hash ^ id.charCodeAt(index), 0x9e3779b1);
+  }
+  // The low bits of a product know only the low bits of its factors.
+  return hash ^ (hash >>> 15);
 }
 
 function lengthOf(chain: IndexMember | null): number {

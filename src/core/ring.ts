@@ -116,7 +116,10 @@ export class Ring<T extends RingMember> {
   #resize(capacity: number): void {
     const slots: (T | undefined)[] = new Array(capacity).fill(undefined);
     let tail = ORIGIN;
-    for (const member of this) {
+    // Not by the iterator: for a million members that is several times slower.
+    for (let place = this.#head; place < this.#tail; place += 1) {
+      const member = this.#slots[place & this.#mask];
+      if (member === undefined) continue;
       slots[tail & (capacity - 1)] = member;
       member.place = tail;
       tail += 1;

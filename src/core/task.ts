@@ -168,6 +168,7 @@ export class Task implements TaskView {
   place = NO_PLACE;
   /** Its index in the timeline. */
   line = -1;
+  idHash = 0;
   nextById: Task | null = null;
 
   constructor(

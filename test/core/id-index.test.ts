@@ -3,11 +3,12 @@ import { IdIndex } from "../../src/core/id-index.ts";
 
 interface Member {
   readonly id: string;
+  idHash: number;
   nextById: Member | null;
 }
 
 function aMember(id: string): Member {
-  return { id, nextById: null };
+  return { id, idHash: 0, nextById: null };
 }
 
 function anIndex(...ids: string[]): { index: IdIndex<Member>; members: Member[] } {
