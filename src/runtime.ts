@@ -46,7 +46,7 @@ export async function startRuntime(
   given: Handlers | null,
   log: Log,
 ): Promise<Runtime> {
-  const handlers = given ?? (await load(config.handlers));
+  const handlers = given ?? (await load(config.handlers, log));
   const engine = makeEngine(config, handlers ?? defineHandlers({}), log);
   const work =
     handlers === null
@@ -68,7 +68,9 @@ export async function startRuntime(
   const pools = [new Pool({ engine, lane: "loop", work, loops: config.workers })];
   if (threads !== null) {
     const threadWork: Work = (attempt) => attempt.follow(threads.run(attempt));
-    pools.push(new Pool({ engine, lane: "thread", work: threadWork, loops: config.threads }));
+    const untilRoom = () => threads.untilFree();
+    const loops = config.threads;
+    pools.push(new Pool({ engine, lane: "thread", work: threadWork, loops, untilRoom }));
   }
   for (const pool of pools) pool.start();
   const stopWatching = watchLoopLag(() => pools[0]?.takeActiveTypes() ?? [], log);
@@ -102,9 +104,9 @@ export async function startRuntime(
   };
 }
 
-async function load(path: string | null): Promise<Handlers | null> {
+async function load(path: string | null, log: Log): Promise<Handlers | null> {
   if (path === null) return null;
-  const loaded = await loadHandlers(path);
+  const loaded = await loadHandlers(path, () => log.warn("handlers_slow_to_load", { path }));
   if (loaded.kind === "failed") throw new HandlersError(loaded.why);
   return loaded.handlers;
 }

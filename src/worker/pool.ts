@@ -24,6 +24,11 @@ export interface PoolOptions {
   readonly work: Work;
   /** How many tasks run at the same time, at most. */
   readonly loops: number;
+  /**
+   * Null while there is room to run one more, else what to wait for before asking again: a task that was claimed without
+   * room would spend its timeout waiting. Without it there always is.
+   */
+  readonly untilRoom?: () => Promise<void> | null;
   readonly clock?: Clock;
 }
 
@@ -40,6 +45,7 @@ export class Pool implements EngineWorker {
   readonly #lane: Lane;
   readonly #work: Work;
   readonly #loops: number;
+  readonly #untilRoom: () => Promise<void> | null;
   readonly #clock: Clock;
   /** Wakes a parked loop. Last in, first out: a loop that has just parked is warm. */
   readonly #parked: (() => void)[] = [];
@@ -58,11 +64,19 @@ export class Pool implements EngineWorker {
   /** When the event loop last turned, as far as the loops know: wall-clock milliseconds. */
   #turnedAtMs = 0;
 
-  constructor({ engine, lane, work, loops, clock = systemClock }: PoolOptions) {
+  constructor({
+    engine,
+    lane,
+    work,
+    loops,
+    untilRoom = () => null,
+    clock = systemClock,
+  }: PoolOptions) {
     this.#engine = engine;
     this.#lane = lane;
     this.#work = work;
     this.#loops = loops;
+    this.#untilRoom = untilRoom;
     this.#clock = clock;
   }
 
@@ -121,8 +135,9 @@ export class Pool implements EngineWorker {
 
   async #loop(): Promise<void> {
     while (!this.#isStopped) {
-      if (this.#breather !== null) {
-        await this.#breather;
+      const pause = this.#breather ?? this.#untilRoom();
+      if (pause !== null) {
+        await pause;
         // It may have been stopped meanwhile.
         continue;
       }

@@ -24,9 +24,9 @@ async function load({ port, path, resultBytesMax, isDebug }: Load): Promise<void
   for (const event of ["uncaughtException", "unhandledRejection"]) {
     process.on(event, (thrown: unknown) => say({ kind: "fault", why: messageOf(thrown) }));
   }
-  const loaded = await loadHandlers(path);
-  if (loaded.kind === "failed") return say({ kind: "not_loaded", why: loaded.why });
   const log = logToProcess(say, isDebug);
+  const loaded = await loadHandlers(path, () => log.warn("handlers_slow_to_load", { path }));
+  if (loaded.kind === "failed") return say({ kind: "not_loaded", why: loaded.why });
   const attempts = new Attempts(say, loaded.handlers, { log, progressBytesMax: resultBytesMax });
   port.onmessage = ({ data }: { readonly data: ToThread }) => attempts.hear(data);
   say({ kind: "ready" });

@@ -33,6 +33,7 @@ export class ThreadPool {
   readonly #idle: Thread[] = [];
   /** Those who wait for a thread, first come, first served. */
   readonly #waiting = new Set<(thread: Thread) => void>();
+  #onFree: PromiseWithResolvers<void> | null = null;
   /** Cancel the spawns that are to come later. */
   readonly #cancelRespawns = new Set<() => void>();
   #isStopped = false;
@@ -53,6 +54,13 @@ export class ThreadPool {
       if (why !== null) return why;
     }
     return null;
+  }
+
+  /** Null while a thread is free, else what resolves when one is. */
+  untilFree(): Promise<void> | null {
+    if (this.#idle.length > 0) return null;
+    this.#onFree ??= Promise.withResolvers();
+    return this.#onFree.promise;
   }
 
   /** Runs an attempt in the next free thread. Never rejects. */
@@ -111,6 +119,8 @@ export class ThreadPool {
     const [take] = this.#waiting;
     if (take === undefined) {
       this.#idle.push(thread);
+      this.#onFree?.resolve();
+      this.#onFree = null;
       return;
     }
     this.#waiting.delete(take);

@@ -2,7 +2,8 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, relative } from "node:path";
-import { loadHandlers } from "../../src/worker/load.ts";
+import { type Loaded, loadHandlers, SLOW_LOAD_MS } from "../../src/worker/load.ts";
+import { ManualClock } from "../engine/manual-clock.ts";
 
 let folder: string;
 
@@ -18,13 +19,19 @@ async function aModule(name: string, source: string): Promise<string> {
   return path;
 }
 
+function load(path: string): Promise<Loaded> {
+  return loadHandlers(path, () => undefined, new ManualClock());
+}
+
 /** Why a module of this source can't be used. */
 async function whyNot(name: string, source: string): Promise<string> {
   const path = await aModule(name, source);
-  const loaded = await loadHandlers(path);
+  const loaded = await load(path);
   if (loaded.kind === "loaded") throw new Error("it was loaded");
   return loaded.why.replace(path, name);
 }
+
+const GATE = "ringq-load-gate";
 
 const HANDLERS_SOURCE = `
   export default {
@@ -33,9 +40,40 @@ const HANDLERS_SOURCE = `
     queues: new Map(),
   };`;
 
+describe("a module that takes its time to load", () => {
+  test("is told of once, and loaded all the same", async () => {
+    const gate = Promise.withResolvers<void>();
+    Object.assign(globalThis, { [GATE]: gate.promise });
+    const path = await aModule(
+      "slow.ts",
+      `await globalThis[${JSON.stringify(GATE)}];${HANDLERS_SOURCE}`,
+    );
+    const clock = new ManualClock();
+    let told = 0;
+    const loading = loadHandlers(path, () => (told += 1), clock);
+
+    await clock.advance(SLOW_LOAD_MS - 1);
+    expect(told).toBe(0);
+    await clock.advance(2 * SLOW_LOAD_MS);
+    expect(told).toBe(1);
+    gate.resolve();
+
+    expect((await loading).kind).toBe("loaded");
+  });
+
+  test("is not told of when it was fast", async () => {
+    const clock = new ManualClock();
+    let told = 0;
+    await loadHandlers(await aModule("fast.ts", HANDLERS_SOURCE), () => (told += 1), clock);
+    await clock.advance(2 * SLOW_LOAD_MS);
+
+    expect(told).toBe(0);
+  });
+});
+
 describe("a module of handlers", () => {
   test("is loaded with what it exports as its default", async () => {
-    const loaded = await loadHandlers(await aModule("good.ts", HANDLERS_SOURCE));
+    const loaded = await load(await aModule("good.ts", HANDLERS_SOURCE));
 
     expect(loaded.kind === "loaded" && [...loaded.handlers.types.keys()]).toEqual(["a"]);
   });
@@ -43,7 +81,7 @@ describe("a module of handlers", () => {
   test("may be JavaScript, named from the working directory, with a blank and a # in its path", async () => {
     const path = await aModule("my #1 handlers.mjs", HANDLERS_SOURCE);
 
-    expect((await loadHandlers(relative(process.cwd(), path))).kind).toBe("loaded");
+    expect((await load(relative(process.cwd(), path))).kind).toBe("loaded");
   });
 
   test.each([
@@ -77,7 +115,7 @@ describe("a module of handlers", () => {
   test("that is not there is refused by its name", async () => {
     const path = join(folder, "nowhere.ts");
 
-    expect(await loadHandlers(path)).toEqual({
+    expect(await load(path)).toEqual({
       kind: "failed",
       why: expect.stringContaining(`${path} can't be loaded: `),
     });

@@ -5,8 +5,9 @@ import { join, resolve } from "node:path";
 import { LocalEngine } from "../../src/engine/local.ts";
 import { createLog } from "../../src/log.ts";
 import { Attempt } from "../../src/worker/attempt.ts";
+import { Pool } from "../../src/worker/pool.ts";
 import { ThreadPool } from "../../src/worker/threads.ts";
-import { ManualClock } from "../engine/manual-clock.ts";
+import { ManualClock, turn } from "../engine/manual-clock.ts";
 
 setDefaultTimeout(60_000);
 
@@ -81,6 +82,32 @@ class Scene implements AsyncDisposable {
     return new Attempt(claim, this.clock);
   }
 
+  /** Starts a loop that feeds the pool. */
+  work(): void {
+    new Pool({
+      engine: this.#engine,
+      lane: "thread",
+      work: (attempt) => attempt.follow(this.pool.run(attempt)),
+      loops: 1,
+      untilRoom: () => this.pool.untilFree(),
+      clock: this.clock,
+    }).start();
+  }
+
+  enqueue(type: string): string {
+    const answer = this.#engine.enqueue([{ type, payload: "p" }]);
+    if (answer.kind !== "accepted") throw new Error(answer.kind);
+    return answer.receipts[0]?.id ?? "";
+  }
+
+  statusOf(id: string): string | undefined {
+    return this.#engine.find(id)?.status;
+  }
+
+  async resultOf(id: string): Promise<string | null | undefined> {
+    return (await this.#engine.findFinished(id, 60_000, new AbortController().signal))?.result;
+  }
+
   async logged(event: string): Promise<void> {
     while (!this.events.includes(event)) {
       await new Promise<void>((wake) => {
@@ -135,6 +162,22 @@ test("a thread that can't load any more is tried again after a pause, until it c
   await scene.clock.advance(1000);
   expect(sizeBefore).toBe(0);
   expect(await scene.pool.run(scene.attempt("work"))).toEqual({ kind: "done", result: '"p"' });
+});
+
+test("nothing is claimed while there is no thread, so no timeout runs while a task waits for one", async () => {
+  await using scene = new Scene();
+  await scene.pool.start();
+  scene.work();
+  scene.deploy(THROWS);
+  scene.enqueue("crash");
+  await scene.logged("thread_failed_to_load");
+  const id = scene.enqueue("work");
+  await turn();
+  await scene.clock.advance(999);
+  expect(scene.statusOf(id)).toBe("queued");
+  scene.deploy("");
+  await scene.clock.advance(1);
+  expect(await scene.resultOf(id)).toBe('"p"');
 });
 
 test("an attempt that is stopped while it waits for a thread takes none from the next", async () => {

@@ -77,6 +77,7 @@ class Works {
       lane: "loop",
       work: (attempt) => attempt.follow(this.threads.run(attempt)),
       loops: this.#loops,
+      untilRoom: () => this.threads.untilFree(),
       clock: this.clock,
     }).start();
     return why;
