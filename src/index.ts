@@ -15,7 +15,13 @@ export type {
   TaskStatus,
 } from "./engine/engine.ts";
 export { createLog, type Log, type LogFields, type LogLevel, type LogOptions } from "./log.ts";
-export { createQueue, type Queue, type QueueOptions, type TaskSnapshot } from "./queue.ts";
+export {
+  createQueue,
+  type Queue,
+  type QueueOptions,
+  type TaskSnapshot,
+  type WithSnapshot,
+} from "./queue.ts";
 export { HandlersError, type StopReport } from "./runtime.ts";
 export { createServer, type Server, type ServerOptions } from "./server.ts";
 export { NonRetryableError, RetryAfterError } from "./worker/errors.ts";

@@ -107,6 +107,31 @@ export const silentLog: Log = createLog({
   write: () => undefined,
 });
 
+/**
+ * A log that never throws: what the given one throws becomes an uncaught error of the program that gave it. Whoever logs
+ * is in the middle of a step, and has to finish it.
+ */
+export function shielded(log: Log): Log {
+  const at =
+    (level: "debug" | "info" | "warn" | "error") =>
+    (event: string, fields?: LogFields): void => {
+      try {
+        log[level](event, fields);
+      } catch (error) {
+        queueMicrotask(() => {
+          throw error;
+        });
+      }
+    };
+  return {
+    isDebug: log.isDebug,
+    debug: at("debug"),
+    info: at("info"),
+    warn: at("warn"),
+    error: at("error"),
+  };
+}
+
 /** A log that adds these fields to every event. */
 export function withFields(log: Log, own: LogFields): Log {
   return {

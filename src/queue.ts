@@ -14,7 +14,7 @@ import type {
   RetryAnswer,
   TaskView,
 } from "./engine/engine.ts";
-import { type Log, silentLog } from "./log.ts";
+import { type Log, shielded, silentLog } from "./log.ts";
 import { type Runtime, type StopReport, startRuntime } from "./runtime.ts";
 import type { Handlers } from "./worker/handlers.ts";
 
@@ -31,6 +31,11 @@ export interface TaskSnapshot extends Omit<TaskView, "payload" | "progress" | "r
   readonly result: unknown;
 }
 
+/** What an engine answers, with the task that it is about, if there is one, as a snapshot. */
+export type WithSnapshot<Answer> = Answer extends { readonly task: TaskView }
+  ? Omit<Answer, "task"> & { readonly task: TaskSnapshot }
+  : Answer;
+
 /**
  * Starts a queue that works with these handlers, or with those of the module at this path; types with
  * `isolation: "thread"` need the path. Rejects with a RangeError for options out of bounds, and with a HandlersError for
@@ -42,7 +47,8 @@ export async function createQueue(
 ): Promise<Queue> {
   const path = typeof handlers === "string" ? handlers : null;
   const config = configOf({ ...options, handlers: path });
-  return new Queue(await startRuntime(config, typeof handlers === "string" ? null : handlers, log));
+  const given = typeof handlers === "string" ? null : handlers;
+  return new Queue(await startRuntime(config, given, shielded(log)));
 }
 
 export class Queue {
@@ -69,7 +75,8 @@ export class Queue {
 
   /** The task as it is now; undefined when there is none, or when it has finished and was forgotten. */
   async find(id: string): Promise<TaskSnapshot | undefined> {
-    return snapshotOf(await this.#engine.find(id));
+    const task = await this.#engine.find(id);
+    return task && snapshotOf(task);
   }
 
   /** The task once it has finished, or as it is when `waitMs` are over or `signal` aborts. */
@@ -78,16 +85,17 @@ export class Queue {
     waitMs: number,
     signal: AbortSignal = NEVER,
   ): Promise<TaskSnapshot | undefined> {
-    return snapshotOf(await this.#engine.findFinished(id, waitMs, signal));
+    const task = await this.#engine.findFinished(id, waitMs, signal);
+    return task && snapshotOf(task);
   }
 
-  cancel(id: string): MaybePromise<CancelAnswer> {
-    return this.#engine.cancel(id);
+  async cancel(id: string): Promise<WithSnapshot<CancelAnswer>> {
+    return withSnapshot(await this.#engine.cancel(id));
   }
 
   /** Queues a failed or cancelled task again. */
-  retry(id: string): MaybePromise<RetryAnswer> {
-    return this.#engine.retry(id);
+  async retry(id: string): Promise<WithSnapshot<RetryAnswer>> {
+    return withSnapshot(await this.#engine.retry(id));
   }
 
   /** Every queue that there is, by name. */
@@ -111,8 +119,14 @@ export class Queue {
 
 const NEVER = new AbortController().signal;
 
-function snapshotOf(task: TaskView | undefined): TaskSnapshot | undefined {
-  if (task === undefined) return undefined;
+function withSnapshot<Answer extends CancelAnswer | RetryAnswer>(
+  answer: Answer,
+): WithSnapshot<Answer> {
+  const shown = "task" in answer ? { ...answer, task: snapshotOf(answer.task) } : answer;
+  return shown as WithSnapshot<Answer>;
+}
+
+function snapshotOf(task: TaskView): TaskSnapshot {
   return {
     id: task.id,
     type: task.type,

@@ -6,7 +6,7 @@ import packageJson from "../package.json" with { type: "json" };
 import { type Config, configOf } from "./config.ts";
 import type { MaybePromise } from "./engine/engine.ts";
 import { createApp } from "./http/app.ts";
-import { type Log, silentLog } from "./log.ts";
+import { type Log, shielded, silentLog } from "./log.ts";
 import { type Runtime, type StopReport, startRuntime } from "./runtime.ts";
 import type { Handlers } from "./worker/handlers.ts";
 
@@ -55,7 +55,11 @@ export async function createServer({
 }: ServerOptions = {}): Promise<Server> {
   const path = typeof handlers === "string" ? handlers : null;
   const config = configOf({ ...options, handlers: path });
-  return startServer(config, log, typeof handlers === "string" ? null : (handlers ?? null));
+  return startServer(
+    config,
+    shielded(log),
+    typeof handlers === "string" ? null : (handlers ?? null),
+  );
 }
 
 /** Starts a server with a complete configuration. `handlers` are used instead of the module that it names. */

@@ -79,11 +79,12 @@ test("a payload that JSON does not have is refused with its path", async () => {
 
 test("a running task that is cancelled stays so, and can be retried", async () => {
   const on = await start(handlers);
-  const id = await enqueue(on, { type: "hang", payload: null });
+  const id = await enqueue(on, { type: "hang", payload: [7] });
   const cancelled = await on.cancel(id);
   const retried = await on.retry(id);
   await on.cancel(id);
-  expect([cancelled.kind, retried.kind]).toEqual(["cancelled", "queued"]);
+  expect(cancelled).toMatchObject({ kind: "cancelled", task: { status: "cancelled" } });
+  expect(retried).toMatchObject({ kind: "queued", task: { id, status: "queued", payload: [7] } });
 });
 
 test("a paused queue keeps its tasks until it goes on", async () => {
@@ -134,6 +135,28 @@ test("options out of bounds are refused, all at once", async () => {
       "workers must be a whole number of at least 1, but is 0; queueSize must be a whole number of at least 1, but is 1.5",
     ),
   );
+});
+
+test("a log that throws is the program's own fault, and no task's", async () => {
+  const program = `
+    import { createQueue, defineHandlers } from "ringq";
+    process.on("uncaughtException", ({ message }) => console.log("uncaught:", message));
+    const fail = () => { throw new Error("the log is broken"); };
+    const log = { isDebug: false, debug: fail, info: () => {}, warn: fail, error: fail };
+    const handlers = defineHandlers({ fails: () => { throw new Error("x"); }, fine: () => 7 });
+    const queue = await createQueue(handlers, { log, maxRetries: 0, workers: 1 });
+    const { receipts } = await queue.enqueueBatch(
+      ["fails", "fine"].map((type) => ({ type, payload: null })),
+    );
+    for (const { id } of receipts) console.log((await queue.findFinished(id, 60000)).status);
+    await queue.stop();
+  `;
+  const { stdout, exited } = Bun.spawn([process.execPath, "-e", program], {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  const lines = (await new Response(stdout).text()).trim().split("\n");
+  expect(lines.toSorted()).toEqual(["done", "failed", "uncaught: the log is broken"]);
+  expect(await exited).toBe(0);
 });
 
 test("a program that stops its queue ends by itself, threads and all", async () => {
