@@ -46,11 +46,19 @@ export const PLANTS: readonly Plant[] = [
   {
     defect: "FIFO breaks when a wrapped ring grows",
     file: "ring.ts",
-    code: `for (const member of this) {
+    code: `for (let place = this.#head; place < this.#tail; place += 1) {
+      const member = this.#slots[place & this.#mask];
+      if (member === undefined) continue;
       slots`,
     planted: `for (const member of this.#slots) {
       if (member === undefined) continue;
       slots`,
+  },
+  {
+    defect: "A forgotten task takes those behind it in its chain along",
+    file: "id-index.ts",
+    code: "before.nextById = member.nextById;",
+    planted: "before.nextById = null;",
   },
   {
     defect: "Priority is inverted",
