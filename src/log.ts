@@ -124,7 +124,9 @@ export function shielded(log: Log): Log {
       }
     };
   return {
-    isDebug: log.isDebug,
+    get isDebug() {
+      return log.isDebug;
+    },
     debug: at("debug"),
     info: at("info"),
     warn: at("warn"),

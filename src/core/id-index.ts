@@ -36,14 +36,13 @@ export class IdIndex<T extends IndexMember> {
   }
 
   find(id: string): T | undefined {
-    let member = this.#buckets[this.#bucketOf(hashOf(id))] ?? null;
-    while (member !== null && member.id !== id) member = member.nextById as T | null;
-    return member ?? undefined;
+    return this.#find(id, hashOf(id));
   }
 
-  /** Takes in a member. No other with its id may be in here. */
+  /** Takes in a member. Neither it nor another with its id may be in here. */
   add(member: T): void {
     member.idHash = hashOf(member.id);
+    assert(this.#find(member.id, member.idHash) === undefined, "an id is in an index once");
     this.#size += 1;
     if (this.#size > this.#buckets.length) this.#resize(this.#buckets.length * 2);
     this.#link(member);
@@ -74,7 +73,7 @@ export class IdIndex<T extends IndexMember> {
 
   /** How many members the longest chain has. O(n): for tests. */
   longestChain(): number {
-    return Math.max(...this.#buckets.map((first) => lengthOf(first)));
+    return this.#buckets.reduce((longest, first) => Math.max(longest, lengthOf(first)), 0);
   }
 
   /** Throws when the index contradicts itself. O(n): for tests. */
@@ -86,6 +85,12 @@ export class IdIndex<T extends IndexMember> {
     }
     assert(size === this.#size, "the index counts its members");
     assert(size <= this.#buckets.length, "the chains stay short");
+  }
+
+  #find(id: string, hash: number): T | undefined {
+    let member = this.#buckets[this.#bucketOf(hash)] ?? null;
+    while (member !== null && member.id !== id) member = member.nextById as T | null;
+    return member ?? undefined;
   }
 
   #link(member: T): void {

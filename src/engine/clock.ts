@@ -17,18 +17,8 @@ export const systemClock: Clock = clockInSteps(STEP_MAX_MS);
 
 /** The system's clock, with timers of at most `stepMaxMs`. */
 export function clockInSteps(stepMaxMs: number): Clock {
-  let readAtMs = Number.NEGATIVE_INFINITY;
-  let wallMs = 0;
   return {
-    now() {
-      const monoMs = performance.now();
-      // The wall clock counts whole milliseconds: more than one look in each tells nothing, and a task takes three.
-      if (monoMs - readAtMs >= 1) {
-        readAtMs = monoMs;
-        wallMs = Date.now();
-      }
-      return { monoMs, wallMs };
-    },
+    now: () => ({ monoMs: performance.now(), wallMs: Date.now() }),
     after(delayMs, fire) {
       const dueMs = performance.now() + delayMs;
       let timer = setTimeout(step, Math.min(delayMs, stepMaxMs));

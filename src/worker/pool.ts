@@ -47,7 +47,7 @@ export class Pool implements EngineWorker {
   readonly #loops: number;
   readonly #untilRoom: () => Promise<void> | null;
   readonly #clock: Clock;
-  /** Wakes a parked loop. Last in, first out: a loop that has just parked is warm. */
+  /** Wakes a parked loop. Those that parked last are woken first: they are warm. */
   readonly #parked: (() => void)[] = [];
   /** The attempts whose handlers have not returned yet, by task. */
   readonly #running = new Map<string, Attempt>();
@@ -177,7 +177,7 @@ export class Pool implements EngineWorker {
   /** The time is that of the last claim: to read the clock once more for each task would cost more than it tells. */
   #breatheIfDue(nowMs: number): void {
     const sinceMs = nowMs - this.#turnedAtMs;
-    // Less than nothing: the clock was set back.
+    // Less than nothing: the event loop has turned since the claim, or the clock was set back. To wait once more is safe.
     if (sinceMs >= 0 && sinceMs < TURN_MS) return;
     this.#breather ??= new Promise((resolve) => {
       setImmediate(() => {

@@ -54,6 +54,14 @@ describe("an id index", () => {
     }
   });
 
+  test("takes in no id twice", () => {
+    const { index, members } = anIndex("a");
+
+    expect(() => index.add(members[0] as Member)).toThrow("an id is in an index once");
+    expect(() => index.add(aMember("a"))).toThrow("an id is in an index once");
+    index.check();
+  });
+
   test("takes out only its own", () => {
     const { index } = anIndex("a");
 
