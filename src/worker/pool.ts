@@ -57,7 +57,6 @@ export class Pool implements EngineWorker {
   #calls = 0;
   /** How many loops are to be woken, once the event loop has taken what this turn brings. */
   #toWake = 0;
-  #isWaking = false;
   #isStopped = false;
   /** While set, every loop waits for the event loop to turn. */
   #breather: Promise<void> | null = null;
@@ -88,10 +87,8 @@ export class Pool implements EngineWorker {
   onReady(count: number): void {
     this.#calls += 1;
     if (this.#parked.length === 0) return;
+    if (this.#toWake === 0) setImmediate(() => this.#wake());
     this.#toWake += count;
-    if (this.#isWaking) return;
-    this.#isWaking = true;
-    setImmediate(() => this.#wake());
   }
 
   onRevoke(taskId: string, fence: number, reason: RevokeReason): void {
@@ -112,7 +109,6 @@ export class Pool implements EngineWorker {
   /** Wakes as many loops as there were tasks to claim. */
   #wake(): void {
     const count = Math.min(this.#toWake, this.#parked.length);
-    this.#isWaking = false;
     this.#toWake = 0;
     this.#turnedAtMs = this.#clock.now().wallMs;
     for (const wake of this.#parked.splice(this.#parked.length - count)) wake();
