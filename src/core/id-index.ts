@@ -9,12 +9,12 @@
 import { assert } from "./assert.ts";
 
 /** What the index can hold. A member is in one index at a time. */
-export interface IndexMember {
+export interface IndexMember<Self> {
   readonly id: string;
   /** The hash of the id. Kept, since a member that leaves or moves has not been looked at for long. */
   idHash: number;
   /** The next one of its chain. Only the index writes it. */
-  nextById: IndexMember | null;
+  nextById: Self | null;
 }
 
 const BUCKETS_MIN = 64;
@@ -22,7 +22,7 @@ const BUCKETS_MIN = 64;
 /** The end of an id is its random part (RFC 9562); so much of it fills the 32 bits of a hash. */
 const HASHED_LENGTH = 8;
 
-export class IdIndex<T extends IndexMember> {
+export class IdIndex<T extends IndexMember<T>> {
   #buckets: (T | null)[] = new Array(BUCKETS_MIN).fill(null);
   #size = 0;
 
@@ -52,10 +52,10 @@ export class IdIndex<T extends IndexMember> {
   remove(member: T): void {
     const bucket = this.#bucketOf(member.idHash);
     const first = this.#buckets[bucket] ?? null;
-    if (first === member) this.#buckets[bucket] = member.nextById as T | null;
+    if (first === member) this.#buckets[bucket] = member.nextById;
     else {
       let before = first;
-      while (before !== null && before.nextById !== member) before = before.nextById as T | null;
+      while (before !== null && before.nextById !== member) before = before.nextById;
       assert(before !== null, "only a member of this index can be removed from it");
       before.nextById = member.nextById;
     }
@@ -67,7 +67,7 @@ export class IdIndex<T extends IndexMember> {
 
   *[Symbol.iterator](): Generator<T> {
     for (const first of this.#buckets) {
-      for (let member = first; member !== null; member = member.nextById as T | null) yield member;
+      for (let member = first; member !== null; member = member.nextById) yield member;
     }
   }
 
@@ -89,7 +89,7 @@ export class IdIndex<T extends IndexMember> {
 
   #find(id: string, hash: number): T | undefined {
     let member = this.#buckets[this.#bucketOf(hash)] ?? null;
-    while (member !== null && member.id !== id) member = member.nextById as T | null;
+    while (member !== null && member.id !== id) member = member.nextById;
     return member ?? undefined;
   }
 
@@ -108,7 +108,7 @@ export class IdIndex<T extends IndexMember> {
     this.#buckets = new Array(length).fill(null);
     for (const first of buckets) {
       for (let member = first; member !== null; ) {
-        const next = member.nextById as T | null;
+        const next = member.nextById;
         this.#link(member);
         member = next;
       }
@@ -125,7 +125,7 @@ function hashOf(id: string): number {
   return hash ^ (hash >>> 15);
 }
 
-function lengthOf(chain: IndexMember | null): number {
+function lengthOf<T extends IndexMember<T>>(chain: T | null): number {
   let length = 0;
   for (let member = chain; member !== null; member = member.nextById) length += 1;
   return length;
