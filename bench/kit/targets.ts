@@ -56,15 +56,15 @@ export function ringq(name = "ringq", env: Readonly<Record<string, string>> = {}
 /** What every measured ringq is told; all else is as a user has it who sets nothing. */
 export const RINGQ_ENV = { PORT: "0", HANDLERS: "bench/servers/handlers.ts" };
 
-export function floor(): Target {
+export function floor(name = "floor", env: Readonly<Record<string, string>> = {}): Target {
   return {
-    name: "floor",
+    name,
     path: "/enqueue",
     body: JSON.stringify(TASK),
     status: 202,
     missing: null,
     async start() {
-      const { url, pid, stop } = await startListening(["bench/servers/floor.ts"], {});
+      const { url, pid, stop } = await startListening(["bench/servers/floor.ts"], env);
       return { url, pids: [pid], stop, drained: () => Promise.resolve() };
     },
   };
@@ -72,16 +72,7 @@ export function floor(): Target {
 
 /** The floor with what no queue can leave out: an id, the payload as text, and the finished tasks that ringq keeps. */
 export function keeper(): Target {
-  return {
-    ...floor(),
-    name: "floor that keeps",
-    async start() {
-      const { url, pid, stop } = await startListening(["bench/servers/floor.ts"], {
-        KEEP: "10000",
-      });
-      return { url, pids: [pid], stop, drained: () => Promise.resolve() };
-    },
-  };
+  return floor("floor that keeps", { KEEP: "10000" });
 }
 
 /** It only stores: its workers are other processes, and none is started, which is in its favour. */
