@@ -60,10 +60,16 @@ export class Broker {
   enqueue(fresh: readonly NewTask[], now: Instant, idempotency?: IdempotencyKey): EnqueueOutcome {
     const answer = this.#answerOf(fresh, idempotency);
     if (answer !== null) return answer;
-    const receipts = fresh.map(receiptOf);
+    // Counted loops, here and in what it calls: for a single task, the most common case, closures and iterators cost more.
+    const receipts: Receipt[] = [];
+    for (let index = 0; index < fresh.length; index += 1) {
+      receipts.push(receiptOf(fresh[index] as NewTask));
+    }
     const key = this.#keyOf(idempotency, receipts);
     if (key !== null) this.#keys.add(key);
-    for (const each of fresh) this.#stock.admit(this.#stock.make(each, key, now), now);
+    for (let index = 0; index < fresh.length; index += 1) {
+      this.#stock.admit(this.#stock.make(fresh[index] as NewTask, key, now), now);
+    }
     return { kind: "accepted", receipts };
   }
 

@@ -60,7 +60,7 @@ export class QueueRegister {
   refusalOf(fresh: readonly Entrant[]): Refusal | null {
     // Most batches go to one queue, as every single task does: no need to group them.
     const queue = fresh[0]?.queue;
-    if (queue !== undefined && fresh.every((each) => each.queue === queue)) {
+    if (queue !== undefined && areFor(queue, fresh)) {
       return this.#refusalOfShare(queue, fresh.length, bytesOf(fresh), 0);
     }
     let comingIntoUse = 0;
@@ -209,9 +209,18 @@ export class QueueRegister {
   }
 }
 
+function areFor(queue: string, fresh: readonly Entrant[]): boolean {
+  for (let index = 1; index < fresh.length; index += 1) {
+    if (fresh[index]?.queue !== queue) return false;
+  }
+  return true;
+}
+
 function bytesOf(share: readonly Entrant[]): number {
   let bytes = 0;
-  for (const { payloadBytes } of share) bytes += payloadBytes;
+  for (let index = 0; index < share.length; index += 1) {
+    bytes += (share[index] as Entrant).payloadBytes;
+  }
   return bytes;
 }
 

@@ -5,7 +5,6 @@
  */
 
 import { assert } from "./assert.ts";
-import { IdIndex } from "./id-index.ts";
 import type { Instant } from "./instant.ts";
 import { ageOf, type KeyObserver, type KeyRecord, KeyRegister } from "./key-register.ts";
 import type { Queue, QueueLimits } from "./queue.ts";
@@ -15,8 +14,8 @@ import type { Legacy, SavedTask } from "./saved.ts";
 import { Schedule } from "./schedule.ts";
 import {
   isFinished,
+  isStep,
   type NewTask,
-  STEPS,
   settingsOf,
   Task,
   type TaskSettings,
@@ -52,7 +51,6 @@ export class Stock {
   readonly keys: KeyRegister;
   readonly retention: Retention;
   readonly #observer: StockObserver;
-  readonly #byId = new IdIndex<Task>();
   #lastSeq = 0;
   /** Those of the task that was made last: the next one is most often treated alike. */
   #settings: TaskSettings | null = null;
@@ -82,7 +80,7 @@ export class Stock {
   }
 
   find(id: string): Task | undefined {
-    return this.#byId.find(id);
+    return this.timeline.find(id);
   }
 
   /** Makes a new task, which is in no structure yet. */
@@ -112,7 +110,6 @@ export class Stock {
 
   /** Lets a task in that was made. */
   admit(task: Task, now: Instant): void {
-    this.#byId.add(task);
     this.timeline.append(task);
     task.home.totals.enqueued += 1;
     this.enter(task, task.runAtMs === null ? "queued" : "scheduled", now, null);
@@ -179,7 +176,7 @@ export class Stock {
 
   /** Puts a task into the structure that its new status asks for, and tells. Its times are set by the caller. */
   enter(task: Task, status: TaskStatus, now: Instant, from: TaskStatus | null = task.status): void {
-    assert(from === null || STEPS[from].includes(status), "a task only takes a step that exists");
+    assert(from === null || isStep(from, status), "a task only takes a step that exists");
     const { home } = task;
     task.status = status;
     home.countIn(task, status);
@@ -227,24 +224,22 @@ export class Stock {
       task = this.retention.nextToForget(nowMs)
     ) {
       this.leave(task);
-      this.#byId.remove(task);
       this.timeline.remove(task);
-      this.queues.changed(task.home, nowMs);
+      // Finished tasks hold a queue only by being there: nothing changes for it before the last one goes.
+      if (task.home.known === 0) this.queues.changed(task.home, nowMs);
       this.#observer.onForget?.(task);
     }
   }
 
   /** Throws when the stock contradicts itself. O(n): for tests. */
   check(): void {
-    this.#byId.check();
     this.timeline.check();
     this.queues.check();
     this.retention.check();
     this.schedule.check();
-    assert(this.timeline.size === this.#byId.size, "the timeline holds every known task");
     const seen = { scheduled: 0, finished: 0 };
     const known = new Map<Queue, number>();
-    for (const task of this.#byId) {
+    for (const task of this.timeline.newestFirst(Number.POSITIVE_INFINITY)) {
       assert(this.queues.find(task.queue) === task.home, "a known task's queue is known");
       known.set(task.home, (known.get(task.home) ?? 0) + 1);
       if (isFinished(task.status)) seen.finished += 1;
@@ -279,7 +274,6 @@ export class Stock {
     task.progress = saved.progress;
     task.errors = saved.errors;
     task.isDueByWall = saved.isDueByWall;
-    this.#byId.add(task);
     this.timeline.append(task);
     return task;
   }

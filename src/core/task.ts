@@ -38,15 +38,19 @@ export const TASK_STATUSES = [
 ] as const satisfies readonly TaskStatus[];
 
 /** The steps that exist. Whatever is not listed here never happens. */
-export const STEPS: Readonly<Record<TaskStatus, readonly TaskStatus[]>> = {
-  scheduled: ["queued", "cancelled"],
-  queued: ["running", "cancelled"],
-  running: ["done", "retrying", "failed", "queued", "cancelled"],
-  retrying: ["queued", "cancelled"],
-  done: [],
-  failed: ["queued"],
-  cancelled: ["queued"],
+const STEPS: Readonly<Record<TaskStatus, Readonly<Partial<Record<TaskStatus, true>>>>> = {
+  scheduled: { queued: true, cancelled: true },
+  queued: { running: true, cancelled: true },
+  running: { done: true, retrying: true, failed: true, queued: true, cancelled: true },
+  retrying: { queued: true, cancelled: true },
+  done: {},
+  failed: { queued: true },
+  cancelled: { queued: true },
 };
+
+export function isStep(from: TaskStatus, to: TaskStatus): boolean {
+  return STEPS[from][to] === true;
+}
 
 /** Whether a task in this status holds a place in its queue's bounds. */
 export function isWaiting(status: TaskStatus): boolean {
@@ -168,8 +172,6 @@ export class Task implements TaskView {
   place = NO_PLACE;
   /** Its index in the timeline. */
   line = -1;
-  idHash = 0;
-  nextById: Task | null = null;
 
   constructor(
     { id, payload, payloadBytes }: TaskBasis,

@@ -70,6 +70,81 @@ describe("a timeline", () => {
     expect(seqsIn(timeline)).toEqual([201, 200]);
   });
 
+  test("finds every task by its id, and nothing by another", () => {
+    const ids = ["", "a", "b", "a longer id than is hashed"];
+    const timeline = new Timeline();
+    const tasks = ids.map((id, index) => aTask({ id, seq: index + 1 }));
+    for (const task of tasks) timeline.append(task);
+
+    for (const task of tasks) expect(timeline.find(task.id)).toBe(task);
+    expect(timeline.find("c")).toBeUndefined();
+    expect(timeline.find("another longer id than is hashed")).toBeUndefined();
+  });
+
+  test("no longer finds a task that has left, and takes its id again", () => {
+    const { timeline, tasks } = aTimeline(2);
+    timeline.remove(tasks[0] as Task);
+    expect(timeline.find("t1")).toBeUndefined();
+
+    const again = aTask({ id: "t1", seq: 3 });
+    timeline.append(again);
+
+    expect(timeline.find("t1")).toBe(again);
+  });
+
+  test("tells ids apart that have the same hash, whichever of them leaves", () => {
+    // The same end means the same hash.
+    const ids = ["first", "second", "third"].map((start) => `${start}-12345678`);
+    for (const leaving of ids) {
+      const timeline = new Timeline();
+      const tasks = ids.map((id, index) => aTask({ id, seq: index + 1 }));
+      for (const task of tasks) timeline.append(task);
+      timeline.remove(tasks[ids.indexOf(leaving)] as Task);
+
+      for (const task of tasks) {
+        expect(timeline.find(task.id)).toBe(task.id === leaving ? undefined : task);
+      }
+      timeline.check();
+    }
+  });
+
+  test("finds what is left while nearly everything leaves", () => {
+    const { timeline, tasks } = aTimeline(500);
+    for (let step = 0; step < 490; step += 1) {
+      const task = tasks[(step * 193) % 500] as Task;
+      timeline.remove(task);
+      expect(timeline.find(task.id)).toBeUndefined();
+      timeline.check();
+    }
+  });
+
+  test("takes in no id twice", () => {
+    const { timeline } = aTimeline(1);
+
+    expect(() => timeline.append(aTask({ id: "t1", seq: 2 }))).toThrow("in the timeline once");
+    timeline.check();
+  });
+
+  test("grows and shrinks with what it holds", () => {
+    const { timeline, tasks } = aTimeline(10_000);
+    expect(timeline.capacity).toBe(16_384);
+
+    for (const task of tasks.splice(100)) timeline.remove(task);
+
+    expect(timeline.capacity).toBeLessThan(1000);
+    for (const task of tasks) expect(timeline.find(task.id)).toBe(task);
+  });
+
+  test("spreads ids of one millisecond, and plain numbers, over its table", () => {
+    const numbers = Array.from({ length: 4096 }, (_, number) => `task-${number}`);
+    const uuids = Array.from({ length: 4096 }, () => Bun.randomUUIDv7());
+    for (const ids of [numbers, uuids]) {
+      const timeline = new Timeline();
+      for (const [index, id] of ids.entries()) timeline.append(aTask({ id, seq: index + 1 }));
+      expect(timeline.longestSearch()).toBeLessThan(64);
+    }
+  });
+
   test("refuses to let go of a task that has left", () => {
     const { timeline, tasks } = aTimeline(2);
     timeline.remove(tasks[0] as Task);
@@ -82,7 +157,7 @@ describe("a timeline's check finds", () => {
   test("a task out of its order", () => {
     const { timeline } = aTimeline(3);
 
-    timeline.append(aTask({ seq: 2 }));
+    timeline.append(aTask({ id: "late", seq: 2 }));
 
     expect(() => timeline.check()).toThrow("the timeline is in order of arrival");
   });

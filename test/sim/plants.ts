@@ -55,10 +55,16 @@ export const PLANTS: readonly Plant[] = [
       slots`,
   },
   {
-    defect: "A forgotten task takes those behind it in its chain along",
-    file: "id-index.ts",
-    code: "before.nextById = member.nextById;",
-    planted: "before.nextById = null;",
+    defect: "An id is lost behind another with its hash",
+    file: "timeline.ts",
+    code: `typeof entry === "object" && entry.id === id) return entry;`,
+    planted: `typeof entry === "object") return entry.id === id ? entry : undefined;`,
+  },
+  {
+    defect: "An id leads elsewhere after gaps were squeezed out",
+    file: "timeline.ts",
+    code: "      this.#hashes[index] = this.#hashes[from] as number;\n",
+    planted: "",
   },
   {
     defect: "Priority is inverted",

@@ -3,7 +3,7 @@
  * before it is counted.
  */
 
-import { STEPS, TASK_STATUSES } from "../../src/core/task.ts";
+import { isStep, TASK_STATUSES } from "../../src/core/task.ts";
 import type { History } from "./history.ts";
 import { isWaiting, type ModelTask } from "./model-state.ts";
 import type { Operation } from "./operation.ts";
@@ -86,7 +86,9 @@ const KINDS: readonly string[] = [
   "forgotten: a key",
   "step: new → scheduled",
   "step: new → queued",
-  ...TASK_STATUSES.flatMap((from) => STEPS[from].map((to) => `step: ${from} → ${to}`)),
+  ...TASK_STATUSES.flatMap((from) =>
+    TASK_STATUSES.filter((to) => isStep(from, to)).map((to) => `step: ${from} → ${to}`),
+  ),
 ];
 
 export class Tally {
