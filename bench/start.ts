@@ -5,7 +5,7 @@
 import { median, quantile, show } from "./kit/figures.ts";
 import { planOf, say } from "./kit/plan.ts";
 import { writeReport } from "./kit/report.ts";
-import { RINGQ_ENV, startListening } from "./kit/targets.ts";
+import { ringqEnv, startListening } from "./kit/targets.ts";
 import { interleave } from "./kit/trial.ts";
 
 const plan = planOf("start");
@@ -23,7 +23,7 @@ interface Subject {
 const ringqMain = ["src/main.ts"];
 const subjects: readonly Subject[] = [
   { name: "ringq", command: ringqMain, env: { PORT: "0" }, path: "/readyz" },
-  { name: "ringq with handlers", command: ringqMain, env: RINGQ_ENV, path: "/readyz" },
+  { name: "ringq with handlers", command: ringqMain, env: ringqEnv(), path: "/readyz" },
   // What it takes to start Bun and its HTTP server, which nothing built on them can undercut.
   { name: "floor", command: ["bench/servers/floor.ts"], env: {}, path: "/" },
 ];

@@ -35,7 +35,12 @@ export const TASK = { type: "noop", payload: PAYLOAD };
 /** Enough for whatever a round can pile up: a refusal would be no measurement of accepting. */
 const UNBOUNDED = { QUEUE_SIZE: "100000000", QUEUE_BYTES: String(2 ** 40) };
 
-export function ringq(name = "ringq", env: Readonly<Record<string, string>> = {}): Target {
+/** The ringq of this folder, or of another one that holds a checkout of it. */
+export function ringq(
+  name = "ringq",
+  env: Readonly<Record<string, string>> = {},
+  folder = ".",
+): Target {
   return {
     name,
     path: "/enqueue",
@@ -43,8 +48,8 @@ export function ringq(name = "ringq", env: Readonly<Record<string, string>> = {}
     status: 202,
     missing: null,
     async start() {
-      const { url, pid, stop } = await startListening(["src/main.ts"], {
-        ...RINGQ_ENV,
+      const { url, pid, stop } = await startListening([`${folder}/src/main.ts`], {
+        ...ringqEnv(folder),
         ...UNBOUNDED,
         ...env,
       });
@@ -54,7 +59,9 @@ export function ringq(name = "ringq", env: Readonly<Record<string, string>> = {}
 }
 
 /** What every measured ringq is told; all else is as a user has it who sets nothing. */
-export const RINGQ_ENV = { PORT: "0", HANDLERS: "bench/servers/handlers.ts" };
+export function ringqEnv(folder = "."): Readonly<Record<string, string>> {
+  return { PORT: "0", HANDLERS: `${folder}/bench/servers/handlers.ts` };
+}
 
 export function floor(name = "floor", env: Readonly<Record<string, string>> = {}): Target {
   return {

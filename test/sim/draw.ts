@@ -81,7 +81,8 @@ export class Draw {
     const { hasThreads, backoff, priorities, payloadBytesMax, maxRetriesMax, timeoutMsMax } =
       this.#setup;
     this.#lastId += 1;
-    const id = `t${this.#lastId}`;
+    // The ends of some are the same, and with them their hashes.
+    const id = this.#lastId % 4 === 0 ? `t${this.#lastId}-collides` : `t${this.#lastId}`;
     return {
       id,
       type: prng.pick(TYPES),

@@ -1,0 +1,84 @@
+/**
+ * What a change does to the cost of a task: checkouts of ringq beside this one, `bun bench/versions.ts <folder>…`.
+ *
+ * All servers are alive at once and are loaded in bursts, one after the other, so that what the machine does meanwhile it
+ * does to all of them. Two processes of one version differ by some percent, so there are several of each; what is
+ * smaller than the range between them is no difference.
+ */
+
+import { realpathSync } from "node:fs";
+import { median, show, showSpread, spreadOf } from "./kit/figures.ts";
+import { requireOha, runLoad } from "./kit/oha.ts";
+import { say } from "./kit/plan.ts";
+import { cpuUs } from "./kit/process.ts";
+import { floor, type Running, ringq, type Target } from "./kit/targets.ts";
+import { interleave, loadOf } from "./kit/trial.ts";
+
+const CONNECTIONS = 64;
+const PROCESSES = 3;
+const ROUNDS = 12;
+const WARM_UP_SECONDS = 4;
+const BURST_SECONDS = 1;
+
+const folders = process.argv.slice(2);
+if (folders.length === 0) {
+  console.error("usage: bun bench/versions.ts <folder of another checkout>…");
+  process.exit(2);
+}
+const plan = { bench: "versions", isQuick: false, command: "" };
+requireOha();
+
+interface Subject {
+  readonly version: string;
+  readonly target: Target;
+  readonly running: Running;
+  accepted: number;
+}
+
+const versions = [".", ...folders];
+const subjects: Subject[] = [await startOf("floor", floor())];
+for (let process = 1; process <= PROCESSES; process += 1) {
+  for (const folder of versions) {
+    subjects.push(await startOf(folder, ringq(folder, {}, realpathSync(folder))));
+  }
+}
+say(plan, `${subjects.length} servers are up`);
+for (const subject of subjects) await burst(subject, WARM_UP_SECONDS);
+
+const costs = await interleave(subjects, ROUNDS, async (subject, round) => {
+  const cost = await burst(subject, BURST_SECONDS);
+  say(plan, `round ${round + 1}/${ROUNDS}, ${subject.version}: ${show(cost)} µs CPU`);
+  return cost;
+});
+for (const { running } of subjects) await running.stop();
+
+const [floorSubject] = subjects;
+const floorCosts = (floorSubject && costs.get(floorSubject)) ?? [];
+console.log(
+  "\nCPU ÷ floor: the median over the processes of each one's median [its lowest, highest]",
+);
+for (const version of versions) {
+  const ratios = subjects
+    .filter((subject) => subject.version === version)
+    .map((subject) => median((costs.get(subject) ?? []).map(toFloor)));
+  console.log(`${showSpread(spreadOf(ratios)).padStart(24)}  ${version}`);
+}
+console.log(`\nThe floor takes ${showSpread(spreadOf(floorCosts))} µs of CPU per request.`);
+
+async function startOf(version: string, target: Target): Promise<Subject> {
+  return { version, target, running: await target.start(), accepted: 0 };
+}
+
+/** CPU time per request of one burst, until its last task has run: microseconds. */
+async function burst(subject: Subject, seconds: number): Promise<number> {
+  const { target, running } = subject;
+  const before = cpuUs(running.pids);
+  const { requests } = await runLoad({ ...loadOf(target, running, CONNECTIONS), seconds });
+  subject.accepted += requests;
+  await running.drained(subject.accepted);
+  return (cpuUs(running.pids) - before) / requests;
+}
+
+function toFloor(cost: number, round: number): number {
+  return cost / (floorCosts[round] ?? Number.NaN);
+}
