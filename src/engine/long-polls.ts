@@ -54,6 +54,8 @@ export class LongPolls {
 
   /** Answers those who wait for this task: it has finished. */
   answer(taskId: string): void {
+    // Most often nobody waits: then the id need not be hashed.
+    if (this.isEmpty) return;
     const waiters = this.#waiters.get(taskId);
     if (waiters !== undefined) for (const settle of [...waiters]) settle();
   }

@@ -5,15 +5,13 @@
 
 import type { Clock } from "../engine/clock.ts";
 import type { Claim, MaybePromise, Outcome, RevokeReason, TaskView } from "../engine/engine.ts";
-import { outcomeOfReturn, outcomeOfThrow } from "./outcome.ts";
+import { INTERRUPTED, outcomeOfReturn, outcomeOfThrow } from "./outcome.ts";
 
 /** Why an attempt must stop: its signal aborts with this as the reason's message. */
 export type StopReason = RevokeReason | "shutdown";
 
 /** How long a handler may take to end after its signal aborted, before its slot goes to somebody else. */
 export const ABORT_GRACE_MS = 1000;
-
-const INTERRUPTED: Outcome = { kind: "interrupted" };
 
 export class Attempt {
   readonly claim: Claim;

@@ -15,6 +15,9 @@ const BACKOFF: Retry = { kind: "backoff" };
 
 const DONE: Outcome = { kind: "done", result: null };
 
+/** How an attempt ends that was stopped, or never began. */
+export const INTERRUPTED: Outcome = { kind: "interrupted" };
+
 export type JsonText =
   | { readonly kind: "text"; readonly text: string }
   | { readonly kind: "too_large"; readonly why: string }

@@ -13,6 +13,7 @@ import type {
   RevokeReason,
 } from "../engine/engine.ts";
 import { Attempt } from "./attempt.ts";
+import { INTERRUPTED } from "./outcome.ts";
 
 /** Works on an attempt to its outcome: at once, or as a promise that never rejects. */
 export type Work = (attempt: Attempt) => MaybePromise<Outcome>;
@@ -37,8 +38,6 @@ export interface PoolOptions {
  * by themselves, and HTTP would get no answer while a long queue of them drains.
  */
 const TURN_MS = 4;
-
-const INTERRUPTED: Outcome = { kind: "interrupted" };
 
 export class Pool implements EngineWorker {
   readonly #engine: Engine;

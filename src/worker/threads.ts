@@ -7,6 +7,7 @@ import type { Clock } from "../engine/clock.ts";
 import type { Engine, Outcome } from "../engine/engine.ts";
 import type { Log } from "../log.ts";
 import { ABORT_GRACE_MS, type Attempt } from "./attempt.ts";
+import { INTERRUPTED } from "./outcome.ts";
 import { Thread } from "./thread.ts";
 
 export interface ThreadPoolOptions {
@@ -24,8 +25,6 @@ export interface ThreadPoolOptions {
  * what it dies of is in the module, so without a wait it would be started and die for ever.
  */
 const RESPAWN_DELAY_MS = 1000;
-
-const INTERRUPTED: Outcome = { kind: "interrupted" };
 
 export class ThreadPool {
   readonly #options: ThreadPoolOptions;
