@@ -6,7 +6,7 @@
  * smaller than the range between them is no difference.
  */
 
-import { realpathSync } from "node:fs";
+import { existsSync, realpathSync } from "node:fs";
 import { median, show, showSpread, spreadOf } from "./kit/figures.ts";
 import { requireOha, runLoad } from "./kit/oha.ts";
 import { say } from "./kit/plan.ts";
@@ -36,37 +36,32 @@ interface Subject {
 }
 
 const versions = [".", ...folders];
-const subjects: Subject[] = [await startOf("floor", floor())];
-for (let process = 1; process <= PROCESSES; process += 1) {
-  for (const folder of versions) {
-    subjects.push(await startOf(folder, ringq(folder, {}, realpathSync(folder))));
+for (const folder of versions) {
+  if (existsSync(`${folder}/src/main.ts`)) continue;
+  console.error(`${folder} holds no checkout of ringq`);
+  process.exit(2);
+}
+
+const subjects: Subject[] = [];
+try {
+  await start("floor", floor());
+  for (let copy = 1; copy <= PROCESSES; copy += 1) {
+    for (const folder of versions) await start(folder, ringq(folder, {}, realpathSync(folder)));
   }
+  say(plan, `${subjects.length} servers are up`);
+  for (const subject of subjects) await burst(subject, WARM_UP_SECONDS);
+  const costs = await interleave(subjects, ROUNDS, async (subject, round) => {
+    const cost = await burst(subject, BURST_SECONDS);
+    say(plan, `round ${round + 1}/${ROUNDS}, ${subject.version}: ${show(cost)} µs CPU`);
+    return cost;
+  });
+  showResult(costs);
+} finally {
+  for (const { running } of subjects) await running.stop();
 }
-say(plan, `${subjects.length} servers are up`);
-for (const subject of subjects) await burst(subject, WARM_UP_SECONDS);
 
-const costs = await interleave(subjects, ROUNDS, async (subject, round) => {
-  const cost = await burst(subject, BURST_SECONDS);
-  say(plan, `round ${round + 1}/${ROUNDS}, ${subject.version}: ${show(cost)} µs CPU`);
-  return cost;
-});
-for (const { running } of subjects) await running.stop();
-
-const [floorSubject] = subjects;
-const floorCosts = (floorSubject && costs.get(floorSubject)) ?? [];
-console.log(
-  "\nCPU ÷ floor: the median over the processes of each one's median [its lowest, highest]",
-);
-for (const version of versions) {
-  const ratios = subjects
-    .filter((subject) => subject.version === version)
-    .map((subject) => median((costs.get(subject) ?? []).map(toFloor)));
-  console.log(`${showSpread(spreadOf(ratios)).padStart(24)}  ${version}`);
-}
-console.log(`\nThe floor takes ${showSpread(spreadOf(floorCosts))} µs of CPU per request.`);
-
-async function startOf(version: string, target: Target): Promise<Subject> {
-  return { version, target, running: await target.start(), accepted: 0 };
+async function start(version: string, target: Target): Promise<void> {
+  subjects.push({ version, target, running: await target.start(), accepted: 0 });
 }
 
 /** CPU time per request of one burst, until its last task has run: microseconds. */
@@ -79,6 +74,18 @@ async function burst(subject: Subject, seconds: number): Promise<number> {
   return (cpuUs(running.pids) - before) / requests;
 }
 
-function toFloor(cost: number, round: number): number {
-  return cost / (floorCosts[round] ?? Number.NaN);
+function showResult(costs: ReadonlyMap<Subject, readonly number[]>): void {
+  const costsOf = (version: string): (readonly number[])[] =>
+    Array.from(costs).flatMap(([subject, each]) => (subject.version === version ? [each] : []));
+  const floorCosts = costsOf("floor")[0] ?? [];
+  console.log(
+    "\nCPU ÷ floor: the median over the processes of each one's median [its lowest, highest]",
+  );
+  for (const version of versions) {
+    const ratios = costsOf(version).map((each) =>
+      median(each.map((cost, round) => cost / (floorCosts[round] ?? Number.NaN))),
+    );
+    console.log(`${showSpread(spreadOf(ratios)).padStart(24)}  ${version}`);
+  }
+  console.log(`\nThe floor takes ${showSpread(spreadOf(floorCosts))} µs of CPU per request.`);
 }
