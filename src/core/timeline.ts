@@ -29,7 +29,7 @@ export class Timeline {
   #gaps = 0;
   /** By position: the hash of the id of the task there, or of the one that left. */
   #hashes = new Int32Array(CAPACITY_MIN);
-  /** The table: each position, plus one, in the first slot from its hash on that was free. Half of them always are. */
+  /** The table: each position, plus one, in the first slot from its hash on that was free. At least half of them always are. */
   #slots = new Int32Array(CAPACITY_MIN * 2);
 
   get size(): number {
@@ -126,10 +126,12 @@ export class Timeline {
   /** Lays the table out anew, with room for so many positions. */
   #layTable(capacity: number): void {
     const { length } = this.#line;
-    const hashes = this.#hashes.subarray(0, length);
-    this.#hashes = new Int32Array(capacity);
-    this.#hashes.set(hashes);
-    this.#slots = new Int32Array(capacity * 2);
+    // Both before either is used: should there be no memory for one, the table stays as it was.
+    const hashes = new Int32Array(capacity);
+    const slots = new Int32Array(capacity * 2);
+    hashes.set(this.#hashes.subarray(0, length));
+    this.#hashes = hashes;
+    this.#slots = slots;
     for (let position = 0; position < length; position += 1) this.#link(position);
   }
 
