@@ -7,6 +7,9 @@ export const LOG_LEVELS = ["debug", "info", "warn", "error", "silent"] as const;
 
 export type LogLevel = (typeof LOG_LEVELS)[number];
 
+/** What an event may be; `silent` is only a threshold. */
+export type EventLevel = Exclude<LogLevel, "silent">;
+
 /** What an event is about. Values are what JSON has; an undefined one is left out. */
 export type LogFields = Readonly<Record<string, string | number | boolean | null | undefined>>;
 
@@ -30,18 +33,22 @@ export interface LogOptions {
 export function createLog({ level, isForPeople, write }: LogOptions): Log {
   const threshold = LOG_LEVELS.indexOf(level);
   const format = isForPeople ? formatForPeople : formatAsJson;
-  const at = (eventLevel: LogLevel) =>
+  const at = (eventLevel: EventLevel) =>
     LOG_LEVELS.indexOf(eventLevel) < threshold
       ? () => undefined
       : (event: string, fields: LogFields = {}) =>
           write(`${format(new Date(), eventLevel, event, fields)}\n`);
   return {
     isDebug: threshold === 0,
-    debug: at("debug"),
-    info: at("info"),
-    warn: at("warn"),
-    error: at("error"),
+    ...atEveryLevel(at),
   };
+}
+
+/** The functions of a log, each made for its level. */
+export function atEveryLevel(
+  at: (level: EventLevel) => (event: string, fields?: LogFields) => void,
+): Omit<Log, "isDebug"> {
+  return { debug: at("debug"), info: at("info"), warn: at("warn"), error: at("error") };
 }
 
 /**
@@ -112,9 +119,11 @@ export const silentLog: Log = createLog({
  * is in the middle of a step, and has to finish it.
  */
 export function shielded(log: Log): Log {
-  const at =
-    (level: "debug" | "info" | "warn" | "error") =>
-    (event: string, fields?: LogFields): void => {
+  return {
+    get isDebug() {
+      return log.isDebug;
+    },
+    ...atEveryLevel((level) => (event, fields) => {
       try {
         log[level](event, fields);
       } catch (error) {
@@ -122,15 +131,7 @@ export function shielded(log: Log): Log {
           throw error;
         });
       }
-    };
-  return {
-    get isDebug() {
-      return log.isDebug;
-    },
-    debug: at("debug"),
-    info: at("info"),
-    warn: at("warn"),
-    error: at("error"),
+    }),
   };
 }
 
@@ -138,10 +139,7 @@ export function shielded(log: Log): Log {
 export function withFields(log: Log, own: LogFields): Log {
   return {
     isDebug: log.isDebug,
-    debug: (event, fields) => log.debug(event, { ...fields, ...own }),
-    info: (event, fields) => log.info(event, { ...fields, ...own }),
-    warn: (event, fields) => log.warn(event, { ...fields, ...own }),
-    error: (event, fields) => log.error(event, { ...fields, ...own }),
+    ...atEveryLevel((level) => (event, fields) => log[level](event, { ...fields, ...own })),
   };
 }
 

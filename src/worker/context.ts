@@ -2,7 +2,7 @@
  * What a handler sees of its attempt, on the event loop and in a thread alike.
  */
 
-import { type Log, type LogFields, withFields } from "../log.ts";
+import { atEveryLevel, type Log, type LogFields, withFields } from "../log.ts";
 import type { HandlerContext } from "./handlers.ts";
 import { jsonTextOf, messageOf } from "./outcome.ts";
 
@@ -83,16 +83,11 @@ export class Context implements HandlerContext {
  * has crossed from a thread, in the middle of the process.
  */
 function plainLog(log: Log): Log {
-  const at =
-    (level: "debug" | "info" | "warn" | "error") =>
-    (event: string, fields?: LogFields): void =>
-      log[level](plainText(event), fields === undefined ? undefined : plainFields(fields));
   return {
     isDebug: log.isDebug,
-    debug: at("debug"),
-    info: at("info"),
-    warn: at("warn"),
-    error: at("error"),
+    ...atEveryLevel((level) => (event, fields) => {
+      log[level](plainText(event), fields === undefined ? undefined : plainFields(fields));
+    }),
   };
 }
 

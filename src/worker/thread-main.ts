@@ -3,7 +3,7 @@
  */
 
 import type { Outcome } from "../engine/engine.ts";
-import type { Log, LogFields } from "../log.ts";
+import { atEveryLevel, type Log } from "../log.ts";
 import { abortError } from "./attempt.ts";
 import { Context, type ContextOptions } from "./context.ts";
 import type { HandlerFunction, Handlers } from "./handlers.ts";
@@ -122,10 +122,8 @@ class ProgressPost {
 }
 
 function logToProcess(say: Say, isDebug: boolean): Log {
-  const at =
-    (level: "debug" | "info" | "warn" | "error") =>
-    (event: string, fields: LogFields = {}): void =>
-      say({ kind: "log", level, event, fields });
-  const debug = isDebug ? at("debug") : () => undefined;
-  return { isDebug, debug, info: at("info"), warn: at("warn"), error: at("error") };
+  const log = atEveryLevel((level) => (event, fields = {}) => {
+    say({ kind: "log", level, event, fields });
+  });
+  return { isDebug, ...log, debug: isDebug ? log.debug : () => undefined };
 }

@@ -6,7 +6,7 @@
  */
 
 import type { Outcome } from "../engine/engine.ts";
-import type { LogFields } from "../log.ts";
+import type { EventLevel, LogFields } from "../log.ts";
 import type { StopReason } from "./attempt.ts";
 import type { AttemptFacts } from "./context.ts";
 
@@ -30,7 +30,7 @@ export type FromThread =
   | { readonly kind: "progress"; readonly text: string }
   | {
       readonly kind: "log";
-      readonly level: "debug" | "info" | "warn" | "error";
+      readonly level: EventLevel;
       readonly event: string;
       readonly fields: LogFields;
     }
