@@ -101,7 +101,10 @@ export class QueueRegister {
     return line;
   }
 
-  /** Puts a queue where it belongs after it changed. To be called after every change to its load, its lines, its pause or its idleness. */
+  /**
+   * Puts a queue where it belongs after it changed. To be called after every change to its load, its lines, its pause or
+   * its idleness.
+   */
   changed(queue: Queue, nowMs: number): void {
     this.#countUse(queue);
     const { isOpen } = queue;

@@ -1,9 +1,9 @@
 /**
- * Every known task: in order of arrival, for listing newest first, and by its id. Appending, removing and finding are
- * O(1) amortised: removing leaves a gap, and the gaps are squeezed out once they outnumber the tasks.
+ * Every known task: in order of arrival, for listing newest first, and by its id. Appending and removing are
+ * O(1) amortised, finding is O(1) expected: removing leaves a gap, and the gaps are squeezed out once they outnumber the tasks.
  *
- * Ids are found by a hash table with open addressing (Knuth, volume 3, 6.4, algorithm L) that holds nothing but numbers,
- * the positions in the line. So nothing is made for an entry, the collector has nothing to look through, and a task that
+ * Ids are found by a hash table with open addressing (Knuth, volume 3, 6.4, algorithm L) that holds nothing but numbers:
+ * positions in the line, and hashes. So nothing is made for an entry, the collector has nothing to look through, and a task that
  * leaves is not looked for: its position now leads to a gap. docs/DECISIONS.md has the figures. Ids are drawn by the
  * engine, so nobody can choose them to collide.
  */
@@ -29,7 +29,7 @@ export class Timeline {
   #gaps = 0;
   /** By position: the hash of the id of the task there, or of the one that left. */
   #hashes = new Int32Array(CAPACITY_MIN);
-  /** The table: each position, plus one, in the first slot from its hash on that was free. At least half of them always are. */
+  /** The table: each position, plus one, in the first slot from its hash on that was free. At least half always are. */
   #slots = new Int32Array(CAPACITY_MIN * 2);
 
   get size(): number {
@@ -50,7 +50,7 @@ export class Timeline {
     const hash = hashOf(task.id);
     assert(this.#find(task.id, hash) === undefined, "an id is in the timeline once");
     const position = this.#line.length;
-    if (position === this.capacity) this.#layTable(position * 2);
+    if (position === this.capacity) this.#fill(emptyTable(position * 2));
     task.line = position;
     this.#line.push(task);
     this.#hashes[position] = hash;
@@ -101,6 +101,8 @@ export class Timeline {
     assert(gaps === this.#gaps, "the timeline counts its gaps");
     assert(gaps <= GAPS_MIN || gaps * 2 <= this.#line.length, "gaps never outnumber tasks");
     assert(this.#slots.length === this.capacity * 2, "half of the slots are free");
+    const taken = this.#slots.reduce((count, value) => count + (value === FREE ? 0 : 1), 0);
+    assert(taken === this.#line.length, "each position is in the table once");
   }
 
   #find(id: string, hash: number): Task | undefined {
@@ -123,12 +125,9 @@ export class Timeline {
     this.#slots[slot] = position + 1;
   }
 
-  /** Lays the table out anew, with room for so many positions. */
-  #layTable(capacity: number): void {
+  /** Enters every position in a new table, which takes the place of the old one. */
+  #fill({ hashes, slots }: Table): void {
     const { length } = this.#line;
-    // Both before either is used: should there be no memory for one, the table stays as it was.
-    const hashes = new Int32Array(capacity);
-    const slots = new Int32Array(capacity * 2);
     hashes.set(this.#hashes.subarray(0, length));
     this.#hashes = hashes;
     this.#slots = slots;
@@ -148,6 +147,9 @@ export class Timeline {
   }
 
   #squeeze(): void {
+    let capacity = CAPACITY_MIN;
+    while (capacity < this.size * 2) capacity *= 2;
+    const table = emptyTable(capacity);
     let index = 0;
     for (let from = 0; from < this.#line.length; from += 1) {
       const entry = this.#line[from] as Task | number;
@@ -159,10 +161,18 @@ export class Timeline {
     }
     this.#line.length = index;
     this.#gaps = 0;
-    let capacity = CAPACITY_MIN;
-    while (capacity < index * 2) capacity *= 2;
-    this.#layTable(capacity);
+    this.#fill(table);
   }
+}
+
+interface Table {
+  readonly hashes: Int32Array<ArrayBuffer>;
+  readonly slots: Int32Array<ArrayBuffer>;
+}
+
+/** A table for so many positions. Made before anything is moved: should there be no memory for it, nothing has changed. */
+function emptyTable(capacity: number): Table {
+  return { hashes: new Int32Array(capacity), slots: new Int32Array(capacity * 2) };
 }
 
 function seqOf(entry: Task | number): number {

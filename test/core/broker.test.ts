@@ -256,6 +256,21 @@ describe("a task", () => {
     expect([broker.find("a"), broker.find("b")?.status]).toEqual([undefined, "cancelled"]);
     broker.check();
   });
+
+  test("leaves its queue idle when it was the last one there, and the queue is forgotten in its turn", () => {
+    const broker = aBroker({ retainMs: 1000 });
+    for (const id of ["a", "b"]) {
+      enqueue(broker, id);
+      broker.cancel(id, at(0));
+    }
+
+    broker.tick(at(1000), NO_CHANCE);
+
+    broker.check();
+    expect(broker.findQueue("default")?.counts.cancelled).toBe(0);
+    broker.tick(at(2000), NO_CHANCE);
+    expect(broker.findQueue("default")).toBeUndefined();
+  });
 });
 
 describe("a task shows", () => {

@@ -17,6 +17,24 @@ function seqsIn(timeline: Timeline, beforeSeq = Number.POSITIVE_INFINITY): numbe
   return Array.from(timeline.newestFirst(beforeSeq), ({ seq }) => seq);
 }
 
+/** Lets a change have memory for one of the two arrays of numbers that it needs. */
+function withMemoryForOne(change: () => void): void {
+  const real = globalThis.Int32Array;
+  let made = 0;
+  globalThis.Int32Array = new Proxy(real, {
+    construct(target, args) {
+      made += 1;
+      if (made > 1) throw new RangeError("out of memory");
+      return Reflect.construct(target, args);
+    },
+  });
+  try {
+    expect(change).toThrow("out of memory");
+  } finally {
+    globalThis.Int32Array = real;
+  }
+}
+
 describe("a timeline", () => {
   test("is empty at first", () => {
     const { timeline } = aTimeline(0);
@@ -133,6 +151,33 @@ describe("a timeline", () => {
 
     expect(timeline.capacity).toBeLessThan(1000);
     for (const task of tasks) expect(timeline.find(task.id)).toBe(task);
+  });
+
+  test("that finds no memory to grow stays as it was, and grows when there is some", () => {
+    const { timeline, tasks } = aTimeline(64);
+    const next = aTask({ seq: 65 });
+
+    withMemoryForOne(() => timeline.append(next));
+
+    timeline.check();
+    for (const task of tasks) expect(timeline.find(task.id)).toBe(task);
+    expect(timeline.find(next.id)).toBeUndefined();
+    timeline.append(next);
+    expect(timeline.find(next.id)).toBe(next);
+    timeline.check();
+  });
+
+  test("that finds no memory to squeeze out its gaps keeps them until there is some", () => {
+    const { timeline, tasks } = aTimeline(200);
+    const [last, ...others] = tasks.slice(100, 102);
+    for (const task of tasks.slice(0, 100)) timeline.remove(task);
+
+    withMemoryForOne(() => timeline.remove(last as Task));
+
+    for (const task of tasks.slice(101)) expect(timeline.find(task.id)).toBe(task);
+    for (const task of others) timeline.remove(task);
+    for (const task of tasks.slice(102)) expect(timeline.find(task.id)).toBe(task);
+    timeline.check();
   });
 
   test("spreads ids of one millisecond, and plain numbers, over its table", () => {

@@ -229,6 +229,12 @@ export const PLANTS: readonly Plant[] = [
     planted: "      this.#line[index]",
   },
   {
+    defect: "A queue is not idle when its last task is forgotten",
+    file: "stock.ts",
+    code: "if (task.home.known === 0) this.queues.changed",
+    planted: "if (task.home.known < 0) this.queues.changed",
+  },
+  {
     defect: "A finished task is kept one millisecond too long",
     file: "retention.ts",
     code: "oldest.dueAtMs <= nowMs",
