@@ -8,11 +8,10 @@
 
 import { existsSync, realpathSync } from "node:fs";
 import { median, show, showSpread, spreadOf } from "./kit/figures.ts";
-import { requireOha, runLoad } from "./kit/oha.ts";
+import { requireOha } from "./kit/oha.ts";
 import { say } from "./kit/plan.ts";
-import { cpuUs } from "./kit/process.ts";
 import { floor, type Running, ringq, type Target } from "./kit/targets.ts";
-import { interleave, loadOf } from "./kit/trial.ts";
+import { interleave, loadOf, measureLoad } from "./kit/trial.ts";
 
 const CONNECTIONS = 64;
 const PROCESSES = 3;
@@ -25,7 +24,7 @@ if (folders.length === 0) {
   console.error("usage: bun bench/versions.ts <folder of another checkout>…");
   process.exit(2);
 }
-const plan = { bench: "versions", isQuick: false, command: "" };
+const plan = { bench: "versions" };
 requireOha();
 
 interface Subject {
@@ -37,8 +36,12 @@ interface Subject {
 
 const versions = [".", ...folders];
 for (const folder of versions) {
-  if (existsSync(`${folder}/src/main.ts`)) continue;
-  console.error(`${folder} holds no checkout of ringq`);
+  if (existsSync(`${folder}/bench/servers/handlers.ts`)) continue;
+  console.error(`${folder} holds no checkout of ringq with its benchmarks`);
+  process.exit(2);
+}
+if (new Set(versions.map((folder) => realpathSync(folder))).size < versions.length) {
+  console.error("every folder can be given once, and this one is measured anyway");
   process.exit(2);
 }
 
@@ -66,12 +69,11 @@ async function start(version: string, target: Target): Promise<void> {
 
 /** CPU time per request of one burst, until its last task has run: microseconds. */
 async function burst(subject: Subject, seconds: number): Promise<number> {
-  const { target, running } = subject;
-  const before = cpuUs(running.pids);
-  const { requests } = await runLoad({ ...loadOf(target, running, CONNECTIONS), seconds });
+  const { target, running, accepted } = subject;
+  const load = { ...loadOf(target, running, CONNECTIONS), seconds };
+  const { requests, cpuUsPerRequest } = await measureLoad(running, load, accepted);
   subject.accepted += requests;
-  await running.drained(subject.accepted);
-  return (cpuUs(running.pids) - before) / requests;
+  return cpuUsPerRequest;
 }
 
 function showResult(costs: ReadonlyMap<Subject, readonly number[]>): void {
@@ -79,7 +81,7 @@ function showResult(costs: ReadonlyMap<Subject, readonly number[]>): void {
     Array.from(costs).flatMap(([subject, each]) => (subject.version === version ? [each] : []));
   const floorCosts = costsOf("floor")[0] ?? [];
   console.log(
-    "\nCPU ÷ floor: the median over the processes of each one's median [its lowest, highest]",
+    `\nCPU ÷ floor, each process by its median: the median of ${PROCESSES} [lowest, highest]`,
   );
   for (const version of versions) {
     const ratios = costsOf(version).map((each) =>

@@ -23,7 +23,7 @@ export function planOf(bench: string): Plan {
 }
 
 /** Says how far a benchmark is. */
-export function say(plan: Plan, text: string): void {
+export function say(plan: Pick<Plan, "bench">, text: string): void {
   const seconds = (performance.now() / 1000).toFixed(0).padStart(4);
   console.log(`${seconds} s  ${plan.bench}: ${text}`);
 }

@@ -2,7 +2,7 @@
  * One round with one target: start it, warm it up, load it, read what that cost, end it. And the order of many.
  */
 
-import { type LoadResult, runLoad } from "./oha.ts";
+import { type Load, type LoadResult, runLoad } from "./oha.ts";
 import { cpuUs, rssBytes } from "./process.ts";
 import type { Running, Target } from "./targets.ts";
 
@@ -28,23 +28,34 @@ export async function runTrial(target: Target, options: TrialOptions): Promise<T
   try {
     const load = loadOf(target, running, connections);
     const warmUp = await runLoad({ ...load, seconds: warmUpSeconds });
-    await running.drained(warmUp.requests * tasksPerBody);
-    const cpuBeforeUs = cpuUs(running.pids);
-    const startedMs = performance.now();
-    const result = await runLoad({ ...load, seconds });
-    const rss = rssBytes(running.pids);
-    await running.drained((warmUp.requests + result.requests) * tasksPerBody);
-    const secondsToDrained = (performance.now() - startedMs) / 1000;
-    const cpuUsed = cpuUs(running.pids) - cpuBeforeUs;
-    return {
-      ...result,
-      cpuUsPerRequest: cpuUsed / result.requests,
-      rssBytes: rss,
-      secondsToDrained,
-    };
+    const before = warmUp.requests * tasksPerBody;
+    await running.drained(before);
+    return await measureLoad(running, { ...load, seconds }, before, tasksPerBody);
   } finally {
     await running.stop();
   }
+}
+
+/** Loads a target that runs, and has run every one of the `before` tasks that it accepted. */
+export async function measureLoad(
+  running: Running,
+  load: Load,
+  before: number,
+  tasksPerBody = 1,
+): Promise<Trial> {
+  const cpuBeforeUs = cpuUs(running.pids);
+  const startedMs = performance.now();
+  const result = await runLoad(load);
+  const rss = rssBytes(running.pids);
+  await running.drained(before + result.requests * tasksPerBody);
+  const secondsToDrained = (performance.now() - startedMs) / 1000;
+  const cpuUsed = cpuUs(running.pids) - cpuBeforeUs;
+  return {
+    ...result,
+    cpuUsPerRequest: cpuUsed / result.requests,
+    rssBytes: rss,
+    secondsToDrained,
+  };
 }
 
 export function loadOf(target: Target, running: Running, connections: number) {

@@ -1,4 +1,6 @@
 import { describe, expect, test } from "bun:test";
+import { join } from "node:path";
+import { makeScratch } from "../faults/scratch.ts";
 import { openScene } from "./scene.ts";
 import { RawSocket, requestText } from "./socket.ts";
 
@@ -67,6 +69,46 @@ describe("a connection", () => {
     }
 
     expect(statuses).toEqual(Array(100).fill(202));
+  });
+
+  test("that sends before it has its answers gets each of them where none has to wait", async () => {
+    await using scene = await openScene();
+    using socket = await RawSocket.open(scene.port);
+
+    socket.send(requestText("POST", "/enqueue", {}, '{"payload":1}').repeat(3));
+
+    const statuses: number[] = [];
+    for (let index = 0; index < 3; index += 1) statuses.push((await socket.answer()).status);
+    expect(statuses).toEqual([202, 202, 202]);
+  });
+
+  test("that sends before an answer that waits for the disk is closed, and its key tells what was done", async () => {
+    using scratch = makeScratch();
+    await using scene = await openScene({ dataFile: join(scratch.folder, "ringq.db") });
+    using socket = await RawSocket.open(scene.port);
+    const ask = (key: string) =>
+      requestText("POST", "/enqueue", { "idempotency-key": key }, '{"payload":1}');
+
+    socket.send(ask("first") + ask("second"));
+    await socket.closed();
+
+    const replayed: boolean[] = [];
+    for (const key of ["first", "second"]) {
+      const response = await scene.post("/enqueue", { payload: 1 }, { "idempotency-key": key });
+      expect(response.status).toBe(202);
+      replayed.push(response.headers.get("idempotency-replayed") === "true");
+    }
+    expect(replayed).toEqual([true, false]);
+  });
+
+  test("that sends before an answer that waits for a task is closed", async () => {
+    await using scene = await openScene();
+    using socket = await RawSocket.open(scene.port);
+    const id = await scene.enqueueHeld();
+
+    socket.send(requestText("GET", `/tasks/${id}?wait_ms=60000`).repeat(2));
+
+    await socket.closed();
   });
 
   test("carries on after every refusal of a body", async () => {
