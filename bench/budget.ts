@@ -7,7 +7,7 @@ import { median, type Spread, show } from "./kit/figures.ts";
 import { planOf } from "./kit/plan.ts";
 import { resultsFolder, writeSection } from "./kit/report.ts";
 
-interface Line {
+interface ReadyList {
   readonly what: string;
   readonly toReach: string;
   /** Undefined when it was not measured. */
@@ -37,7 +37,7 @@ const durable = dataOf<Durable>("durable")?.find(({ name }) => name === "ringq, 
 const memory = dataOf<Memory>("memory");
 const start = dataOf<Start>("start")?.find(({ name }) => name === "ringq");
 
-const lines: readonly Line[] = [
+const lines: readonly ReadyList[] = [
   {
     what: "accepting one task over HTTP and running it, CPU ÷ floor",
     toReach: "≤ 1.15",

@@ -125,7 +125,7 @@ async function runBatch(queue: Queue, first: number, exitEvery: number): Promise
     if (answer.kind !== "accepted") throw new Error(`not accepted: ${answer.kind}`);
     for (const [index, { id }] of answer.receipts.entries()) {
       const number = numbers[index] ?? Number.NaN;
-      const task = await queue.findFinished(id, 60_000);
+      const task = await queue.waitFor(id, 60_000);
       const isRight =
         number % exitEvery === 1
           ? task?.errors[0]?.code === "thread_crashed"

@@ -14,7 +14,7 @@ const answer = await queue.enqueue({ type: "email.send", payload: { to: "ada@exa
 if (answer.kind !== "accepted") throw new Error(`the queue says no: ${answer.kind}`);
 const [receipt] = answer.receipts;
 
-const task = await queue.findFinished(receipt?.id ?? "", 10_000);
+const task = await queue.waitFor(receipt?.id ?? "", 10_000);
 console.log(`${task?.status} in attempt ${task?.attempt}:`, task?.result);
 console.log(`first it failed: ${task?.errors[0]?.message}`);
 

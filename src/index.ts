@@ -2,7 +2,13 @@
  * What the package exports: how to define handlers, and how to run ringq inside of another program.
  */
 
-export { DataFileError } from "./engine/data-file.ts";
+export {
+  createQueue,
+  type Queue,
+  type QueueOptions,
+  type TaskSnapshot,
+  type WithSnapshot,
+} from "./embedded.ts";
 export type {
   CancelAnswer,
   EnqueueAnswer,
@@ -14,21 +20,15 @@ export type {
   TaskError,
   TaskStatus,
 } from "./engine/engine.ts";
+export { DataFileError } from "./engine/sqlite/data-file.ts";
 export { createLog, type Log, type LogFields, type LogLevel, type LogOptions } from "./log.ts";
-export {
-  createQueue,
-  type Queue,
-  type QueueOptions,
-  type TaskSnapshot,
-  type WithSnapshot,
-} from "./queue.ts";
 export { HandlersError, type StopReport } from "./runtime.ts";
 export { createServer, type Server, type ServerOptions } from "./server.ts";
-export { NonRetryableError, RetryAfterError } from "./worker/errors.ts";
 export {
   defineHandlers,
   type HandlerContext,
   type HandlerFunction,
   type HandlerOptions,
   type Handlers,
-} from "./worker/handlers.ts";
+} from "./worker/handlers/define.ts";
+export { NonRetryableError, RetryAfterError } from "./worker/handlers/errors.ts";

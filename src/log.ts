@@ -61,7 +61,7 @@ export function stdoutLog(level: LogLevel): Log {
   );
   // The last place to complain to. Without anybody to hear it, an error here would end the process.
   stderr.on("error", () => undefined);
-  const outlet = new Outlet(
+  const outlet = new BoundedWriter(
     (line, onWritten) => stdout.write(line, onWritten),
     (lines) => log.warn("log_lines_dropped", { lines }),
   );
@@ -74,7 +74,7 @@ export function stdoutLog(level: LogLevel): Log {
 const WAITING_LENGTH_MAX = 1024 * 1024;
 
 /** Bounds the lines that wait for a slow reader: beyond that they are dropped, and counted until there is room again. */
-export class Outlet {
+export class BoundedWriter {
   readonly #write: (line: string, onWritten: () => void) => void;
   readonly #onRoom: (dropped: number) => void;
   #waitingLength = 0;

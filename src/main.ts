@@ -3,9 +3,9 @@
  * The process: reads the configuration, starts the server, and turns signals into a stop and the stop into an exit code.
  */
 
-import { runCommand } from "./commands.ts";
+import { runCommand } from "./cli.ts";
 import { readProcessConfig } from "./config.ts";
-import { DataFileError } from "./engine/data-file.ts";
+import { DataFileError } from "./engine/sqlite/data-file.ts";
 import { type Log, stdoutLog, writeToStderr } from "./log.ts";
 import { HandlersError } from "./runtime.ts";
 import { type Server, startServer } from "./server.ts";

@@ -3,19 +3,19 @@
  * puts HTTP before it; createQueue hands it out as it is.
  */
 
+import { systemClock } from "./clock.ts";
 import type { Config } from "./config.ts";
-import { systemClock } from "./engine/clock.ts";
-import { DurableEngine } from "./engine/durable.ts";
 import type { Engine } from "./engine/engine.ts";
-import { LocalEngine } from "./engine/local.ts";
+import { MemoryEngine } from "./engine/memory/engine.ts";
+import { SqliteEngine } from "./engine/sqlite/engine.ts";
 import type { Log } from "./log.ts";
-import { defineHandlers, type Handlers, queueLimits, typeRules } from "./worker/handlers.ts";
-import { loadHandlers } from "./worker/load.ts";
+import { runOnEventLoop } from "./worker/event-loop.ts";
+import { defineHandlers, type Handlers, queueLimits, typeRules } from "./worker/handlers/define.ts";
+import { loadHandlers } from "./worker/handlers/load.ts";
 import { watchLoopLag } from "./worker/loop-lag.ts";
-import { loopWork } from "./worker/loop-work.ts";
 import { Pool, type Work } from "./worker/pool.ts";
 import { simulatedWork } from "./worker/simulated.ts";
-import { ThreadPool } from "./worker/threads.ts";
+import { ThreadPool } from "./worker/thread/pool.ts";
 
 export interface Runtime {
   readonly engine: Engine;
@@ -51,7 +51,7 @@ export async function startRuntime(
   const work =
     handlers === null
       ? simulatedWork({ failureRate: config.failureRate, workMs: config.simulatedWorkMs })
-      : loopWork({
+      : runOnEventLoop({
           engine,
           handlers,
           resultBytesMax: config.resultBytesMax,
@@ -137,8 +137,8 @@ function makeEngine(config: Config, handlers: Handlers, log: Log): Engine {
   };
   const { dataFile, durability } = config;
   return dataFile === null
-    ? new LocalEngine(options)
-    : new DurableEngine({ ...options, path: dataFile, durability });
+    ? new MemoryEngine(options)
+    : new SqliteEngine({ ...options, path: dataFile, durability });
 }
 
 /** The threads, if any type wants one. They load their handlers themselves, so these have to be in a module. */

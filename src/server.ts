@@ -8,7 +8,7 @@ import type { MaybePromise } from "./engine/engine.ts";
 import { createApp } from "./http/app.ts";
 import { type Log, shielded, silentLog } from "./log.ts";
 import { type Runtime, type StopReport, startRuntime } from "./runtime.ts";
-import type { Handlers } from "./worker/handlers.ts";
+import type { Handlers } from "./worker/handlers/define.ts";
 
 type BunServer = Bun.Server<unknown>;
 

@@ -1,11 +1,11 @@
 import { describe, expect, test } from "bun:test";
 import {
+  BoundedWriter,
   createLog,
   LOG_LEVELS,
   type Log,
   type LogFields,
   type LogLevel,
-  Outlet,
   silentLog,
   withFields,
 } from "../src/log.ts";
@@ -176,7 +176,7 @@ describe("the outlet of a log", () => {
   class SlowReader {
     readonly read: string[] = [];
     readonly dropped: number[] = [];
-    readonly outlet = new Outlet(
+    readonly outlet = new BoundedWriter(
       (line, onWritten) => this.#waiting.push([line, onWritten]),
       (dropped) => this.dropped.push(dropped),
     );

@@ -5,9 +5,9 @@
 
 import { Broker } from "../../src/core/broker.ts";
 import { DueHeap } from "../../src/core/due-heap.ts";
-import { NO_PLACE, Ring } from "../../src/core/ring.ts";
+import { NOT_LINKED, Ring } from "../../src/core/ring.ts";
 import type { NewTask } from "../../src/core/task.ts";
-import { LocalEngine } from "../../src/engine/local.ts";
+import { MemoryEngine } from "../../src/engine/memory/engine.ts";
 
 interface Size {
   readonly waiting: number;
@@ -98,7 +98,7 @@ function brokerRun(size: Size): Run {
 
 /** The engine in memory: the core with ids, the payload's text and depth, and the system's clocks. */
 function engineRun(size: Size): Run {
-  const engine = new LocalEngine({
+  const engine = new MemoryEngine({
     limits: limitsOf(size),
     defaults: { maxRetries: 3, timeoutMs: TIMEOUT_MS, backoff: BACKOFF },
   });
@@ -121,7 +121,7 @@ function engineRun(size: Size): Run {
 /** First in, first out. */
 function ringRun({ waiting }: Size): Run {
   const ring = new Ring<{ place: number }>();
-  for (let index = 0; index < waiting; index += 1) ring.pushBack({ place: NO_PLACE });
+  for (let index = 0; index < waiting; index += 1) ring.pushBack({ place: NOT_LINKED });
   return (operations) =>
     timed(() => {
       for (let index = 0; index < operations; index += 1) {
@@ -136,7 +136,7 @@ function ringRun({ waiting }: Size): Run {
 function heapRun({ waiting }: Size): Run {
   const heap = new DueHeap<{ dueAtMs: number; seq: number; place: number }>();
   for (let seq = 0; seq < waiting; seq += 1) {
-    heap.push({ dueAtMs: Math.random() * SPAN_MS, seq, place: NO_PLACE });
+    heap.push({ dueAtMs: Math.random() * SPAN_MS, seq, place: NOT_LINKED });
   }
   return (operations) =>
     timed(() => {

@@ -5,7 +5,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { release } from "node:os";
 
-const ROOT = new URL("../../", import.meta.url);
+const ROOT = new URL("../..", import.meta.url);
 
 /** Facts by name, in the order in which they are shown. */
 export type Facts = Readonly<Record<string, string>>;

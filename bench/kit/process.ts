@@ -10,7 +10,7 @@ const TICKS_PER_SECOND = 100;
 /** How long a process gets to end by itself before it is killed. */
 const STOP_GRACE_MS = 10_000;
 
-const ROOT = new URL("../../", import.meta.url).pathname;
+const ROOT = new URL("../..", import.meta.url).pathname;
 
 /** Servers run on the first core, and whatever loads them on the second, where there is one; some need more than one. */
 export type Core = "server" | "load" | "any";

@@ -25,7 +25,7 @@ export interface Report {
   readonly tools?: Facts;
 }
 
-const ROOT = new URL("../../", import.meta.url);
+const ROOT = new URL("../..", import.meta.url);
 const DOCUMENT = new URL("docs/BENCHMARKS.md", ROOT);
 
 export async function writeReport(plan: Plan, report: Report): Promise<void> {

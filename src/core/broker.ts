@@ -8,9 +8,8 @@
 
 import { assert } from "./assert.ts";
 import { backoffMs } from "./backoff.ts";
+import { type IdempotencyKeys, type KeyRecord, newKey, type Receipt } from "./idempotency.ts";
 import type { Instant, Random } from "./instant.ts";
-import { type KeyRecord, type KeyRegister, newKey, type Receipt } from "./key-register.ts";
-import { LANES, type Lane } from "./line.ts";
 import type {
   CancelOutcome,
   EnqueueOutcome,
@@ -24,16 +23,17 @@ import type {
 } from "./outcomes.ts";
 import { type ListFilter, pageOf, type TaskPage } from "./page.ts";
 import type { Queue } from "./queue.ts";
-import type { QueueRegister } from "./queue-register.ts";
-import type { Legacy } from "./saved.ts";
+import type { QueueRegistry } from "./queue-registry.ts";
+import { LANES, type Lane } from "./ready-list.ts";
 import type { Schedule } from "./schedule.ts";
-import { Stock, type StockLimits, type StockObserver } from "./stock.ts";
+import type { Snapshot } from "./snapshot.ts";
 import { isFinished, isWaiting, type NewTask, type Task } from "./task.ts";
+import { type RegistryLimits, type RegistryObserver, TaskRegistry } from "./task-registry.ts";
 
-export type BrokerLimits = StockLimits;
+export type BrokerLimits = RegistryLimits;
 
 /** Hears what happens to tasks, at once and in order. It must not call back into the broker. */
-export interface BrokerObserver extends StockObserver {
+export interface BrokerObserver extends RegistryObserver {
   /** A running attempt lost its lease: whoever runs it should stop, and its outcome no longer counts. */
   onRevoke(task: Task, fence: number, reason: RevokeReason): void;
 }
@@ -43,17 +43,17 @@ export const TICK_MAX = 4096;
 
 export class Broker {
   readonly #observer: BrokerObserver;
-  readonly #stock: Stock;
-  readonly #queues: QueueRegister;
-  readonly #keys: KeyRegister;
+  readonly #tasks: TaskRegistry;
+  readonly #queues: QueueRegistry;
+  readonly #keys: IdempotencyKeys;
   readonly #schedule: Schedule;
 
   constructor(limits: BrokerLimits, observer: BrokerObserver) {
     this.#observer = observer;
-    this.#stock = new Stock(limits, observer);
-    this.#queues = this.#stock.queues;
-    this.#keys = this.#stock.keys;
-    this.#schedule = this.#stock.schedule;
+    this.#tasks = new TaskRegistry(limits, observer);
+    this.#queues = this.#tasks.queues;
+    this.#keys = this.#tasks.keys;
+    this.#schedule = this.#tasks.schedule;
   }
 
   /** Takes all of these tasks, or none. */
@@ -68,7 +68,7 @@ export class Broker {
     const key = this.#keyOf(idempotency, receipts);
     if (key !== null) this.#keys.add(key);
     for (let index = 0; index < fresh.length; index += 1) {
-      this.#stock.admit(this.#stock.make(fresh[index] as NewTask, key, now), now);
+      this.#tasks.admit(this.#tasks.make(fresh[index] as NewTask, key, now), now);
     }
     return { kind: "accepted", receipts };
   }
@@ -83,7 +83,7 @@ export class Broker {
     if (answer !== null) return answer;
     const receipts = fresh.map(receiptOf);
     const key = this.#keyOf(idempotency, receipts);
-    const tasks = fresh.map((each) => this.#stock.make(each, key, now));
+    const tasks = fresh.map((each) => this.#tasks.make(each, key, now));
     for (const task of tasks) {
       task.home.reserve(task);
       this.#queues.changed(task.home, now.monoMs);
@@ -96,7 +96,7 @@ export class Broker {
     if (key !== null) this.#keys.add(key);
     for (const task of tasks) {
       task.home.release(task);
-      this.#stock.admit(task, now);
+      this.#tasks.admit(task, now);
     }
   }
 
@@ -112,8 +112,8 @@ export class Broker {
    * Takes back what an earlier life left behind, into a broker that is still empty. What ran when that life ended was
    * interrupted by its end.
    */
-  restore(legacy: Legacy, now: Instant): void {
-    this.#stock.restore(legacy, now);
+  restore(snapshot: Snapshot, now: Instant): void {
+    this.#tasks.restore(snapshot, now);
   }
 
   /** Whether there is something to claim in this lane. */
@@ -127,12 +127,12 @@ export class Broker {
     if (line === undefined) return undefined;
     const task = line.first();
     assert(task !== undefined, "a line that takes a turn has a task to give");
-    this.#stock.leave(task);
+    this.#tasks.leave(task);
     task.attempt += 1;
     task.startedAtMs = now.wallMs;
     task.dueAtMs = now.monoMs + task.timeoutMs;
     task.progress = null;
-    this.#stock.enter(task, "running", now);
+    this.#tasks.enter(task, "running", now);
     return task;
   }
 
@@ -142,37 +142,37 @@ export class Broker {
     if (task.status !== "running" || task.attempt !== fence) return false;
     switch (outcome.kind) {
       case "done":
-        this.#stock.leave(task);
+        this.#tasks.leave(task);
         task.result = outcome.result;
-        this.#stock.enter(task, "done", now);
+        this.#tasks.enter(task, "done", now);
         break;
       case "failed":
         this.#fail(task, outcome, now, random);
         break;
       case "interrupted":
-        this.#stock.leave(task);
+        this.#tasks.leave(task);
         task.home.totals.interrupted += 1;
-        this.#stock.enterAtFront(task, now);
+        this.#tasks.enterAtFront(task, now);
         break;
       default:
         outcome satisfies never;
     }
-    this.#stock.forgetWhatIsOver(now.monoMs);
+    this.#tasks.forgetWhatIsOver(now.monoMs);
     return true;
   }
 
   cancel(id: string, now: Instant): CancelOutcome {
-    const task = this.#stock.find(id);
+    const task = this.#tasks.find(id);
     if (task === undefined) return { kind: "unknown" };
     if (isFinished(task.status)) return { kind: "finished", task };
     this.#cancel(task, now);
-    this.#stock.forgetWhatIsOver(now.monoMs);
+    this.#tasks.forgetWhatIsOver(now.monoMs);
     return { kind: "cancelled", task };
   }
 
   /** Why a task can't be queued again, or null when it can. */
   retryRefusal(id: string): Exclude<RetryOutcome, { readonly kind: "queued" }> | null {
-    const task = this.#stock.find(id);
+    const task = this.#tasks.find(id);
     if (task === undefined) return { kind: "unknown" };
     if (task.status !== "failed" && task.status !== "cancelled")
       return { kind: "not_retryable", task };
@@ -183,14 +183,14 @@ export class Broker {
   retry(id: string, now: Instant): RetryOutcome {
     const refusal = this.retryRefusal(id);
     if (refusal !== null) return refusal;
-    const task = this.#stock.find(id) as Task;
-    this.#stock.leave(task);
+    const task = this.#tasks.find(id) as Task;
+    this.#tasks.leave(task);
     task.failures = 0;
     task.crashes = 0;
     task.runAtMs = null;
     task.finishedAtMs = null;
     if (task.key !== null) this.#keys.resumed(task.key);
-    this.#stock.enter(task, "queued", now);
+    this.#tasks.enter(task, "queued", now);
     return { kind: "queued", task };
   }
 
@@ -226,7 +226,7 @@ export class Broker {
   waitingIn(name: string): readonly Task[] | undefined {
     const queue = this.#queues.find(name);
     if (queue === undefined) return undefined;
-    return [...this.#stock.timeline.newestFirst(Number.POSITIVE_INFINITY)]
+    return [...this.#tasks.timeline.newestFirst(Number.POSITIVE_INFINITY)]
       .filter((task) => task.home === queue && isWaiting(task.status))
       .reverse();
   }
@@ -236,7 +236,7 @@ export class Broker {
     const waiting = this.waitingIn(name);
     if (waiting === undefined) return undefined;
     for (const task of waiting) this.#cancel(task, now);
-    this.#stock.forgetWhatIsOver(now.monoMs);
+    this.#tasks.forgetWhatIsOver(now.monoMs);
     return waiting.length;
   }
 
@@ -248,7 +248,7 @@ export class Broker {
       if (task.status === "running") this.#expireLease(task, now, random);
       else this.#becomeQueued(task, now);
     }
-    this.#stock.forgetWhatIsOver(now.monoMs);
+    this.#tasks.forgetWhatIsOver(now.monoMs);
     this.#keys.expire(now.monoMs);
     this.#queues.expire(now.monoMs);
   }
@@ -268,7 +268,7 @@ export class Broker {
   /** How long from now the next tick has something to do, in milliseconds; Infinity when nothing is ever due. */
   msToNextDue(now: Instant): number {
     const expiryMs = Math.min(
-      this.#stock.retention.nextExpiryMs(),
+      this.#tasks.retention.nextExpiryMs(),
       this.#keys.nextExpiryMs(),
       this.#queues.nextExpiryMs(),
     );
@@ -281,12 +281,12 @@ export class Broker {
   }
 
   find(id: string): Task | undefined {
-    return this.#stock.find(id);
+    return this.#tasks.find(id);
   }
 
   /** Newest first, from the newest task whose number is below `beforeSeq`. */
   list(filter: ListFilter, limit: number, beforeSeq: number): TaskPage {
-    return pageOf(this.#stock.timeline.newestFirst(beforeSeq), filter, limit);
+    return pageOf(this.#tasks.timeline.newestFirst(beforeSeq), filter, limit);
   }
 
   findQueue(name: string): Queue | undefined {
@@ -306,7 +306,7 @@ export class Broker {
 
   /** Throws when the broker contradicts itself. O(n): for tests. */
   check(): void {
-    this.#stock.check();
+    this.#tasks.check();
   }
 
   /** Why these tasks are not taken, or what was answered to them before; null when they are new and fit. */
@@ -328,7 +328,7 @@ export class Broker {
   #keyOf(idempotency: IdempotencyKey | undefined, receipts: readonly Receipt[]): KeyRecord | null {
     if (idempotency === undefined || receipts.length === 0) return null;
     const { key, fingerprint } = idempotency;
-    return newKey(key, fingerprint, receipts, this.#stock.nextSeq);
+    return newKey(key, fingerprint, receipts, this.#tasks.nextSeq);
   }
 
   #fail(
@@ -337,11 +337,11 @@ export class Broker {
     now: Instant,
     random: Random,
   ): void {
-    this.#stock.leave(task);
+    this.#tasks.leave(task);
     task.addError({ code, message, attempt: task.attempt, atMs: now.wallMs });
     task.failures += 1;
     if (retry.kind === "never" || task.failures > task.maxRetries) {
-      this.#stock.enter(task, "failed", now);
+      this.#tasks.enter(task, "failed", now);
       return;
     }
     // The delay counts from now, when the failure is known, not from when the attempt started.
@@ -350,7 +350,7 @@ export class Broker {
     task.dueAtMs = now.monoMs + delayMs;
     task.runAtMs = now.wallMs + delayMs;
     task.home.totals.retried += 1;
-    this.#stock.enter(task, "retrying", now);
+    this.#tasks.enter(task, "retrying", now);
   }
 
   #expireLease(task: Task, now: Instant, random: Random): void {
@@ -366,14 +366,14 @@ export class Broker {
   }
 
   #becomeQueued(task: Task, now: Instant): void {
-    this.#stock.leave(task);
-    this.#stock.enter(task, "queued", now);
+    this.#tasks.leave(task);
+    this.#tasks.enter(task, "queued", now);
   }
 
   #cancel(task: Task, now: Instant): void {
     const isRunning = task.status === "running";
-    this.#stock.leave(task);
-    this.#stock.enter(task, "cancelled", now);
+    this.#tasks.leave(task);
+    this.#tasks.enter(task, "cancelled", now);
     if (isRunning) this.#observer.onRevoke(task, task.attempt, "cancelled");
   }
 }

@@ -4,7 +4,7 @@
  */
 
 import { assert } from "./assert.ts";
-import { NO_PLACE } from "./ring.ts";
+import { NOT_LINKED } from "./ring.ts";
 
 /** What a due heap can hold. A member is in one heap at a time. */
 export interface DueMember {
@@ -12,7 +12,7 @@ export interface DueMember {
   dueAtMs: number;
   /** Breaks ties: the smaller one entered ringq first. */
   readonly seq: number;
-  /** The index in the heap, or {@link NO_PLACE}. Only the heap writes it. */
+  /** The index in the heap, or {@link NOT_LINKED}. Only the heap writes it. */
   place: number;
 }
 
@@ -29,7 +29,7 @@ export class DueHeap<T extends DueMember> {
   }
 
   push(member: T): void {
-    assert(member.place === NO_PLACE, "a member enters one heap at a time");
+    assert(member.place === NOT_LINKED, "a member enters one heap at a time");
     this.#members.push(member);
     this.#siftUp(member, this.#members.length - 1);
   }
@@ -38,7 +38,7 @@ export class DueHeap<T extends DueMember> {
   remove(member: T): void {
     const index = member.place;
     assert(this.#members[index] === member, "only a member of this heap can be removed from it");
-    member.place = NO_PLACE;
+    member.place = NOT_LINKED;
     const last = this.#members.pop();
     if (last === undefined || last === member) return;
     // The last one fills the gap and then finds its level: at most one of the two moves it.

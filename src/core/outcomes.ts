@@ -2,7 +2,7 @@
  * What the broker is told and what it answers, as values. A refusal is an answer, not an error.
  */
 
-import type { KeyRecord, Receipt } from "./key-register.ts";
+import type { KeyRecord, Receipt } from "./idempotency.ts";
 import type { Queue } from "./queue.ts";
 import type { Task } from "./task.ts";
 

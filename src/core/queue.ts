@@ -3,8 +3,8 @@
  */
 
 import { assert } from "./assert.ts";
-import { LANES, type Lane, Line } from "./line.ts";
-import { NO_PLACE } from "./ring.ts";
+import { LANES, type Lane, ReadyList } from "./ready-list.ts";
+import { NOT_LINKED } from "./ring.ts";
 import { isFinished, isWaiting, TASK_STATUSES, type Task, type TaskStatus } from "./task.ts";
 
 /** What a queue may hold. */
@@ -61,7 +61,7 @@ export class Queue implements QueueView {
     retried: 0,
     interrupted: 0,
   };
-  readonly lines: Readonly<Record<Lane, Line>>;
+  readonly lines: Readonly<Record<Lane, ReadyList>>;
 
   waiting = 0;
   waitingBytes = 0;
@@ -76,12 +76,12 @@ export class Queue implements QueueView {
   /** Monotonic time since when it is idle, while it is. */
   idleSinceMs = 0;
   /** Its place among the idle queues. */
-  place = NO_PLACE;
+  place = NOT_LINKED;
 
   constructor(name: string, limits: QueueLimits) {
     this.name = name;
     this.limits = limits;
-    this.lines = { loop: new Line(this, "loop"), thread: new Line(this, "thread") };
+    this.lines = { loop: new ReadyList(this, "loop"), thread: new ReadyList(this, "thread") };
   }
 
   /** Whether a task may be claimed from it, if one is lined up. */

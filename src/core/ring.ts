@@ -10,12 +10,12 @@ import { assert } from "./assert.ts";
 
 /** What a ring can hold: something with a field for its place. A member is in one ring at a time. */
 export interface RingMember {
-  /** The place in the ring, or {@link NO_PLACE}. Only the ring writes it. */
+  /** The place in the ring, or {@link NOT_LINKED}. Only the ring writes it. */
   place: number;
 }
 
 /** The place of something that is in no ring. */
-export const NO_PLACE = -1;
+export const NOT_LINKED = -1;
 
 /** Where places start: far from 0, so that pushes to the front stay positive, and still a small integer to the engine. */
 const ORIGIN = 2 ** 30;
@@ -63,7 +63,7 @@ export class Ring<T extends RingMember> {
     const slot = member.place & this.#mask;
     assert(this.#slots[slot] === member, "only a member of this ring can be removed from it");
     this.#slots[slot] = undefined;
-    member.place = NO_PLACE;
+    member.place = NOT_LINKED;
     this.#size -= 1;
     if (this.#size === 0) this.#reset();
     else {
@@ -101,7 +101,7 @@ export class Ring<T extends RingMember> {
   }
 
   #put(place: number, member: T): void {
-    assert(member.place === NO_PLACE, "a member enters one ring at a time");
+    assert(member.place === NOT_LINKED, "a member enters one ring at a time");
     this.#slots[place & this.#mask] = member;
     member.place = place;
   }

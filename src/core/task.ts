@@ -12,10 +12,10 @@
  */
 
 import type { Backoff } from "./backoff.ts";
-import type { KeyRecord } from "./key-register.ts";
-import type { Lane } from "./line.ts";
+import type { KeyRecord } from "./idempotency.ts";
 import type { Queue } from "./queue.ts";
-import { NO_PLACE } from "./ring.ts";
+import type { Lane } from "./ready-list.ts";
+import { NOT_LINKED } from "./ring.ts";
 
 export type TaskStatus =
   | "scheduled"
@@ -169,7 +169,7 @@ export class Task implements TaskView {
   queuedSinceMs = 0;
 
   /** Its place in the one structure that its status puts it in: a line, the schedule or retention. */
-  place = NO_PLACE;
+  place = NOT_LINKED;
   /** Its index in the timeline. */
   line = -1;
 

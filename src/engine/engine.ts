@@ -1,23 +1,23 @@
 /**
  * The seam between those who ask and those who keep: what HTTP and the workers see of a queue. Every implementation
- * passes the same contract suite, test/engine/contract.ts.
+ * passes the same contract suite, test/contract/contract.ts.
  *
  * An answer may come at once or as a promise: an engine that has to write before it may say yes needs the promise, one
  * in memory would only pay for it.
  */
 
 import type { Backoff } from "../core/backoff.ts";
-import type { Receipt } from "../core/key-register.ts";
-import type { Lane } from "../core/line.ts";
+import type { Receipt } from "../core/idempotency.ts";
 import type { Outcome, Refusal, RevokeReason } from "../core/outcomes.ts";
 import type { QueueView } from "../core/queue.ts";
+import type { Lane } from "../core/ready-list.ts";
 import type { TaskStatus, TaskView } from "../core/task.ts";
 
 export type { Backoff } from "../core/backoff.ts";
-export type { Receipt } from "../core/key-register.ts";
-export type { Lane } from "../core/line.ts";
+export type { Receipt } from "../core/idempotency.ts";
 export type { Outcome, Refusal, Retry, RevokeReason } from "../core/outcomes.ts";
 export type { QueueLimits } from "../core/queue.ts";
+export type { Lane } from "../core/ready-list.ts";
 export {
   isFinished,
   TASK_STATUSES,
@@ -155,7 +155,7 @@ export interface Engine {
   ): MaybePromise<EnqueueAnswer>;
   find(id: string): MaybePromise<TaskView | undefined>;
   /** The task once it has finished, or as it is when `waitMs` are over, `signal` aborts or the engine stops. */
-  findFinished(id: string, waitMs: number, signal: AbortSignal): Promise<TaskView | undefined>;
+  waitFor(id: string, waitMs: number, signal: AbortSignal): Promise<TaskView | undefined>;
   list(request: ListRequest): MaybePromise<ListAnswer>;
   cancel(id: string): MaybePromise<CancelAnswer>;
   retry(id: string): MaybePromise<RetryAnswer>;

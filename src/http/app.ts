@@ -6,12 +6,12 @@ import type { TSchema } from "@sinclair/typebox";
 import { Elysia, ValidationError } from "elysia";
 import type { Engine } from "../engine/engine.ts";
 import type { Log } from "../log.ts";
-import { enqueueHandler, enqueueRoutes } from "./enqueue.ts";
-import { healthRoutes } from "./health.ts";
-import { openapiRoutes } from "./openapi.ts";
-import { invalidRequest, problem, type RequestError } from "./problem.ts";
-import { queueRoutes } from "./queues.ts";
-import { taskRoutes } from "./tasks.ts";
+import { enqueueHandler, enqueueRoutes } from "./api/enqueue.ts";
+import { healthRoutes } from "./api/health.ts";
+import { openapiRoutes } from "./api/openapi.ts";
+import { invalidRequest, problem, type RequestError } from "./api/problem.ts";
+import { queueRoutes } from "./api/queues.ts";
+import { taskRoutes } from "./api/tasks.ts";
 
 export interface AppOptions {
   readonly engine: Engine;

@@ -8,7 +8,7 @@
 
 import type { Static, TSchema } from "@sinclair/typebox";
 import type { MaybePromise } from "../engine/engine.ts";
-import { invalidRequest, problem } from "./problem.ts";
+import { invalidRequest, problem } from "./api/problem.ts";
 import type { Shape } from "./shape.ts";
 
 /**

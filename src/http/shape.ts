@@ -7,7 +7,7 @@
 
 import type { Static, TSchema } from "@sinclair/typebox";
 import { TypeCompiler } from "@sinclair/typebox/compiler";
-import type { RequestError } from "./problem.ts";
+import type { RequestError } from "./api/problem.ts";
 
 export interface Shape<T extends TSchema> {
   fits(value: unknown): value is Static<T>;

@@ -3,9 +3,9 @@
  * takes is free once the outcome is there.
  */
 
-import type { Clock } from "../engine/clock.ts";
+import type { Clock } from "../clock.ts";
 import type { Claim, MaybePromise, Outcome, RevokeReason, TaskView } from "../engine/engine.ts";
-import { INTERRUPTED, outcomeOfReturn, outcomeOfThrow } from "./outcome.ts";
+import { outcomeOfReturn, outcomeOfThrow, RELEASED } from "./outcome.ts";
 
 /** Why an attempt must stop: its signal aborts with this as the reason's message. */
 export type StopReason = RevokeReason | "shutdown";
@@ -60,12 +60,12 @@ export class Attempt {
     return new Promise((resolve, reject) => {
       let cancelGrace: (() => void) | null = null;
       this.#onStop = () => {
-        cancelGrace = this.#clock.after(ABORT_GRACE_MS, () => resolve(INTERRUPTED));
+        cancelGrace = this.#clock.after(ABORT_GRACE_MS, () => resolve(RELEASED));
       };
       coming.then((outcome) => {
         this.#onStop = null;
         cancelGrace?.();
-        resolve(this.#stopReason === null ? outcome : INTERRUPTED);
+        resolve(this.#stopReason === null ? outcome : RELEASED);
       }, reject);
     });
   }

@@ -3,7 +3,7 @@
  */
 
 import { atEveryLevel, type Log, type LogFields, withFields } from "../log.ts";
-import type { HandlerContext } from "./handlers.ts";
+import type { HandlerContext } from "./handlers/define.ts";
 import { jsonTextOf, messageOf } from "./outcome.ts";
 
 /** What does not change during an attempt. */

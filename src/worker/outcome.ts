@@ -4,7 +4,7 @@
  */
 
 import type { Outcome, Retry } from "../engine/engine.ts";
-import { RETRY_AFTER_MS_MAX, RETRY_MARK } from "./errors.ts";
+import { RETRY_AFTER_MS_MAX, RETRY_MARK } from "./handlers/errors.ts";
 
 /** Long enough for a sentence and a cause, short enough for thousands of failed tasks to be kept. */
 const MESSAGE_LENGTH_MAX = 1000;
@@ -16,7 +16,7 @@ const BACKOFF: Retry = { kind: "backoff" };
 const DONE: Outcome = { kind: "done", result: null };
 
 /** How an attempt ends that was stopped, or never began. */
-export const INTERRUPTED: Outcome = { kind: "interrupted" };
+export const RELEASED: Outcome = { kind: "interrupted" };
 
 export type JsonText =
   | { readonly kind: "text"; readonly text: string }

@@ -3,7 +3,7 @@
  * until the engine says that there is something. The loops know nothing of queues: whose turn it is, the engine decides.
  */
 
-import { type Clock, systemClock } from "../engine/clock.ts";
+import { type Clock, systemClock } from "../clock.ts";
 import type {
   Engine,
   EngineWorker,
@@ -13,7 +13,7 @@ import type {
   RevokeReason,
 } from "../engine/engine.ts";
 import { Attempt } from "./attempt.ts";
-import { INTERRUPTED } from "./outcome.ts";
+import { RELEASED } from "./outcome.ts";
 
 /** Works on an attempt to its outcome: at once, or as a promise that never rejects. */
 export type Work = (attempt: Attempt) => MaybePromise<Outcome>;
@@ -124,7 +124,7 @@ export class Pool implements EngineWorker {
     // One that was stopped before has lost its task already, and only takes its time to end.
     const attempts = [...this.#running.values()].filter(({ stopReason }) => stopReason === null);
     for (const attempt of attempts) attempt.stop("shutdown");
-    await Promise.all(attempts.map(({ claim }) => this.#engine.settle(claim, INTERRUPTED)));
+    await Promise.all(attempts.map(({ claim }) => this.#engine.settle(claim, RELEASED)));
     return attempts.length;
   }
 
@@ -146,7 +146,7 @@ export class Pool implements EngineWorker {
       }
       if (this.#isStopped) {
         // It was stopped while the engine took its time: the task goes back as it came.
-        await this.#engine.settle(claim, INTERRUPTED);
+        await this.#engine.settle(claim, RELEASED);
         return;
       }
       this.#activeTypes.add(claim.task.type);

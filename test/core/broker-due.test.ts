@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { TICK_MAX } from "../../src/core/broker.ts";
-import { aBroker, aNewTask, at, claim, enqueue, NO_CHANCE } from "./builders.ts";
+import { aBroker, aNewTask, at, claim, enqueue, NO_CHANCE } from "../support/builders.ts";
 
 describe("what is due", () => {
   test("is queued in the order of its time, then of its arrival", () => {

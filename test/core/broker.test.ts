@@ -10,9 +10,9 @@ import {
   claim,
   DONE,
   enqueue,
-  INTERRUPTED,
   NO_CHANCE,
-} from "./builders.ts";
+  RELEASED,
+} from "../support/builders.ts";
 
 /** A broker together with what its observer hears, in words. */
 function aHeardBroker(options: BrokerOptions = {}): {
@@ -113,7 +113,7 @@ describe("an attempt", () => {
     for (const id of ["a", "b"]) enqueue(broker, id, { maxRetries: 0 });
     const task = claim(broker);
 
-    broker.settle(task, 1, INTERRUPTED, at(0), NO_CHANCE);
+    broker.settle(task, 1, RELEASED, at(0), NO_CHANCE);
 
     expect(claim(broker)).toBe(task);
     expect([task.attempt, task.failures]).toEqual([2, 0]);
@@ -292,7 +292,7 @@ describe("a task shows", () => {
     enqueue(broker, "a");
     const task = claim(broker);
     broker.noteProgress(task, 1, "0.5");
-    broker.settle(task, 1, INTERRUPTED, at(0), NO_CHANCE);
+    broker.settle(task, 1, RELEASED, at(0), NO_CHANCE);
 
     expect(claim(broker).progress).toBeNull();
   });

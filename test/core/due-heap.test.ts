@@ -2,22 +2,22 @@ import { describe, expect, test } from "bun:test";
 import { InvariantError } from "../../src/core/assert.ts";
 import { DueHeap } from "../../src/core/due-heap.ts";
 
-interface Alarm {
+interface WakeTimer {
   readonly seq: number;
   dueAtMs: number;
   place: number;
 }
 
-function anAlarm(dueAtMs: number, seq: number): Alarm {
+function anAlarm(dueAtMs: number, seq: number): WakeTimer {
   return { dueAtMs, seq, place: -1 };
 }
 
 /** A heap of alarms with these times, numbered from 1. */
 function aHeap(times: readonly number[]): {
-  readonly heap: DueHeap<Alarm>;
-  readonly alarms: Alarm[];
+  readonly heap: DueHeap<WakeTimer>;
+  readonly alarms: WakeTimer[];
 } {
-  const heap = new DueHeap<Alarm>();
+  const heap = new DueHeap<WakeTimer>();
   const alarms = times.map((dueAtMs, index) => anAlarm(dueAtMs, index + 1));
   for (const alarm of alarms) heap.push(alarm);
   heap.check();
@@ -25,7 +25,7 @@ function aHeap(times: readonly number[]): {
 }
 
 /** Empties the heap from its front. */
-function takeAll(heap: DueHeap<Alarm>): [dueAtMs: number, seq: number][] {
+function takeAll(heap: DueHeap<WakeTimer>): [dueAtMs: number, seq: number][] {
   const taken: [number, number][] = [];
   for (let first = heap.first(); first !== undefined; first = heap.first()) {
     heap.remove(first);
@@ -59,7 +59,7 @@ describe("a due heap", () => {
     for (let leaving = 0; leaving < SHUFFLED.length; leaving += 1) {
       const { heap, alarms } = aHeap(SHUFFLED);
 
-      heap.remove(alarms[leaving] as Alarm);
+      heap.remove(alarms[leaving] as WakeTimer);
 
       heap.check();
       const expected = alarms.filter((_, index) => index !== leaving);
@@ -75,7 +75,7 @@ describe("a due heap", () => {
     // The gap is below 10, and what fills it, the last one, comes from below 2.
     const { heap, alarms } = aHeap([1, 10, 2, 11, 12, 3, 4]);
 
-    heap.remove(alarms[3] as Alarm);
+    heap.remove(alarms[3] as WakeTimer);
 
     heap.check();
     expect(takeAll(heap).map(([dueAtMs]) => dueAtMs)).toEqual([1, 2, 3, 4, 10, 12]);
@@ -94,7 +94,7 @@ describe("a due heap", () => {
 
   test("takes a member again that has left, at another time", () => {
     const { heap, alarms } = aHeap([1, 2, 3]);
-    const [first] = alarms as [Alarm];
+    const [first] = alarms as [WakeTimer];
     heap.remove(first);
     first.dueAtMs = 9;
 
@@ -108,7 +108,7 @@ describe("a due heap refuses", () => {
   test("a member that is in it already", () => {
     const { heap, alarms } = aHeap([1]);
 
-    expect(() => heap.push(alarms[0] as Alarm)).toThrow(InvariantError);
+    expect(() => heap.push(alarms[0] as WakeTimer)).toThrow(InvariantError);
   });
 
   test("to let go of what it does not hold", () => {
@@ -122,7 +122,7 @@ describe("a due heap refuses", () => {
     const { heap } = aHeap([1, 2, 3]);
     const { alarms } = aHeap([1, 2, 3]);
 
-    expect(() => heap.remove(alarms[1] as Alarm)).toThrow(InvariantError);
+    expect(() => heap.remove(alarms[1] as WakeTimer)).toThrow(InvariantError);
   });
 });
 
@@ -130,7 +130,7 @@ describe("a due heap's check finds", () => {
   test("a member whose time was changed while it was in", () => {
     const { heap, alarms } = aHeap([1, 2, 3]);
 
-    (alarms[0] as Alarm).dueAtMs = 9;
+    (alarms[0] as WakeTimer).dueAtMs = 9;
 
     expect(() => heap.check()).toThrow("no member is due before its parent");
   });
@@ -138,7 +138,7 @@ describe("a due heap's check finds", () => {
   test("a member with a wrong index", () => {
     const { heap, alarms } = aHeap([1, 2, 3]);
 
-    (alarms[2] as Alarm).place = 1;
+    (alarms[2] as WakeTimer).place = 1;
 
     expect(() => heap.check()).toThrow("a heap's member knows its index");
   });

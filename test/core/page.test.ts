@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { LIST_BYTES_MAX, LIST_SCAN_MAX, pageOf, type TaskPage } from "../../src/core/page.ts";
 import type { Task } from "../../src/core/task.ts";
-import { aQueue, aTask, someTasks } from "./builders.ts";
+import { aQueue, aTask, someTasks } from "../support/builders.ts";
 
 /** Tasks as a timeline gives them: the newest, with the largest number, first. */
 function newestFirst(tasks: readonly Task[]): Task[] {

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import type { Queue } from "../../src/core/queue.ts";
 import type { Task } from "../../src/core/task.ts";
-import { aQueue, aTask } from "./builders.ts";
+import { aQueue, aTask } from "../support/builders.ts";
 
 /** Lets a queued task into its home. */
 function lineUp(task: Task): void {

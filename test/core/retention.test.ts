@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { Retention, type RetentionLimits } from "../../src/core/retention.ts";
 import type { Task } from "../../src/core/task.ts";
-import { aTask } from "./builders.ts";
+import { aTask } from "../support/builders.ts";
 
 function aRetention(limits: Partial<RetentionLimits> = {}): Retention {
   return new Retention({ tasks: 100, bytes: 10_000, ageMs: 1000, ...limits });

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { InvariantError } from "../../src/core/assert.ts";
-import { NO_PLACE, Ring } from "../../src/core/ring.ts";
+import { NOT_LINKED, Ring } from "../../src/core/ring.ts";
 
 interface Bead {
   readonly name: number;
@@ -8,7 +8,7 @@ interface Bead {
 }
 
 function aBead(name: number): Bead {
-  return { name, place: NO_PLACE };
+  return { name, place: NOT_LINKED };
 }
 
 /** A ring that holds beads named from 1, in this order. */
@@ -73,7 +73,7 @@ describe("a ring", () => {
     ring.remove(beads[2] as Bead);
 
     expect(namesIn(ring)).toEqual([1, 2, 4, 5]);
-    expect(beads[2]?.place).toBe(NO_PLACE);
+    expect(beads[2]?.place).toBe(NOT_LINKED);
   });
 
   test("has a new front once the front and all behind it that left are gone", () => {

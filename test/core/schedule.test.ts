@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { Schedule } from "../../src/core/schedule.ts";
 import type { Task } from "../../src/core/task.ts";
-import { aTask, at } from "./builders.ts";
+import { aTask, at } from "../support/builders.ts";
 
 /** A task that is due so long after the beginning, by the monotonic clock. */
 function dueAfter(ms: number, seq: number): Task {

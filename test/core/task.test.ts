@@ -6,7 +6,7 @@ import {
   TASK_STATUSES,
   type TaskStatus,
 } from "../../src/core/task.ts";
-import { aQueue, aTask } from "./builders.ts";
+import { aQueue, aTask } from "../support/builders.ts";
 
 function stepsFrom(status: TaskStatus): TaskStatus[] {
   return TASK_STATUSES.filter((to) => isStep(status, to));

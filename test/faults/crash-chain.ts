@@ -5,7 +5,7 @@
 
 import { existsSync, readFileSync, watch } from "node:fs";
 import { join } from "node:path";
-import { ServerProcess } from "../handlers/server-process.ts";
+import { ServerProcess } from "../support/server-process.ts";
 import { CRASH_ENDINGS, CrashLoad, findAll, isFinished } from "./crash-load.ts";
 import type { Dice } from "./dice.ts";
 import { type Found, Ledger } from "./ledger.ts";

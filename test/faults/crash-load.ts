@@ -3,7 +3,7 @@
  * into the ledger what they asked and what they were answered.
  */
 
-import type { TaskAnswer } from "../handlers/server-process.ts";
+import type { TaskAnswer } from "../support/server-process.ts";
 import type { Dice } from "./dice.ts";
 import type { AskedTask, Endings, EnqueueAsked, Found, FoundTask, Ledger } from "./ledger.ts";
 import { STEERED, someTasks } from "./some-tasks.ts";

@@ -2,7 +2,7 @@
 
 import { expect, test } from "bun:test";
 import { join } from "node:path";
-import { ServerProcess, startServerProcess } from "../handlers/server-process.ts";
+import { ServerProcess, startServerProcess } from "../support/server-process.ts";
 import { type ChainReport, runChain } from "./crash-chain.ts";
 import { Dice, seedOf } from "./dice.ts";
 import { makeScratch } from "./scratch.ts";

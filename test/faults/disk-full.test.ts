@@ -11,7 +11,7 @@ import {
   openScene,
   type ReceiptBody,
   type Scene,
-} from "../http/scene.ts";
+} from "../support/http-harness.ts";
 import { type DiskFault, DiskRecorder, ERRNO, findRecorderObstacle } from "./disk-recorder.ts";
 import { makeScratch, type Scratch } from "./scratch.ts";
 

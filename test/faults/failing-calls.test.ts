@@ -4,7 +4,7 @@ import { describe, expect, test } from "bun:test";
 import { cpSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
 import type { Engine } from "../../src/engine/engine.ts";
-import { ManualClock } from "../engine/manual-clock.ts";
+import { ManualClock } from "../support/manual-clock.ts";
 import { Dice } from "./dice.ts";
 import { type DiskFault, DiskRecorder, ERRNO, findRecorderObstacle } from "./disk-recorder.ts";
 import { openDurable } from "./open-durable.ts";

@@ -3,9 +3,9 @@
 import { expect, test } from "bun:test";
 import { cpSync } from "node:fs";
 import { join } from "node:path";
-import type { DurableEngine } from "../../src/engine/durable.ts";
 import type { Claim, TaskView } from "../../src/engine/engine.ts";
-import { ManualClock } from "../engine/manual-clock.ts";
+import type { SqliteEngine } from "../../src/engine/sqlite/engine.ts";
+import { ManualClock } from "../support/manual-clock.ts";
 import { openDurable } from "./open-durable.ts";
 import { makeScratch } from "./scratch.ts";
 
@@ -45,7 +45,7 @@ test("what was asked for in this turn is not there, and what had been accepted i
 });
 
 interface Life extends AsyncDisposable {
-  readonly engine: DurableEngine;
+  readonly engine: SqliteEngine;
   /** Claims a task that has to be there. */
   claim(): Claim;
   /** What the next process finds if this one is killed now. */

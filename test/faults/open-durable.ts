@@ -1,13 +1,13 @@
 /** The engine that these suites try: durable, with room for everything, so that it forgets and refuses nothing. */
 
-import type { Clock } from "../../src/engine/clock.ts";
-import type { Durability } from "../../src/engine/data-file.ts";
-import { DurableEngine } from "../../src/engine/durable.ts";
-import { someSettings } from "../engine/contract/scene.ts";
+import type { Clock } from "../../src/clock.ts";
+import type { Durability } from "../../src/engine/sqlite/data-file.ts";
+import { SqliteEngine } from "../../src/engine/sqlite/engine.ts";
+import { someSettings } from "../support/engine-harness.ts";
 
 const DAY_MS = 24 * 60 * 60 * 1000;
 
-export function openDurable(path: string, durability: Durability, clock: Clock): DurableEngine {
+export function openDurable(path: string, durability: Durability, clock: Clock): SqliteEngine {
   const settings = someSettings(clock, {
     queueSize: 1_000_000,
     queueBytes: 2 ** 30,
@@ -15,7 +15,7 @@ export function openDurable(path: string, durability: Durability, clock: Clock):
     retainMs: DAY_MS,
     timeoutMs: DAY_MS,
   });
-  return new DurableEngine({
+  return new SqliteEngine({
     ...settings,
     limits: { ...settings.limits, retainBytes: 2 ** 30 },
     path,

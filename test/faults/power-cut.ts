@@ -7,9 +7,9 @@
 import { Database } from "bun:sqlite";
 import { readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import type { Clock } from "../../src/engine/clock.ts";
+import type { Clock } from "../../src/clock.ts";
 import type { Engine, MaybePromise } from "../../src/engine/engine.ts";
-import { ManualClock } from "../engine/manual-clock.ts";
+import { ManualClock } from "../support/manual-clock.ts";
 import { Dice } from "./dice.ts";
 import { CUT_STYLES, type CutStyle, type DiskImage, SimulatedDisk } from "./disk.ts";
 import { type DiskRecord, DiskRecorder } from "./disk-recorder.ts";

@@ -11,7 +11,7 @@ import {
   isFinished,
   type TaskView,
 } from "../../src/engine/engine.ts";
-import type { ManualClock } from "../engine/manual-clock.ts";
+import type { ManualClock } from "../support/manual-clock.ts";
 import type { Dice } from "./dice.ts";
 import { type Endings, type Found, type FoundTask, Ledger, resultOf } from "./ledger.ts";
 import { STEERED, someTasks } from "./some-tasks.ts";
@@ -219,7 +219,7 @@ export class PowerLoad {
   /** A client waits for the end, for as long as it takes, and what it is told is a promise. */
   #poll(engine: Engine, number: number, id: string): void {
     const { signal } = this.#gone;
-    void engine.findFinished(id, WAIT_MS, signal).then((task) => {
+    void engine.waitFor(id, WAIT_MS, signal).then((task) => {
       const status = task?.status;
       if (signal.aborted || status === undefined || !isFinished(status)) return;
       // While nothing can be written reads go on, and tell of what is in memory only.

@@ -8,7 +8,7 @@ import {
   ServerProcess,
   startInVain,
   startServerProcess,
-} from "../handlers/server-process.ts";
+} from "../support/server-process.ts";
 import { makeScratch } from "./scratch.ts";
 
 const HANDLERS = join(import.meta.dir, "../fixtures/crash.ts");

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
-import { expectProblem, openScene } from "./scene.ts";
-import { RawSocket, requestText } from "./socket.ts";
+import { expectProblem, openScene } from "../support/http-harness.ts";
+import { RawSocket, requestText } from "../support/socket.ts";
 
 const PATHS = ["/enqueue", "/enqueue/batch"];
 

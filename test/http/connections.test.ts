@@ -1,8 +1,8 @@
 import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
 import { makeScratch } from "../faults/scratch.ts";
-import { openScene } from "./scene.ts";
-import { RawSocket, requestText } from "./socket.ts";
+import { openScene } from "../support/http-harness.ts";
+import { RawSocket, requestText } from "../support/socket.ts";
 
 describe("a Host header", () => {
   test.each(["a", "localhost", "x.example:1", "[::1]:80", "127.0.0.1:8080", "a".repeat(255)])(

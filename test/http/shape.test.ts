@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { Type } from "@sinclair/typebox";
 import { TypeCompiler } from "@sinclair/typebox/compiler";
-import * as schemas from "../../src/http/schemas.ts";
+import * as schemas from "../../src/http/api/schemas.ts";
 import { shapeOf } from "../../src/http/shape.ts";
 
 const TASKS: readonly string[] = [

@@ -6,8 +6,14 @@
 import { heapStats } from "bun:jsc";
 import { expect, setDefaultTimeout, test } from "bun:test";
 import { defineHandlers } from "../../src/index.ts";
-import { openScene, type PageBody, type QueueBody, type Scene, type TaskBody } from "./scene.ts";
-import { type Answer, RawSocket, requestText } from "./socket.ts";
+import {
+  openScene,
+  type PageBody,
+  type QueueBody,
+  type Scene,
+  type TaskBody,
+} from "../support/http-harness.ts";
+import { type Answer, RawSocket, requestText } from "../support/socket.ts";
 
 setDefaultTimeout(120_000);
 

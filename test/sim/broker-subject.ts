@@ -4,11 +4,11 @@
  */
 
 import { Broker, type BrokerLimits, type BrokerObserver } from "../../src/core/broker.ts";
+import type { KeyRecord } from "../../src/core/idempotency.ts";
 import type { Instant } from "../../src/core/instant.ts";
-import type { KeyRecord } from "../../src/core/key-register.ts";
 import type { Reservation, RevokeReason } from "../../src/core/outcomes.ts";
-import { NO_PLACE } from "../../src/core/ring.ts";
-import type { Legacy, SavedTask } from "../../src/core/saved.ts";
+import { NOT_LINKED } from "../../src/core/ring.ts";
+import type { SavedTask, Snapshot } from "../../src/core/snapshot.ts";
 import type { Task, TaskStatus } from "../../src/core/task.ts";
 import { differenceBetween, differenceInEvents } from "./difference.ts";
 import { pageInWords, receiptsInWords, refusalInWords } from "./expected.ts";
@@ -21,7 +21,7 @@ export interface Keeper extends Required<Omit<BrokerObserver, "onRevoke">> {
   onClaim(task: Task): void;
   onPause(queue: string, isPaused: boolean): void;
   /** What the next broker takes back. */
-  legacy(now: Instant): Legacy;
+  snapshot(now: Instant): Snapshot;
 }
 
 export class BrokerSubject implements BrokerObserver {
@@ -190,7 +190,7 @@ export class BrokerSubject implements BrokerObserver {
     this.#reservations.length = 0;
     if (this.#keeper !== null) {
       const order = Array.from(this.#broker.queues(), ({ name }) => name);
-      const { paused, keys, tasks } = this.#keeper.legacy(now);
+      const { paused, keys, tasks } = this.#keeper.snapshot(now);
       this.#broker = new Broker(this.#limits, this);
       // No order is promised among queues without tasks: the model has the one from before.
       const asBefore = [...paused].sort((a, b) => order.indexOf(a) - order.indexOf(b));
@@ -200,7 +200,7 @@ export class BrokerSubject implements BrokerObserver {
     const before = this.#broker;
     const again = new Map<KeyRecord, KeyRecord>();
     for (const record of this.#keys.values()) {
-      again.set(record, { ...record, unfinished: 0, forgetAtMs: 0, place: NO_PLACE });
+      again.set(record, { ...record, unfinished: 0, forgetAtMs: 0, place: NOT_LINKED });
     }
     const { tasks } = before.list({}, 1e9, Number.POSITIVE_INFINITY);
     this.#keys.clear();

@@ -2,8 +2,8 @@
  * What the model answers to an operation, in words: the answer that every system must give.
  */
 
+import type { Receipt } from "../../src/core/idempotency.ts";
 import type { Instant } from "../../src/core/instant.ts";
-import type { Receipt } from "../../src/core/key-register.ts";
 import type { Refusal } from "../../src/core/outcomes.ts";
 import type { Model } from "./model.ts";
 import type { ModelTask } from "./model-state.ts";

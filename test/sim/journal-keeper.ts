@@ -4,87 +4,87 @@
  */
 
 import { Database } from "bun:sqlite";
+import type { KeyRecord } from "../../src/core/idempotency.ts";
 import type { Instant } from "../../src/core/instant.ts";
-import type { KeyRecord } from "../../src/core/key-register.ts";
-import type { Legacy, SavedTask } from "../../src/core/saved.ts";
+import type { SavedTask, Snapshot } from "../../src/core/snapshot.ts";
 import type { Task, TaskStatus } from "../../src/core/task.ts";
-import { ClaimBoard } from "../../src/engine/claim-board.ts";
-import { migrate } from "../../src/engine/data-file.ts";
 import { Intake } from "../../src/engine/intake.ts";
-import { Journal } from "../../src/engine/journal.ts";
-import { legacyOf } from "../../src/engine/recovery.ts";
-import { MIGRATIONS } from "../../src/engine/schema.ts";
-import { Unwritten } from "../../src/engine/unwritten.ts";
+import { migrate } from "../../src/engine/sqlite/data-file.ts";
+import { MIGRATIONS } from "../../src/engine/sqlite/migrations.ts";
+import { PendingWrites } from "../../src/engine/sqlite/pending-writes.ts";
+import { readSnapshot } from "../../src/engine/sqlite/recovery.ts";
+import { RunningFile } from "../../src/engine/sqlite/running-file.ts";
+import { SqliteStore } from "../../src/engine/sqlite/store.ts";
 import { silentLog } from "../../src/log.ts";
 import type { Keeper } from "./broker-subject.ts";
 
 export class JournalKeeper implements Keeper {
-  readonly #journal: Journal;
+  readonly #store: SqliteStore;
   readonly #boardPath: string;
-  readonly #unwritten = new Unwritten();
+  readonly #pending = new PendingWrites();
   /** What a handler's type says of a task, and not the journal. */
   readonly #byId = new Map<string, Task>();
-  #board: ClaimBoard;
+  #running: RunningFile;
 
   /** The board is a file at this path. */
   constructor(boardPath: string) {
     const db = new Database(":memory:", { strict: true });
     migrate(db, "memory", MIGRATIONS);
-    this.#journal = new Journal({ path: "memory", db, close: () => db.close(true) });
+    this.#store = new SqliteStore({ path: "memory", db, close: () => db.close(true) });
     this.#boardPath = boardPath;
-    this.#board = new ClaimBoard(boardPath, this.#journal.id);
-    this.#board.wipe();
+    this.#running = new RunningFile(boardPath, this.#store.id);
+    this.#running.wipe();
   }
 
   onPublish(tasks: readonly Task[]): void {
     const key = tasks[0]?.key ?? null;
     this.#transact(() => {
-      if (key !== null) this.#journal.insertKey(key);
-      for (const task of tasks) this.#journal.insertTask(task);
+      if (key !== null) this.#store.insertKey(key);
+      for (const task of tasks) this.#store.insertTask(task);
     });
     for (const task of tasks) this.#byId.set(task.id, task);
   }
 
   onClaim(task: Task): void {
-    this.#board.note(task);
+    this.#running.note(task);
   }
 
   onPause(queue: string, isPaused: boolean): void {
-    this.#transact(() => this.#journal.setPaused(queue, isPaused));
+    this.#transact(() => this.#store.setPaused(queue, isPaused));
   }
 
   onStep(task: Task, from: TaskStatus | null): void {
-    if (from === "running") this.#board.clear(task);
-    this.#unwritten.addStep(task, from);
+    if (from === "running") this.#running.clear(task);
+    this.#pending.addStep(task, from);
   }
 
   onForget(task: Task): void {
-    this.#unwritten.forget(task);
+    this.#pending.forget(task);
   }
 
   onKeyChange(key: KeyRecord): void {
-    this.#unwritten.addKey(key);
+    this.#pending.addKey(key);
   }
 
   onKeyForget(key: KeyRecord): void {
-    this.#unwritten.forgetKey(key);
+    this.#pending.forgetKey(key);
   }
 
   /** Writes what has changed since the last time. */
   flush(): void {
-    this.#transact(() => this.#unwritten.writeTo(this.#journal));
-    this.#unwritten.clear();
-    this.#board.written();
+    this.#transact(() => this.#pending.writeTo(this.#store));
+    this.#pending.clear();
+    this.#running.written();
   }
 
-  legacy({ wallMs }: Instant): Legacy {
+  snapshot({ wallMs }: Instant): Snapshot {
     this.flush();
-    this.#board.close();
-    this.#board = new ClaimBoard(this.#boardPath, this.#journal.id);
-    const claims = this.#board.earlierClaims();
-    this.#board.wipe();
-    const { paused, keys, tasks } = legacyOf({
-      journal: this.#journal,
+    this.#running.close();
+    this.#running = new RunningFile(this.#boardPath, this.#store.id);
+    const claims = this.#running.earlierClaims();
+    this.#running.wipe();
+    const { paused, keys, tasks } = readSnapshot({
+      journal: this.#store,
       claims,
       intake: new Intake(DEFAULTS, new Map()),
       wallMs,
@@ -98,8 +98,8 @@ export class JournalKeeper implements Keeper {
   }
 
   close(): void {
-    this.#journal.close();
-    this.#board.remove();
+    this.#store.close();
+    this.#running.remove();
   }
 
   #asItsTypeSays(saved: SavedTask): SavedTask {
@@ -110,7 +110,7 @@ export class JournalKeeper implements Keeper {
   }
 
   #transact(write: () => void): void {
-    const fault = this.#journal.transact(write);
+    const fault = this.#store.transact(write);
     if (fault !== null) throw new Error(`${fault.code}: ${fault.message}`);
   }
 }

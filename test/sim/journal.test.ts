@@ -4,7 +4,7 @@
  */
 
 import { afterAll, describe, expect, test } from "bun:test";
-import { makeDataFolder } from "../engine/data-folder.ts";
+import { makeDataFolder } from "../support/data-folder.ts";
 import { BrokerSubject } from "./broker-subject.ts";
 import { NOT_NOW } from "./expected.ts";
 import { History, STEPS_PER_HISTORY } from "./history.ts";

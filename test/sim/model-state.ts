@@ -3,7 +3,7 @@
  * model counts anew whenever it is asked.
  */
 
-import type { Receipt } from "../../src/core/key-register.ts";
+import type { Receipt } from "../../src/core/idempotency.ts";
 import type { QueueLimits, QueueTotals } from "../../src/core/queue.ts";
 import type { NewTask, TaskError, TaskStatus } from "../../src/core/task.ts";
 

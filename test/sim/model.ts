@@ -5,11 +5,11 @@
  */
 
 import type { BrokerLimits } from "../../src/core/broker.ts";
+import type { Receipt } from "../../src/core/idempotency.ts";
 import type { Instant, Random } from "../../src/core/instant.ts";
-import type { Receipt } from "../../src/core/key-register.ts";
-import type { Lane } from "../../src/core/line.ts";
 import type { IdempotencyKey, Outcome, Refusal, Retry } from "../../src/core/outcomes.ts";
 import type { QueueLimits } from "../../src/core/queue.ts";
+import type { Lane } from "../../src/core/ready-list.ts";
 import type { NewTask, TaskStatus } from "../../src/core/task.ts";
 import {
   bytesOf,

@@ -3,9 +3,9 @@
  * again and again, in whole or in part.
  */
 
-import type { Lane } from "../../src/core/line.ts";
 import type { IdempotencyKey, Outcome } from "../../src/core/outcomes.ts";
 import type { ListFilter } from "../../src/core/page.ts";
+import type { Lane } from "../../src/core/ready-list.ts";
 import type { NewTask } from "../../src/core/task.ts";
 
 export type Operation =

@@ -27,13 +27,13 @@ export const PLANTS: readonly Plant[] = [
   },
   {
     defect: "The bound by count lets in one more",
-    file: "queue-register.ts",
+    file: "queue-registry.ts",
     code: "+ tasks > limits.size",
     planted: "+ tasks > limits.size + 1",
   },
   {
     defect: "The bound by bytes refuses what just fits",
-    file: "queue-register.ts",
+    file: "queue-registry.ts",
     code: "+ bytes > limits.bytes",
     planted: "+ bytes >= limits.bytes",
   },
@@ -56,25 +56,25 @@ export const PLANTS: readonly Plant[] = [
   },
   {
     defect: "An id is lost behind another with its hash",
-    file: "timeline.ts",
+    file: "task-index.ts",
     code: `typeof entry === "object" && entry.id === id) return entry;`,
     planted: `typeof entry === "object") return entry.id === id ? entry : undefined;`,
   },
   {
     defect: "An id leads elsewhere after gaps were squeezed out",
-    file: "timeline.ts",
+    file: "task-index.ts",
     code: "      this.#hashes[index] = this.#hashes[from] as number;\n",
     planted: "",
   },
   {
     defect: "Priority is inverted",
-    file: "line.ts",
+    file: "ready-list.ts",
     code: "level.priority < priority",
     planted: "level.priority > priority",
   },
   {
     defect: "An interrupted task goes to the end",
-    file: "stock.ts",
+    file: "task-registry.ts",
     code: "home.lines[task.lane].pushFront(task)",
     planted: "home.lines[task.lane].pushBack(task)",
   },
@@ -109,13 +109,13 @@ export const PLANTS: readonly Plant[] = [
   {
     defect: "Bytes are not released when a task is cancelled",
     file: "broker.ts",
-    code: `    this.#stock.enter(task, "cancelled", now);`,
+    code: `    this.#tasks.enter(task, "cancelled", now);`,
     planted: `    if (!isRunning) task.home.waitingBytes += task.payloadBytes;
-    this.#stock.enter(task, "cancelled", now);`,
+    this.#tasks.enter(task, "cancelled", now);`,
   },
   {
     defect: "The cancel of a retrying task does not count",
-    file: "stock.ts",
+    file: "task-registry.ts",
     code: "home.totals[status] += 1;",
     planted: `if (status !== "cancelled" || from !== "retrying") home.totals[status] += 1;`,
   },
@@ -139,7 +139,7 @@ export const PLANTS: readonly Plant[] = [
   },
   {
     defect: "A queue that was served stays in front",
-    file: "queue-register.ts",
+    file: "queue-registry.ts",
     code: `    turns.remove(line);
     turns.pushBack(line);
 `,
@@ -147,7 +147,7 @@ export const PLANTS: readonly Plant[] = [
   },
   {
     defect: "A paused queue does not count as in use",
-    file: "queue-register.ts",
+    file: "queue-registry.ts",
     code: `queue.load > 0 || queue.isPaused;
     if`,
     planted: `queue.load > 0;
@@ -155,13 +155,13 @@ export const PLANTS: readonly Plant[] = [
   },
   {
     defect: "A key is forgotten one millisecond early",
-    file: "key-register.ts",
+    file: "idempotency.ts",
     code: "sinceMs + this.#limits.retainMs;",
     planted: "sinceMs + this.#limits.retainMs - 1;",
   },
   {
     defect: "A key is forgotten although a task of its batch is unfinished",
-    file: "key-register.ts",
+    file: "idempotency.ts",
     code: "record.unfinished > 0",
     planted: "record.unfinished > 1",
   },
@@ -186,7 +186,7 @@ export const PLANTS: readonly Plant[] = [
   },
   {
     defect: "`run_at` does not follow a jump of the wall clock",
-    file: "stock.ts",
+    file: "task-registry.ts",
     code: `        task.dueAtMs = when.wallMs;
         task.runAtMs = when.wallMs;
         task.isDueByWall = true;`,
@@ -195,7 +195,7 @@ export const PLANTS: readonly Plant[] = [
   },
   {
     defect: "A delay follows a jump of the wall clock",
-    file: "stock.ts",
+    file: "task-registry.ts",
     code: `        task.dueAtMs = now.monoMs + when.delayMs;
 `,
     planted: `        task.dueAtMs = now.wallMs + when.delayMs;
@@ -223,14 +223,14 @@ export const PLANTS: readonly Plant[] = [
   },
   {
     defect: "A list loses its order when its gaps are squeezed out",
-    file: "timeline.ts",
+    file: "task-index.ts",
     code: `      entry.line = index;
       this.#line[index]`,
     planted: "      this.#line[index]",
   },
   {
     defect: "A queue is not idle when its last task is forgotten",
-    file: "stock.ts",
+    file: "task-registry.ts",
     code: "if (task.home.known === 0) this.queues.changed",
     planted: "if (task.home.known < 0) this.queues.changed",
   },
@@ -267,13 +267,13 @@ export const PLANTS: readonly Plant[] = [
   },
   {
     defect: "Idle queues grow in number until the next tick",
-    file: "queue-register.ts",
+    file: "queue-registry.ts",
     code: "if (isIdle && this.#idle.size",
     planted: "if (isIdle && false && this.#idle.size",
   },
   {
     defect: "The one that waits longest is hidden by one that gets its turn back",
-    file: "line.ts",
+    file: "ready-list.ts",
     code: "task.queuedSinceMs = Math.min(task.queuedSinceMs, behind.queuedSinceMs);",
     planted: "task.queuedSinceMs = Math.max(task.queuedSinceMs, behind.queuedSinceMs);",
   },
@@ -294,13 +294,13 @@ export const PLANTS: readonly Plant[] = [
   },
   {
     defect: "A withdrawn reservation leaves its queue behind",
-    file: "queue-register.ts",
+    file: "queue-registry.ts",
     code: "if (!queue.isIdle || queue.totals.enqueued > 0) {",
     planted: "if (queue.isIdle || queue.totals.enqueued > 0) {",
   },
   {
     defect: "A crash costs a retry",
-    file: "stock.ts",
+    file: "task-registry.ts",
     code: `  task.crashes += 1;
 `,
     planted: `  task.crashes += 1;
@@ -309,38 +309,38 @@ export const PLANTS: readonly Plant[] = [
   },
   {
     defect: "One crash too many is forgiven",
-    file: "stock.ts",
+    file: "task-registry.ts",
     code: "task.crashes < CRASHES_MAX",
     planted: "task.crashes <= CRASHES_MAX",
   },
   {
     defect: "A restart ends a pause",
-    file: "stock.ts",
+    file: "task-registry.ts",
     code: `      queue.isPaused = true;
 `,
     planted: "",
   },
   {
     defect: "A restart lets a delay begin anew",
-    file: "stock.ts",
+    file: "task-registry.ts",
     code: "now.monoMs + runAtMs - now.wallMs",
     planted: "now.monoMs + runAtMs - task.enqueuedAtMs",
   },
   {
     defect: "A restart forgets that a key has unfinished tasks",
-    file: "stock.ts",
+    file: "task-registry.ts",
     code: "else if (task.key !== null) task.key.unfinished += 1;",
     planted: "",
   },
   {
     defect: "A restart makes finished tasks young again",
-    file: "stock.ts",
+    file: "task-registry.ts",
     code: "this.retention.add(task, now.monoMs - ageOf(finishedAtOf(task), now))",
     planted: "this.retention.add(task, now.monoMs)",
   },
   {
     defect: "The key of a task that crashed too often begins anew with every restart",
-    file: "key-register.ts",
+    file: "idempotency.ts",
     code: `      record.finishedAtMs = now.wallMs;
       this`,
     planted: "      this",

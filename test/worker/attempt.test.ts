@@ -1,10 +1,10 @@
 import { describe, expect, test } from "bun:test";
 import type { Claim, MaybePromise, Outcome, TaskView } from "../../src/engine/engine.ts";
 import { ABORT_GRACE_MS, Attempt, abortError, type StopReason } from "../../src/worker/attempt.ts";
-import { isPending, ManualClock, turn } from "../engine/manual-clock.ts";
+import { isPending, ManualClock, turn } from "../support/manual-clock.ts";
 
 const BYTES_MAX = 100;
-const INTERRUPTED: Outcome = { kind: "interrupted" };
+const RELEASED: Outcome = { kind: "interrupted" };
 const STOP_REASONS: readonly StopReason[] = ["timeout", "cancelled", "shutdown"];
 
 const TASK: TaskView = {
@@ -174,7 +174,7 @@ describe("an attempt that is told to stop", () => {
 
     attempt.stop("cancelled");
 
-    expect(await running).toEqual(INTERRUPTED);
+    expect(await running).toEqual(RELEASED);
     expect(clock.armed).toBe(0);
   });
 
@@ -186,7 +186,7 @@ describe("an attempt that is told to stop", () => {
     attempt.stop("timeout");
     handler.resolve(7);
 
-    expect(await running).toEqual(INTERRUPTED);
+    expect(await running).toEqual(RELEASED);
   });
 
   test("waits for a handler that does not stop until the grace is over, and no longer", async () => {
@@ -198,7 +198,7 @@ describe("an attempt that is told to stop", () => {
     expect(await isPending(running)).toBe(true);
     await clock.advance(1);
 
-    expect(await running).toEqual(INTERRUPTED);
+    expect(await running).toEqual(RELEASED);
   });
 
   test("leaves nothing floating when its handler rejects after the grace", async () => {
@@ -212,7 +212,7 @@ describe("an attempt that is told to stop", () => {
     handler.reject(new Error("late"));
     await turn();
 
-    expect(await running).toEqual(INTERRUPTED);
+    expect(await running).toEqual(RELEASED);
   });
 
   test("arms no timer when its handler has ended already", async () => {

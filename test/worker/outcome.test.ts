@@ -1,7 +1,11 @@
 import { heapStats } from "bun:jsc";
 import { describe, expect, test } from "bun:test";
 import type { Outcome } from "../../src/engine/engine.ts";
-import { NonRetryableError, RETRY_MARK, RetryAfterError } from "../../src/worker/errors.ts";
+import {
+  NonRetryableError,
+  RETRY_MARK,
+  RetryAfterError,
+} from "../../src/worker/handlers/errors.ts";
 import {
   failed,
   jsonTextOf,

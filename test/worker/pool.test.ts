@@ -1,11 +1,11 @@
 import { describe, expect, test } from "bun:test";
-import { systemClock } from "../../src/engine/clock.ts";
+import { systemClock } from "../../src/clock.ts";
 import type { Claim, Lane, MaybePromise, Outcome } from "../../src/engine/engine.ts";
-import { LocalEngine } from "../../src/engine/local.ts";
+import { MemoryEngine } from "../../src/engine/memory/engine.ts";
 import { ABORT_GRACE_MS, type Attempt } from "../../src/worker/attempt.ts";
 import { Pool, type Work } from "../../src/worker/pool.ts";
-import { Scene, type SceneOptions, someSettings } from "../engine/contract/scene.ts";
-import { ManualClock, turn } from "../engine/manual-clock.ts";
+import { Scene, type SceneOptions, someSettings } from "../support/engine-harness.ts";
+import { ManualClock, turn } from "../support/manual-clock.ts";
 
 const DONE: Outcome = { kind: "done", result: null };
 const BYTES_MAX = 1000;
@@ -22,10 +22,10 @@ interface Working {
 /** A pool at work on an engine of its own. */
 function aPool(work: Work, { loops = 1, ...options }: Options = {}): Working {
   const clock = new ManualClock();
-  return working(new LocalEngine(someSettings(clock, options)), clock, work, loops);
+  return working(new MemoryEngine(someSettings(clock, options)), clock, work, loops);
 }
 
-function working(engine: LocalEngine, clock: ManualClock, work: Work, loops: number): Working {
+function working(engine: MemoryEngine, clock: ManualClock, work: Work, loops: number): Working {
   const scene = new Scene(engine, clock);
   const pool = new Pool({ engine, lane: "loop", work, loops, clock });
   pool.start();
@@ -68,7 +68,7 @@ class Bench {
 describe("a pool", () => {
   test("works on what was enqueued before it started", async () => {
     const clock = new ManualClock();
-    const engine = new LocalEngine(someSettings(clock));
+    const engine = new MemoryEngine(someSettings(clock));
     const early = engine.enqueue([{ payload: null }]);
     if (early.kind !== "accepted") throw new Error(early.kind);
 
@@ -398,7 +398,7 @@ describe("the event loop", () => {
     ["at once", (attempt) => attempt.run(() => undefined, BYTES_MAX)],
     ["in microtasks", (attempt) => attempt.run(async () => undefined, BYTES_MAX)],
   ])("turns while 50,000 tasks run that end %s", async (_, work) => {
-    const engine = new LocalEngine(someSettings(systemClock, settings));
+    const engine = new MemoryEngine(someSettings(systemClock, settings));
     let ended = 0;
     const counted: Work = (attempt) => {
       ended += 1;
@@ -419,7 +419,7 @@ describe("the event loop", () => {
   });
 
   test("answers HTTP while 50,000 tasks run", async () => {
-    const engine = new LocalEngine(someSettings(systemClock, settings));
+    const engine = new MemoryEngine(someSettings(systemClock, settings));
     let ended = 0;
     const work: Work = () => {
       ended += 1;
@@ -448,7 +448,7 @@ function aLatePool(work: Work): Working {
   return working(new LateEngine(someSettings(clock)), clock, work, 1);
 }
 
-class LateEngine extends LocalEngine {
+class LateEngine extends MemoryEngine {
   // A promise is what the seam allows, though this engine never makes one by itself.
   override claim(lane: Lane): never {
     const claim = super.claim(lane);

@@ -1,10 +1,10 @@
 import { describe, expect, test } from "bun:test";
 import type { Claim, MaybePromise, Outcome } from "../../src/engine/engine.ts";
-import { LocalEngine } from "../../src/engine/local.ts";
+import { MemoryEngine } from "../../src/engine/memory/engine.ts";
 import { Attempt } from "../../src/worker/attempt.ts";
 import { type SimulatedOptions, simulatedWork } from "../../src/worker/simulated.ts";
-import { Scene, someSettings } from "../engine/contract/scene.ts";
-import { isPending, ManualClock } from "../engine/manual-clock.ts";
+import { Scene, someSettings } from "../support/engine-harness.ts";
+import { isPending, ManualClock } from "../support/manual-clock.ts";
 
 const FAILED: Outcome = {
   kind: "failed",
@@ -16,7 +16,7 @@ const DONE: Outcome = { kind: "done", result: null };
 
 async function aClaim(): Promise<Claim> {
   const clock = new ManualClock();
-  const scene = new Scene(new LocalEngine(someSettings(clock)), clock);
+  const scene = new Scene(new MemoryEngine(someSettings(clock)), clock);
   await scene.enqueue();
   return scene.claim();
 }

@@ -1,0 +1,64 @@
+/**
+ * The commands beside the server: `ringq backup FILE` and `ringq verify FILE`. Each says on the terminal what it did,
+ * and its exit code says whether that is good.
+ */
+
+import type { Config } from "./config.ts";
+import { DataFileError } from "./engine/sqlite/data-file.ts";
+import { backUp, inspect } from "./engine/sqlite/maintenance.ts";
+import { writeToStderr, writeToStdout } from "./log.ts";
+
+const EXIT_FAULT = 1;
+const EXIT_USAGE = 2;
+
+const USAGE = `Usage:
+  ringq               start the server
+  ringq backup FILE   copy the data file (DATA_FILE) to FILE, also while the server runs
+  ringq verify FILE   check a data file, or a copy of one
+`;
+
+/** Runs the command that these arguments name and gives its exit code; null when they name none. */
+export function runCommand(args: readonly string[], config: Config): number | null {
+  const [command, path, ...rest] = args;
+  if (command === undefined) return null;
+  if (path === undefined || rest.length > 0) return usage();
+  try {
+    if (command === "backup") return backup(config.dataFile, path);
+    if (command === "verify") return verify(path);
+    return usage();
+  } catch (error) {
+    if (!(error instanceof DataFileError)) throw error;
+    writeToStderr(`ringq: ${error.message}\n`);
+    return EXIT_FAULT;
+  }
+}
+
+function backup(from: string | null, to: string): number {
+  if (from === null) {
+    writeToStderr("ringq: DATA_FILE says which file to copy, and is not set\n");
+    return EXIT_USAGE;
+  }
+  backUp(from, to);
+  writeToStdout(`${from} was copied to ${to}\n`);
+  return 0;
+}
+
+function verify(path: string): number {
+  const { version, counts, keys, pausedQueues, faults } = inspect(path);
+  const lines = [
+    `version ${version}`,
+    ...Object.entries(counts).map(([status, count]) => `${count} ${status}`),
+    `${keys} idempotency keys`,
+    `${pausedQueues} paused queues`,
+  ];
+  writeToStdout(`${lines.join("\n")}\n`);
+  for (const fault of faults) writeToStderr(`ringq: ${path}: ${fault}\n`);
+  if (faults.length > 0) return EXIT_FAULT;
+  writeToStdout(`${path} is sound\n`);
+  return 0;
+}
+
+function usage(): number {
+  writeToStderr(USAGE);
+  return EXIT_USAGE;
+}

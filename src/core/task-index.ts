@@ -1,0 +1,189 @@
+/**
+ * Every known task: in order of arrival, for listing newest first, and by its id. Appending and removing are
+ * O(1) amortised, finding is O(1) expected: removing leaves a gap, and the gaps are squeezed out once they outnumber the tasks.
+ *
+ * Ids are found by a hash table with open addressing (Knuth, volume 3, 6.4, algorithm L) that holds nothing but numbers:
+ * positions in the line, and hashes. So nothing is made for an entry, the collector has nothing to look through, and a task that
+ * leaves is not looked for: its position now leads to a gap. docs/DECISIONS.md has the figures. Ids are drawn by the
+ * engine, so nobody can choose them to collide.
+ */
+
+import { assert } from "./assert.ts";
+import type { Task } from "./task.ts";
+
+/** Fewer gaps than this are not worth a squeeze. */
+const GAPS_MIN = 64;
+
+/** A power of two, as every capacity is. */
+const CAPACITY_MIN = 64;
+
+/** What a slot of the table holds that leads to no position. */
+const FREE = 0;
+
+/** The end of an id is its random part (RFC 9562); so much of it fills the 32 bits of a hash. */
+const HASHED_LENGTH = 8;
+
+export class TaskIndex {
+  /** A gap keeps the number of the task that left, so that the line stays searchable. */
+  readonly #line: (Task | number)[] = [];
+  #gaps = 0;
+  /** By position: the hash of the id of the task there, or of the one that left. */
+  #hashes = new Int32Array(CAPACITY_MIN);
+  /** The table: each position, plus one, in the first slot from its hash on that was free. At least half always are. */
+  #slots = new Int32Array(CAPACITY_MIN * 2);
+
+  get size(): number {
+    return this.#line.length - this.#gaps;
+  }
+
+  /** The number of positions reserved, gaps and free ones included. */
+  get capacity(): number {
+    return this.#hashes.length;
+  }
+
+  find(id: string): Task | undefined {
+    return this.#find(id, hashOf(id));
+  }
+
+  /** Adds a task. Neither it nor another with its id may be in here. */
+  append(task: Task): void {
+    const hash = hashOf(task.id);
+    assert(this.#find(task.id, hash) === undefined, "an id is in the timeline once");
+    const position = this.#line.length;
+    if (position === this.capacity) this.#fill(emptyTable(position * 2));
+    task.line = position;
+    this.#line.push(task);
+    this.#hashes[position] = hash;
+    this.#link(position);
+  }
+
+  remove(task: Task): void {
+    assert(this.#line[task.line] === task, "only a task of the timeline can be removed from it");
+    this.#line[task.line] = task.seq;
+    task.line = -1;
+    this.#gaps += 1;
+    if (this.#gaps > GAPS_MIN && this.#gaps * 2 > this.#line.length) this.#squeeze();
+  }
+
+  /** Newest first, from the newest task whose number is below `beforeSeq`. The timeline must not change meanwhile. */
+  *newestFirst(beforeSeq: number): Generator<Task> {
+    for (let index = this.#indexOf(beforeSeq) - 1; index >= 0; index -= 1) {
+      const entry = this.#line[index];
+      if (typeof entry === "object") yield entry;
+    }
+  }
+
+  /** How many slots the longest search for a position looks at. O(n): for tests. */
+  longestSearch(): number {
+    let longest = 0;
+    for (const [slot, value] of this.#slots.entries()) {
+      if (value === FREE) continue;
+      const steps = (slot - (this.#hashes[value - 1] as number)) & (this.#slots.length - 1);
+      longest = Math.max(longest, steps + 1);
+    }
+    return longest;
+  }
+
+  /** Throws when the timeline contradicts itself. O(n): for tests. */
+  check(): void {
+    let gaps = 0;
+    let lastSeq = 0;
+    for (const [index, entry] of this.#line.entries()) {
+      assert(seqOf(entry) > lastSeq, "the timeline is in order of arrival");
+      lastSeq = seqOf(entry);
+      if (typeof entry === "number") {
+        gaps += 1;
+        continue;
+      }
+      assert(entry.line === index, "a task knows its index in the timeline");
+      assert(this.find(entry.id) === entry, "a task is found by its id");
+    }
+    assert(gaps === this.#gaps, "the timeline counts its gaps");
+    assert(gaps <= GAPS_MIN || gaps * 2 <= this.#line.length, "gaps never outnumber tasks");
+    assert(this.#slots.length === this.capacity * 2, "half of the slots are free");
+    const taken = this.#slots.reduce((count, value) => count + (value === FREE ? 0 : 1), 0);
+    assert(taken === this.#line.length, "each position is in the table once");
+  }
+
+  #find(id: string, hash: number): Task | undefined {
+    const mask = this.#slots.length - 1;
+    for (let slot = hash & mask; ; slot = (slot + 1) & mask) {
+      const value = this.#slots[slot] as number;
+      if (value === FREE) return undefined;
+      // Only a task with this hash is looked at: one that nobody asks for may long have left the processor's cache.
+      if (this.#hashes[value - 1] !== hash) continue;
+      const entry = this.#line[value - 1];
+      if (typeof entry === "object" && entry.id === id) return entry;
+    }
+  }
+
+  /** Enters a position in the table. */
+  #link(position: number): void {
+    const mask = this.#slots.length - 1;
+    let slot = (this.#hashes[position] as number) & mask;
+    while (this.#slots[slot] !== FREE) slot = (slot + 1) & mask;
+    this.#slots[slot] = position + 1;
+  }
+
+  /** Enters every position in a new table, which takes the place of the old one. */
+  #fill({ hashes, slots }: Table): void {
+    const { length } = this.#line;
+    hashes.set(this.#hashes.subarray(0, length));
+    this.#hashes = hashes;
+    this.#slots = slots;
+    for (let position = 0; position < length; position += 1) this.#link(position);
+  }
+
+  /** The index of the first entry whose number is at least `seq`. */
+  #indexOf(seq: number): number {
+    let low = 0;
+    let high = this.#line.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (seqOf(this.#line[middle] as Task | number) < seq) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+
+  #squeeze(): void {
+    let capacity = CAPACITY_MIN;
+    while (capacity < this.size * 2) capacity *= 2;
+    const table = emptyTable(capacity);
+    let index = 0;
+    for (let from = 0; from < this.#line.length; from += 1) {
+      const entry = this.#line[from] as Task | number;
+      if (typeof entry === "number") continue;
+      entry.line = index;
+      this.#line[index] = entry;
+      this.#hashes[index] = this.#hashes[from] as number;
+      index += 1;
+    }
+    this.#line.length = index;
+    this.#gaps = 0;
+    this.#fill(table);
+  }
+}
+
+interface Table {
+  readonly hashes: Int32Array<ArrayBuffer>;
+  readonly slots: Int32Array<ArrayBuffer>;
+}
+
+/** A table for so many positions. Made before anything is moved: should there be no memory for it, nothing has changed. */
+function emptyTable(capacity: number): Table {
+  return { hashes: new Int32Array(capacity), slots: new Int32Array(capacity * 2) };
+}
+
+function seqOf(entry: Task | number): number {
+  return typeof entry === "number" ? entry : entry.seq;
+}
+
+function hashOf(id: string): number {
+  let hash = 0;
+  for (let index = Math.max(0, id.length - HASHED_LENGTH); index < id.length; index += 1) {
+    hash = Math.imul(hash ^ id.charCodeAt(index), 0x9e3779b1);
+  }
+  // The low bits of a product know only the low bits of its factors.
+  return hash ^ (hash >>> 15);
+}

@@ -1,0 +1,356 @@
+/**
+ * What is written of tasks, keys and queues, and read again when the next process starts. It only moves rows: what is to
+ * be written, and when, the engine says.
+ */
+
+import { type Database, SQLiteError, type Statement } from "bun:sqlite";
+import type { KeyRecord, Receipt } from "../../core/idempotency.ts";
+import type { Task, TaskError, TaskStatus } from "../../core/task.ts";
+import { type DataFile, DataFileError } from "./data-file.ts";
+
+/** What of a task changes in its life. */
+export interface TaskState {
+  readonly seq: number;
+  readonly status: TaskStatus;
+  readonly attempt: number;
+  readonly failures: number;
+  readonly crashes: number;
+  readonly runAtMs: number | null;
+  readonly startedAtMs: number | null;
+  readonly finishedAtMs: number | null;
+  readonly result: string | null;
+  readonly progress: string | null;
+  readonly errors: readonly TaskError[];
+}
+
+/** A task as it was written. */
+export interface TaskRow extends TaskState {
+  readonly id: string;
+  readonly type: string;
+  readonly queue: string;
+  readonly payload: string;
+  readonly priority: number;
+  readonly maxRetries: number;
+  readonly timeoutMs: number;
+  readonly enqueuedAtMs: number;
+  readonly isDueByWall: boolean;
+  readonly keySeq: number | null;
+}
+
+/** A key as it was written. */
+export interface KeyRow {
+  readonly seq: number;
+  readonly key: string;
+  readonly fingerprint: string;
+  readonly receipts: readonly Receipt[];
+  readonly finishedAtMs: number | null;
+}
+
+/** Why nothing of a transaction was written. */
+export interface StoreFault {
+  readonly code: string;
+  readonly message: string;
+}
+
+/** How many rows are in memory at a time while all are read. */
+const PAGE_ROWS = 2000;
+
+const NO_ERRORS: readonly TaskError[] = [];
+const NO_ERRORS_JSON = "[]";
+
+export class SqliteStore {
+  readonly #file: DataFile;
+  readonly #statements: Statements;
+
+  /** Takes over a data file. Throws a {@link DataFileError}, with the file closed, when its tables are not as they should be. */
+  constructor(file: DataFile) {
+    this.#file = file;
+    try {
+      this.#statements = prepare(file.db);
+    } catch (error) {
+      file.close();
+      throw new DataFileError(`${file.path} is damaged: ${String(error)}`, { cause: error });
+    }
+  }
+
+  get path(): string {
+    return this.#file.path;
+  }
+
+  /** A number that no other data file has. */
+  get id(): number {
+    const [row] = this.#file.db.query("SELECT id FROM identity").values();
+    return Number(row?.[0]);
+  }
+
+  /** Writes all that `write` writes, to stay, or nothing of it and says why. */
+  transact(write: () => void): StoreFault | null {
+    const { begin, commit } = this.#statements;
+    try {
+      begin.run();
+      write();
+      commit.run();
+      return null;
+    } catch (error) {
+      this.#rollBack();
+      if (!(error instanceof SQLiteError)) throw error;
+      return { code: error.code ?? "SQLITE_ERROR", message: error.message };
+    }
+  }
+
+  /**
+   * Writes something that means nothing, to find out whether writing works. After a commit that failed it takes the place
+   * of what that one may have left in the log, which a crash would bring to life otherwise.
+   */
+  touch(): StoreFault | null {
+    return this.transact(() => this.#statements.touch.run());
+  }
+
+  insertTask(task: Task): void {
+    this.#statements.insertTask.run(
+      task.seq,
+      task.id,
+      task.type,
+      task.queue,
+      task.payload,
+      task.priority,
+      task.maxRetries,
+      task.timeoutMs,
+      task.enqueuedAtMs,
+      task.runAtMs,
+      task.isDueByWall ? 1 : 0,
+      task.key === null ? null : task.key.seq,
+    );
+  }
+
+  putState(state: TaskState): void {
+    this.#statements.putState.run(
+      state.seq,
+      state.status,
+      state.attempt,
+      state.failures,
+      state.crashes,
+      state.runAtMs,
+      state.startedAtMs,
+      state.finishedAtMs,
+      state.result,
+      state.progress,
+      state.errors.length === 0 ? NO_ERRORS_JSON : JSON.stringify(state.errors),
+    );
+  }
+
+  /** Deletes the tasks with these numbers. */
+  deleteTasks(seqs: readonly number[]): void {
+    const { deleteTasks, deleteStates } = this.#statements;
+    for (const { first, last } of runsOf(seqs)) {
+      deleteTasks.run(first, last);
+      deleteStates.run(first, last);
+    }
+  }
+
+  insertKey({ seq, key, fingerprint, receipts }: KeyRecord): void {
+    this.#statements.insertKey.run(seq, key, fingerprint, JSON.stringify(receipts));
+  }
+
+  putKeyFinish({ seq, finishedAtMs }: KeyRecord): void {
+    this.#statements.putKeyFinish.run(finishedAtMs, seq);
+  }
+
+  deleteKey(seq: number): void {
+    this.#statements.deleteKey.run(seq);
+  }
+
+  setPaused(queue: string, isPaused: boolean): void {
+    const { pause, resume } = this.#statements;
+    (isPaused ? pause : resume).run(queue);
+  }
+
+  pausedQueues(): readonly string[] {
+    return this.#file.db
+      .query("SELECT name FROM paused_queues ORDER BY name")
+      .values()
+      .map(([name]) => String(name));
+  }
+
+  keys(): readonly KeyRow[] {
+    return this.#file.db
+      .query<RawKey, []>(
+        "SELECT seq, key, fingerprint, receipts, finished_at FROM keys ORDER BY seq",
+      )
+      .all()
+      .map(({ seq, key, fingerprint, receipts, finished_at }) => ({
+        seq,
+        key,
+        fingerprint,
+        receipts: JSON.parse(receipts),
+        finishedAtMs: finished_at,
+      }));
+  }
+
+  /** Every task, in the order of their numbers. */
+  *tasks(): Generator<TaskRow> {
+    const page = this.#file.db.prepare<unknown, [number, number]>(SELECT_TASKS);
+    try {
+      let afterSeq = -1;
+      while (true) {
+        const rows = page.values(afterSeq, PAGE_ROWS) as unknown as RawTask[];
+        for (const row of rows) yield taskOf(row);
+        const last = rows.at(-1);
+        if (last === undefined || rows.length < PAGE_ROWS) return;
+        afterSeq = last[0];
+      }
+    } finally {
+      page.finalize();
+    }
+  }
+
+  /** Moves what is in the log into the file, and lets go of both. */
+  close(): void {
+    for (const statement of Object.values(this.#statements)) statement.finalize();
+    this.#file.close();
+  }
+
+  #rollBack(): void {
+    // A commit that failed for lack of room has rolled itself back.
+    if (this.#file.db.inTransaction) this.#statements.rollback.run();
+  }
+}
+
+interface RawKey {
+  readonly seq: number;
+  readonly key: string;
+  readonly fingerprint: string;
+  readonly receipts: string;
+  readonly finished_at: number | null;
+}
+
+type RawTask = readonly [
+  seq: number,
+  id: string,
+  type: string,
+  queue: string,
+  payload: string,
+  priority: number,
+  maxRetries: number,
+  timeoutMs: number,
+  enqueuedAt: number,
+  firstRunAt: number | null,
+  isDueByWall: number,
+  keySeq: number | null,
+  status: TaskStatus | null,
+  attempt: number,
+  failures: number,
+  crashes: number,
+  runAt: number | null,
+  startedAt: number | null,
+  finishedAt: number | null,
+  result: string | null,
+  progress: string | null,
+  errors: string,
+];
+
+const SELECT_TASKS = `
+  SELECT
+    tasks.seq, id, type, queue, payload, priority, max_retries, timeout_ms, enqueued_at,
+    tasks.run_at, is_due_by_wall, key,
+    status, attempt, failures, crashes, states.run_at, started_at, finished_at, result, progress, errors
+  FROM tasks LEFT JOIN states ON states.seq = tasks.seq
+  WHERE tasks.seq > ? ORDER BY tasks.seq LIMIT ?`;
+
+function taskOf(row: RawTask): TaskRow {
+  const [seq, id, type, queue, payload, priority, maxRetries, timeoutMs, enqueuedAtMs] = row;
+  const [, , , , , , , , , firstRunAtMs, isDueByWall, keySeq, status, attempt, failures, crashes] =
+    row;
+  const basis = { seq, id, type, queue, payload, priority, maxRetries, timeoutMs, enqueuedAtMs };
+  if (status === null) {
+    return {
+      ...basis,
+      keySeq,
+      isDueByWall: isDueByWall === 1,
+      status: firstRunAtMs === null ? "queued" : "scheduled",
+      attempt: 0,
+      failures: 0,
+      crashes: 0,
+      runAtMs: firstRunAtMs,
+      startedAtMs: null,
+      finishedAtMs: null,
+      result: null,
+      progress: null,
+      errors: NO_ERRORS,
+    };
+  }
+  const [runAtMs, startedAtMs, finishedAtMs, result, progress, errors] = row.slice(16) as [
+    number | null,
+    number | null,
+    number | null,
+    string | null,
+    string | null,
+    string,
+  ];
+  return {
+    ...basis,
+    keySeq,
+    // Only a task that was never started waits for a time of day.
+    isDueByWall: false,
+    status,
+    attempt,
+    failures,
+    crashes,
+    runAtMs,
+    startedAtMs,
+    finishedAtMs,
+    result,
+    progress,
+    errors: errors === NO_ERRORS_JSON ? NO_ERRORS : JSON.parse(errors),
+  };
+}
+
+/** The runs of numbers without a gap in between: what was enqueued together is mostly forgotten together. */
+function runsOf(seqs: readonly number[]): { readonly first: number; readonly last: number }[] {
+  const runs: { first: number; last: number }[] = [];
+  let run: { first: number; last: number } | undefined;
+  for (const seq of seqs.toSorted((a, b) => a - b)) {
+    if (run !== undefined && run.last + 1 === seq) run.last = seq;
+    else {
+      run = { first: seq, last: seq };
+      runs.push(run);
+    }
+  }
+  return runs;
+}
+
+type Statements = Readonly<Record<keyof typeof SQL, Statement>>;
+
+const SQL = {
+  begin: "BEGIN IMMEDIATE",
+  commit: "COMMIT",
+  rollback: "ROLLBACK",
+  touch: "UPDATE identity SET touched = 1 - touched",
+  insertTask: `
+    INSERT INTO tasks (seq, id, type, queue, payload, priority, max_retries, timeout_ms,
+      enqueued_at, run_at, is_due_by_wall, key)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+  putState: `
+    INSERT OR REPLACE INTO states (seq, status, attempt, failures, crashes, run_at, started_at,
+      finished_at, result, progress, errors)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+  deleteTasks: "DELETE FROM tasks WHERE seq BETWEEN ? AND ?",
+  deleteStates: "DELETE FROM states WHERE seq BETWEEN ? AND ?",
+  insertKey: "INSERT INTO keys (seq, key, fingerprint, receipts) VALUES (?, ?, ?, ?)",
+  putKeyFinish: "UPDATE keys SET finished_at = ? WHERE seq = ?",
+  deleteKey: "DELETE FROM keys WHERE seq = ?",
+  pause: "INSERT OR IGNORE INTO paused_queues (name) VALUES (?)",
+  resume: "DELETE FROM paused_queues WHERE name = ?",
+} as const;
+
+function prepare(db: Database): Statements {
+  const prepared: [name: string, statement: Statement][] = [];
+  try {
+    for (const [name, sql] of Object.entries(SQL)) prepared.push([name, db.prepare(sql)]);
+  } catch (error) {
+    // A database with an open statement can't be closed.
+    for (const [, statement] of prepared) statement.finalize();
+    throw error;
+  }
+  return Object.fromEntries(prepared) as Statements;
+}

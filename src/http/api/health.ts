@@ -1,0 +1,38 @@
+/** Whether the process lives, and whether it takes tasks. */
+
+import { Elysia } from "elysia";
+import type { Engine, Readiness } from "../../engine/engine.ts";
+import { describeRoute } from "./openapi.ts";
+import { stoppingProblem, storageProblem } from "./refusal.ts";
+
+export function healthRoutes(engine: Engine) {
+  return new Elysia()
+    .get("/healthz", () => new Response(null), {
+      detail: describeRoute({
+        summary: "Is it alive?",
+        tag: "Health",
+        answers: { 200: "It is. The body is empty." },
+      }),
+    })
+    .get("/readyz", () => readinessAnswer(engine.readiness), {
+      detail: describeRoute({
+        summary: "Does it accept tasks?",
+        tag: "Health",
+        answers: { 200: "It does. The body is empty." },
+        problems: ["shutting_down", "storage_unavailable"],
+      }),
+    });
+}
+
+function readinessAnswer(readiness: Readiness): Response {
+  switch (readiness) {
+    case "ready":
+      return new Response(null);
+    case "stopping":
+      return stoppingProblem();
+    case "storage_unavailable":
+      return storageProblem();
+    default:
+      return readiness satisfies never;
+  }
+}

@@ -1,0 +1,47 @@
+/**
+ * Loads a module of handlers. What it may export, and what is wrong with it, is told in a sentence.
+ */
+
+import { resolve } from "node:path";
+import { pathToFileURL } from "node:url";
+import { type Clock, systemClock } from "../../clock.ts";
+import { messageOf } from "../outcome.ts";
+import { type Handlers, isHandlers } from "./define.ts";
+
+export type Loaded =
+  | { readonly kind: "loaded"; readonly handlers: Handlers }
+  | { readonly kind: "failed"; readonly why: string };
+
+/** How long a module may take before somebody should know: it may wait for something that never comes. */
+export const SLOW_LOAD_MS = 5000;
+
+/**
+ * Loads the handlers that a module, named by a path from the working directory, exports as its default. Calls `onSlow`
+ * when that takes longer than {@link SLOW_LOAD_MS}, and waits on.
+ */
+export async function loadHandlers(
+  path: string,
+  onSlow: () => void,
+  clock: Clock = systemClock,
+): Promise<Loaded> {
+  let module: { readonly default?: unknown };
+  const cancelSlow = clock.after(SLOW_LOAD_MS, onSlow);
+  try {
+    module = await import(pathToFileURL(resolve(path)).href);
+  } catch (error) {
+    return { kind: "failed", why: `${path} can't be loaded: ${messageOf(error)}` };
+  } finally {
+    cancelSlow();
+  }
+  const exported = module.default;
+  if (isHandlers(exported)) return { kind: "loaded", handlers: exported };
+  const found = exported === undefined ? "it has no default export" : `that is ${kindOf(exported)}`;
+  return {
+    kind: "failed",
+    why: `${path} must export defineHandlers(…) as its default, but ${found}`,
+  };
+}
+
+function kindOf(exported: unknown): string {
+  return exported === null ? "null" : `of type ${typeof exported}`;
+}

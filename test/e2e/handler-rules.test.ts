@@ -1,0 +1,158 @@
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { Gate } from "../support/gate.ts";
+import { type LogLine, type ServerProcess, startServerProcess } from "../support/server-process.ts";
+
+setDefaultTimeout(60_000);
+
+const HANDLERS = "test/fixtures/rules.ts";
+const HOUR_MS = 3_600_000;
+
+describe("the rules of a type and of a queue", () => {
+  let server: ServerProcess;
+  let gate: Gate;
+
+  beforeAll(async () => {
+    gate = new Gate();
+    server = await startServerProcess(HANDLERS, { WORKERS: "2" });
+  });
+  afterAll(async () => {
+    await server[Symbol.asyncDispose]();
+    await gate[Symbol.asyncDispose]();
+  });
+
+  test("a type's rules hold for a task that says nothing itself", async () => {
+    const id = await server.enqueue({ type: "ruled" });
+    const task = await server.taskThat(id, ({ status }) => status === "retrying");
+    expect(task).toMatchObject({ queue: "ruled", timeout_ms: 1234, max_retries: 1 });
+    // The process's own jitter of 0 ms goes on to hold: what the type leaves out is as configured.
+    expect(Date.parse(task.run_at ?? "") - Date.parse(task.error?.at ?? "")).toBe(HOUR_MS);
+  });
+
+  test("what a task says itself goes before its type's rules", async () => {
+    const own = { queue: "other", timeout_ms: 99, max_retries: 0 };
+    expect(await server.run({ type: "ruled", ...own })).toMatchObject({ ...own, attempt: 1 });
+  });
+
+  test("a type without a handler fails at once, whatever retries it has left", async () => {
+    const task = await server.run({ type: "unknown", max_retries: 9 });
+    expect(task).toMatchObject({
+      status: "failed",
+      attempt: 1,
+      error: { code: "no_handler", message: "there is no handler for type unknown" },
+    });
+  });
+
+  test("a queue at its concurrency waits for a place, and holds up no other queue", async () => {
+    const held = { type: "hold", queue: "narrow", payload: gate.url };
+    const first = await server.enqueue(held);
+    const second = await server.enqueue(held);
+    const visit = await gate.visit("held");
+    // Both loops could work; if the limit did not hold, the second task would be at the gate before this one is done.
+    await server.run({ type: "quick" });
+    const { status } = await server.task(second);
+    const unseen = gate.unseen("held");
+    visit.release();
+    (await gate.visit("held")).release();
+    const results = await Promise.all([server.finished(first), server.finished(second)]);
+    expect({ status, unseen, results: results.map(({ result }) => result) }).toEqual({
+      status: "queued",
+      unseen: 0,
+      results: ["released", "released"],
+    });
+  });
+
+  test.each([
+    ["short", "x", 1],
+    ["light", "x".repeat(600), 1],
+    ["unlimited", "x".repeat(600), 64],
+  ])(
+    "a queue takes what its own limits allow, and refuses the next: %s",
+    async (queue, payload, room) => {
+      const delayed = { type: "quick", queue, payload, delay_ms: HOUR_MS };
+      for (let taken = 0; taken < room; taken += 1) await server.enqueue(delayed);
+      const response = await server.post("/enqueue", delayed);
+      expect([response.status, ((await response.json()) as { code: string }).code]).toEqual([
+        503,
+        "queue_full",
+      ]);
+    },
+  );
+
+  test("a type that hangs stops no other type while a loop is free", async () => {
+    const hanging = await server.enqueue({ type: "hang", timeout_ms: HOUR_MS });
+    const others = await Promise.all(
+      Array.from({ length: 20 }, (_, payload) => server.run({ type: "quick", payload })),
+    );
+    const { status } = await server.task(hanging);
+    await server.request(`/tasks/${hanging}`, { method: "DELETE" });
+    expect({ status, results: others.map(({ result }) => result) }).toEqual({
+      status: "running",
+      results: Array.from({ length: 20 }, (_, index) => index),
+    });
+  });
+
+  test("threads that are all busy hold up neither HTTP nor the tasks of the event loop", async () => {
+    const id = await server.enqueue({ type: "spin-in-thread", timeout_ms: HOUR_MS });
+    await server.taskThat(id, ({ progress }) => progress === "spinning");
+    const health = await server.request("/healthz");
+    const quick = await server.run({ type: "quick", payload: 1 });
+    const { status } = await server.task(id);
+    await server.request(`/tasks/${id}`, { method: "DELETE" });
+    expect([health.status, quick.result, status]).toEqual([200, 1, "running"]);
+  });
+});
+
+describe("what a handler does to the whole process", () => {
+  test("one that blocks the event loop is named in one warning, in whatever company", async () => {
+    await using server = await startServerProcess(HANDLERS);
+    const batch = Array.from({ length: 40 }, () => ({ type: "quick", payload: 1 }));
+    await server.post("/enqueue/batch", {
+      tasks: [...batch.slice(20), { type: "blocks-the-loop", payload: null }, ...batch.slice(20)],
+    });
+    const namesIt = ({ types }: LogLine): boolean =>
+      String(types).split(", ").includes("blocks-the-loop");
+    await server.event("event_loop_blocked", namesIt);
+    await server.run({ type: "quick" });
+    const { lines } = await server.stop();
+    expect(
+      lines.filter((line) => line.event === "event_loop_blocked" && namesIt(line)),
+    ).toHaveLength(1);
+  });
+
+  test("a floating rejection on the event loop is logged, what waits is finished, and the exit code is 1", async () => {
+    await using server = await startServerProcess(HANDLERS, { WORKERS: "1" });
+    await server.post("/enqueue/batch", {
+      tasks: [
+        { type: "floating-rejection", payload: null },
+        { type: "quick", payload: 1 },
+      ],
+    });
+    const { exitCode, lines } = await server.ended();
+    const fault = lines.find(({ event }) => event === "process_fault");
+    expect(exitCode).toBe(1);
+    expect(fault?.["error"]).toContain("nobody waits for this");
+    expect(lines.at(-1)).toMatchObject({ event: "stopped", unfinished: 0 });
+  });
+
+  test("a stop waits for a thread that ends in time, and the exit code is 0", async () => {
+    await using gate = new Gate();
+    await using server = await startServerProcess(HANDLERS, { SHUTDOWN_GRACE_MS: "60000" });
+    await server.enqueue({ type: "hold-in-thread", payload: gate.url });
+    const visit = await gate.visit("held");
+    const stopping = server.stop();
+    await server.event("stopping");
+    visit.release();
+    const { exitCode, lines } = await stopping;
+    expect(exitCode).toBe(0);
+    expect(lines.at(-1)).toMatchObject({ event: "stopped", finished: 1, interrupted: 0 });
+  });
+
+  test("a stop ends a thread that does not end in time, and says that its task is lost", async () => {
+    await using server = await startServerProcess(HANDLERS, { SHUTDOWN_GRACE_MS: "10" });
+    const id = await server.enqueue({ type: "spin-in-thread", timeout_ms: HOUR_MS });
+    await server.taskThat(id, ({ progress }) => progress === "spinning");
+    const { exitCode, lines } = await server.stop();
+    expect(exitCode).toBe(1);
+    expect(lines.at(-1)).toMatchObject({ event: "stopped", interrupted: 1, unfinished: 1 });
+  });
+});

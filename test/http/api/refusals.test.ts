@@ -1,0 +1,161 @@
+/**
+ * What HTTP makes of an engine that can't do what it is asked: one that stops, one whose storage fails, and one that
+ * breaks its promises.
+ */
+
+import { describe, expect, test } from "bun:test";
+import type { Engine, StorageUnavailable } from "../../../src/engine/engine.ts";
+import { MemoryEngine } from "../../../src/engine/memory/engine.ts";
+import { createLog } from "../../../src/log.ts";
+import { someSettings } from "../../support/engine-harness.ts";
+import { expectProblem, openSceneOf } from "../../support/http-harness.ts";
+import { ManualClock } from "../../support/manual-clock.ts";
+
+/** Every call that changes something. */
+const CHANGES: readonly (readonly [method: string, path: string, json: object | undefined])[] = [
+  ["POST", "/enqueue", { payload: 1 }],
+  ["POST", "/enqueue/batch", { tasks: [{ payload: 1 }] }],
+  ["DELETE", "/tasks/x", undefined],
+  ["POST", "/tasks/x/retry", undefined],
+  ["POST", "/queues/x/pause", undefined],
+  ["POST", "/queues/x/resume", undefined],
+  ["DELETE", "/queues/x/tasks", undefined],
+];
+
+const SECRET = "s3cret";
+
+function anEngine(): MemoryEngine {
+  return new MemoryEngine(someSettings(new ManualClock()));
+}
+
+/** An engine that answers some calls otherwise. */
+function anEngineThat(answers: Partial<Engine>): Engine {
+  return new Proxy<Engine>(anEngine(), {
+    get(engine, name) {
+      const own: unknown = Reflect.get(answers, name) ?? Reflect.get(engine, name, engine);
+      return typeof own === "function" ? own.bind(engine) : own;
+    },
+  });
+}
+
+/** Can't write, and says so in its own time, as an engine does that waits for its disk. */
+function anUnwritableEngine(): Engine {
+  const unavailable = async (): Promise<StorageUnavailable> => ({ kind: "storage_unavailable" });
+  return anEngineThat({
+    readiness: "storage_unavailable",
+    enqueue: unavailable,
+    cancel: unavailable,
+    retry: unavailable,
+    setPaused: unavailable,
+    purge: unavailable,
+  });
+}
+
+/** Throws whatever it is asked. */
+function aBrokenEngine(): Engine {
+  const breakDown = (): never => {
+    throw new Error(`an invariant that tells a ${SECRET}`);
+  };
+  return anEngineThat({
+    enqueue: breakDown,
+    find: breakDown,
+    cancel: breakDown,
+    retry: breakDown,
+    setPaused: breakDown,
+    purge: breakDown,
+  });
+}
+
+describe("an engine whose storage can't be written", () => {
+  test.each(CHANGES)("makes %s %s answer that it is unavailable", async (method, path, json) => {
+    await using scene = openSceneOf(anUnwritableEngine());
+
+    await expectProblem(scene.send(method, path, { json }), "storage_unavailable");
+  });
+
+  test("makes GET /readyz answer that it is unavailable, and is alive", async () => {
+    await using scene = openSceneOf(anUnwritableEngine());
+
+    await expectProblem(scene.get("/readyz"), "storage_unavailable");
+
+    expect((await scene.get("/healthz")).status).toBe(200);
+  });
+
+  test("lets reads go on", async () => {
+    await using scene = openSceneOf(anUnwritableEngine());
+
+    expect((await scene.get("/tasks")).status).toBe(200);
+    expect((await scene.get("/queues")).status).toBe(200);
+  });
+});
+
+describe("an engine that stops", () => {
+  test.each([
+    ["GET", "/readyz", undefined],
+    ["POST", "/enqueue", { payload: 1 }],
+    ["POST", "/enqueue/batch", { tasks: [{ payload: 1 }] }],
+    ["POST", "/tasks/x/retry", undefined],
+  ])("makes %s %s answer that it does", async (method, path, json) => {
+    const engine = anEngine();
+    await using scene = openSceneOf(engine);
+
+    engine.stopIntake();
+
+    await expectProblem(scene.send(method, path, { json }), "shutting_down");
+  });
+
+  test("still finds what is wrong with a body", async () => {
+    const engine = anEngine();
+    await using scene = openSceneOf(engine);
+
+    engine.stopIntake();
+
+    await expectProblem(scene.post("/enqueue", {}), "invalid_request");
+  });
+
+  test("still cancels, and lets reads go on", async () => {
+    const engine = anEngine();
+    await using scene = openSceneOf(engine);
+    const id = await scene.enqueueWaiting();
+
+    engine.stopIntake();
+
+    expect((await scene.delete(`/tasks/${id}`)).status).toBe(200);
+    expect((await scene.task(id)).status).toBe("cancelled");
+  });
+});
+
+describe("an engine that breaks its promises", () => {
+  test.each([...CHANGES, ["GET", "/tasks/x", undefined] as const])(
+    "makes %s %s answer 500, with nothing of what it said, and the server lives",
+    async (method, path, json) => {
+      await using scene = openSceneOf(aBrokenEngine());
+
+      const { detail } = await expectProblem(scene.send(method, path, { json }), "internal_error");
+
+      expect(detail).not.toContain(SECRET);
+      expect((await scene.get("/healthz")).status).toBe(200);
+    },
+  );
+
+  test("is found out by the log", async () => {
+    const lines: string[] = [];
+    const log = createLog({
+      level: "error",
+      isForPeople: false,
+      write: (line) => lines.push(line),
+    });
+    await using scene = openSceneOf(aBrokenEngine(), log);
+
+    await scene.get("/tasks/x");
+
+    expect(lines.map((line) => JSON.parse(line))).toMatchObject([
+      {
+        level: "error",
+        event: "request_failed",
+        method: "GET",
+        error: expect.stringContaining(SECRET),
+      },
+    ]);
+  });
+});

@@ -1,0 +1,120 @@
+/**
+ * What the core's tests are built from: a task, a queue and a broker with room for everything, where each test says
+ * only what matters to it.
+ */
+
+import { Broker, type BrokerLimits, type BrokerObserver } from "../../src/core/broker.ts";
+import type { KeyRecord } from "../../src/core/idempotency.ts";
+import type { Instant } from "../../src/core/instant.ts";
+import type { Outcome } from "../../src/core/outcomes.ts";
+import { Queue, type QueueLimits } from "../../src/core/queue.ts";
+import { type NewTask, settingsOf, Task } from "../../src/core/task.ts";
+
+const UNBOUNDED = Number.POSITIVE_INFINITY;
+
+/** Both readings are arbitrary and far from each other, so that code which takes one for the other is found out. */
+const MONO_MS = 5000;
+const WALL_MS = Date.UTC(2026, 0, 1);
+
+/** So many milliseconds after the moment at which every test begins. The wall clock may have jumped meanwhile. */
+export function at(ms: number, wallJumpMs = 0): Instant {
+  return { monoMs: MONO_MS + ms, wallMs: WALL_MS + ms + wallJumpMs };
+}
+
+export function someLimits(limits: Partial<QueueLimits> = {}): QueueLimits {
+  return { size: 100, bytes: 10_000, concurrency: UNBOUNDED, ...limits };
+}
+
+export function aQueue(limits: Partial<QueueLimits> = {}, name = "default"): Queue {
+  return new Queue(name, someLimits(limits));
+}
+
+export function aNewTask(fresh: Partial<NewTask> = {}): NewTask {
+  return {
+    id: "t",
+    type: "default",
+    queue: "default",
+    payload: "null",
+    payloadBytes: 4,
+    priority: 0,
+    maxRetries: 3,
+    timeoutMs: 30_000,
+    lane: "loop",
+    backoff: { baseMs: 200, jitterMs: 100, maxMs: 300_000 },
+    when: { kind: "now" },
+    ...fresh,
+  };
+}
+
+export interface TaskOptions extends Partial<NewTask> {
+  readonly seq?: number;
+  readonly home?: Queue;
+  readonly key?: KeyRecord;
+}
+
+export function aTask({ seq = 1, home = aQueue(), key, ...fresh }: TaskOptions = {}): Task {
+  const basis = aNewTask({ id: `t${seq}`, queue: home.name, ...fresh });
+  return new Task(basis, settingsOf(basis, null), seq, home, key ?? null, WALL_MS);
+}
+
+/** Tasks numbered from 1. */
+export function someTasks(count: number, options: TaskOptions = {}): Task[] {
+  const home = options.home ?? aQueue();
+  return Array.from({ length: count }, (_, index) => aTask({ ...options, home, seq: index + 1 }));
+}
+
+const DEAF: BrokerObserver = { onStep: () => undefined, onRevoke: () => undefined };
+
+export interface BrokerOptions extends Partial<Omit<BrokerLimits, "queue" | "queues">> {
+  readonly queue?: Partial<QueueLimits>;
+  /** The queues with limits of their own. */
+  readonly queues?: Readonly<Record<string, Partial<QueueLimits>>>;
+}
+
+export function aBroker(
+  { queue = {}, queues = {}, ...rest }: BrokerOptions = {},
+  observer: BrokerObserver = DEAF,
+): Broker {
+  return new Broker(
+    {
+      queue: someLimits(queue),
+      queues: new Map(Object.entries(queues).map(([name, own]) => [name, someLimits(own)])),
+      queuesMax: 10,
+      retainTasks: 100,
+      retainBytes: 10_000,
+      retainMs: 60_000,
+      ...rest,
+    },
+    observer,
+  );
+}
+
+/** A random source that always gives the least: no jitter. */
+export const NO_CHANCE = (): number => 0;
+
+export const DONE: Outcome = { kind: "done", result: null };
+export const RELEASED: Outcome = { kind: "interrupted" };
+export const BROKEN: Outcome & { readonly kind: "failed" } = {
+  kind: "failed",
+  code: "broken",
+  message: "it broke",
+  retry: { kind: "backoff" },
+};
+
+/** Enqueues one task, which has to be accepted. */
+export function enqueue(
+  broker: Broker,
+  id: string,
+  fresh: Partial<NewTask> = {},
+  now = at(0),
+): void {
+  const outcome = broker.enqueue([aNewTask({ id, ...fresh })], now);
+  if (outcome.kind !== "accepted") throw new Error(`not accepted, but ${outcome.kind}`);
+}
+
+/** Claims a task, which has to be there. */
+export function claim(broker: Broker, now: Instant = at(0)): Task {
+  const task = broker.claim("loop", now);
+  if (task === undefined) throw new Error("there is nothing to claim");
+  return task;
+}

@@ -1,0 +1,208 @@
+import { describe, expect, test } from "bun:test";
+import type { EnqueueRequest, TaskView } from "../../src/engine/engine.ts";
+import { MemoryEngine } from "../../src/engine/memory/engine.ts";
+import { silentLog } from "../../src/log.ts";
+import { runOnEventLoop } from "../../src/worker/event-loop.ts";
+import {
+  defineHandlers,
+  type HandlerContext,
+  type HandlerFunction,
+} from "../../src/worker/handlers/define.ts";
+import { NonRetryableError, RetryAfterError } from "../../src/worker/handlers/errors.ts";
+import { Pool } from "../../src/worker/pool.ts";
+import { Scene, someSettings } from "../support/engine-harness.ts";
+import { ManualClock, turn } from "../support/manual-clock.ts";
+
+/** A scene in which tasks of type `default` are worked on by this handler. */
+function aScene(handler: HandlerFunction, loops = 1): Scene {
+  const clock = new ManualClock();
+  const engine = new MemoryEngine(someSettings(clock));
+  const work = runOnEventLoop({
+    engine,
+    handlers: defineHandlers({ default: handler }),
+    resultBytesMax: 100,
+    progressBytesMax: 100,
+    log: silentLog,
+  });
+  const scene = new Scene(engine, clock);
+  new Pool({ engine, lane: "loop", work, loops, clock }).start();
+  return scene;
+}
+
+/** A task that this handler has worked on to its end. */
+async function finished(
+  handler: HandlerFunction,
+  request: Partial<EnqueueRequest> = {},
+): Promise<TaskView | undefined> {
+  const scene = aScene(handler);
+  return scene.poll(await scene.enqueue(request));
+}
+
+describe("a handler on the event loop", () => {
+  test("gets the payload, and its result is the task's", async () => {
+    const payload = JSON.parse('{ "to": ["ü", null], "__proto__": 7 }');
+
+    const task = await finished((given) => ({ given }), { payload });
+
+    expect(task).toMatchObject({
+      status: "done",
+      result: '{"given":{"to":["ü",null],"__proto__":7}}',
+    });
+  });
+
+  test("gets a payload of its own in every attempt, whatever an earlier one made of it", async () => {
+    const seen: string[] = [];
+    const scene = aScene((payload) => {
+      const list = payload as number[];
+      seen.push(JSON.stringify(list));
+      list.push(7);
+      if (seen.length === 1) throw new Error("again");
+    });
+    const id = await scene.enqueue({ payload: [1] });
+    await turn();
+    await scene.clock.advance(200);
+
+    expect(await scene.poll(id)).toMatchObject({ status: "done", payload: "[1]" });
+    expect(seen).toEqual(["[1]", "[1]"]);
+  });
+
+  test("is told the facts of its attempt", async () => {
+    let told: HandlerContext | undefined;
+    const task = await finished(
+      (_, context) => {
+        told = context;
+      },
+      { queue: "mail", maxRetries: 5 },
+    );
+
+    expect(told).toMatchObject({
+      id: task?.id ?? "",
+      type: "default",
+      queue: "mail",
+      attempt: 1,
+      maxRetries: 5,
+    });
+  });
+
+  test("shows how far it is while it runs", async () => {
+    const end = Promise.withResolvers<void>();
+    const scene = aScene(async (_, { progress }) => {
+      progress({ done: 1 });
+      await end.promise;
+    });
+    const id = await scene.enqueue();
+    await turn();
+    expect(await scene.task(id)).toMatchObject({ status: "running", progress: '{"done":1}' });
+
+    end.resolve();
+
+    expect(await scene.poll(id)).toMatchObject({ status: "done", progress: '{"done":1}' });
+  });
+
+  test("shows nothing any more once its attempt is over", async () => {
+    let late: (value: unknown) => void = () => undefined;
+    const scene = aScene((_, { progress }) => {
+      late = progress;
+    });
+    const id = await scene.enqueue();
+    await scene.poll(id);
+
+    late("late");
+
+    expect(await scene.task(id)).toMatchObject({ progress: null });
+  });
+
+  test("fails its attempt with a progress that can't be shown", async () => {
+    const task = await finished((_, { progress }) => progress(10n), { maxRetries: 0 });
+
+    expect(task?.errors).toMatchObject([
+      { code: "handler_error", message: expect.stringContaining("the progress can't be shown") },
+    ]);
+  });
+
+  test("fails the task at once with a NonRetryableError", async () => {
+    const task = await finished(
+      () => {
+        throw new NonRetryableError("no such customer");
+      },
+      { maxRetries: 5 },
+    );
+
+    expect(task).toMatchObject({
+      status: "failed",
+      attempt: 1,
+      errors: [{ message: "no such customer" }],
+    });
+  });
+
+  test("picks the time of its next attempt with a RetryAfterError", async () => {
+    const scene = aScene(() => {
+      throw new RetryAfterError(5000);
+    });
+    const id = await scene.enqueue();
+    await turn();
+
+    const { status, runAtMs } = await scene.task(id);
+
+    expect({ status, runAtMs }).toEqual({ status: "retrying", runAtMs: scene.clock.wallMs + 5000 });
+  });
+
+  test("is asked for no more attempts than the task has, whatever time it picks", async () => {
+    const task = await finished(
+      () => {
+        throw new RetryAfterError(5000);
+      },
+      { maxRetries: 0 },
+    );
+
+    expect(task).toMatchObject({ status: "failed", attempt: 1 });
+  });
+
+  test("learns from its signal that its time is over", async () => {
+    const reasons: unknown[] = [];
+    const scene = aScene(async (_, { signal }) => {
+      signal.addEventListener("abort", () => reasons.push(signal.reason.name));
+      await new Promise(() => undefined);
+    });
+    const id = await scene.enqueue({ timeoutMs: 100, maxRetries: 0 });
+    await turn();
+
+    await scene.clock.advance(100);
+    await turn();
+
+    expect(reasons).toEqual(["TimeoutError"]);
+    expect(await scene.task(id)).toMatchObject({ status: "failed", errors: [{ code: "timeout" }] });
+  });
+
+  test("can't go on with a task by what it returns after its time", async () => {
+    const end = Promise.withResolvers<string>();
+    const scene = aScene(() => end.promise);
+    const id = await scene.enqueue({ timeoutMs: 100, maxRetries: 0 });
+    await turn();
+    await scene.clock.advance(100);
+
+    end.resolve("late");
+    await turn();
+
+    expect(await scene.task(id)).toMatchObject({ status: "failed", result: null });
+  });
+});
+
+test("a task without a handler fails at once, whatever retries it has", async () => {
+  const task = await finished(() => undefined, { type: "nobody.does", maxRetries: 5 });
+
+  expect(task).toMatchObject({
+    status: "failed",
+    attempt: 1,
+    errors: [{ code: "no_handler", message: "there is no handler for type nobody.does" }],
+  });
+});
+
+test.each(["__proto__", "constructor", "toString"])(
+  "the type %s has no handler by itself",
+  async (type) => {
+    expect(await finished(() => undefined, { type, maxRetries: 0 })).toMatchObject({
+      errors: [{ code: "no_handler" }],
+    });
+  },
+);

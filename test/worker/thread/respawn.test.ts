@@ -1,0 +1,220 @@
+import { afterEach, beforeEach, expect, setDefaultTimeout, test } from "bun:test";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { MemoryEngine } from "../../../src/engine/memory/engine.ts";
+import { createLog } from "../../../src/log.ts";
+import { Attempt } from "../../../src/worker/attempt.ts";
+import { Pool } from "../../../src/worker/pool.ts";
+import { ThreadPool } from "../../../src/worker/thread/pool.ts";
+import { ManualClock, turn } from "../../support/manual-clock.ts";
+
+setDefaultTimeout(60_000);
+
+const THROWS = 'throw new Error("no database for threads");';
+const EXITS = "process.exit(5);";
+const HANGS = "await new Promise(() => undefined);";
+const DIES_SOON = 'setTimeout(() => { throw new Error("died of what it loaded"); });';
+
+let folder: string;
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), "ringq-"));
+});
+afterEach(() => rmSync(folder, { recursive: true }));
+
+/** A pool of one thread, with a clock that stands still and a log that can be awaited. */
+class Scene implements AsyncDisposable {
+  readonly clock = new ManualClock();
+  readonly events: string[] = [];
+  readonly pool: ThreadPool;
+  readonly #path = join(folder, "handlers.ts");
+  readonly #engine: MemoryEngine;
+  #wake: () => void = () => undefined;
+
+  constructor() {
+    const backoff = { baseMs: 0, jitterMs: 0, maxMs: 0 };
+    const queue = { size: 10, bytes: 1000, concurrency: 10 };
+    this.#engine = new MemoryEngine({
+      limits: {
+        queue,
+        queues: new Map(),
+        queuesMax: 10,
+        retainTasks: 10,
+        retainBytes: 1000,
+        retainMs: 1000,
+      },
+      defaults: { maxRetries: 0, timeoutMs: 1000, backoff },
+      types: new Map(["work", "crash"].map((type) => [type, { lane: "thread" }])),
+      clock: this.clock,
+    });
+    this.deploy("");
+    const write = (line: string): void => {
+      this.events.push((JSON.parse(line) as { event: string }).event);
+      this.#wake();
+    };
+    this.pool = new ThreadPool({
+      path: this.#path,
+      size: 1,
+      engine: this.#engine,
+      resultBytesMax: 1000,
+      log: createLog({ level: "info", isForPeople: false, write }),
+      clock: this.clock,
+    });
+  }
+
+  /** Writes the module that threads load from now on, with something more in it. */
+  deploy(more: string): void {
+    writeFileSync(
+      this.#path,
+      `import { defineHandlers } from ${JSON.stringify(resolve("src/index.ts"))};
+      ${more}
+      export default defineHandlers({
+        work: { handler: (payload) => payload, isolation: "thread" },
+        crash: { handler: () => process.exit(9), isolation: "thread" },
+      });`,
+    );
+  }
+
+  attempt(type: string): Attempt {
+    this.#engine.enqueue([{ type, payload: "p" }]);
+    const claim = this.#engine.claim("thread");
+    if (claim === undefined) throw new Error("there is no task to claim");
+    return new Attempt(claim, this.clock);
+  }
+
+  /** Starts a loop that feeds the pool. */
+  work(): void {
+    new Pool({
+      engine: this.#engine,
+      lane: "thread",
+      work: (attempt) => attempt.follow(this.pool.run(attempt)),
+      loops: 1,
+      untilRoom: () => this.pool.untilFree(),
+      clock: this.clock,
+    }).start();
+  }
+
+  enqueue(type: string): string {
+    const answer = this.#engine.enqueue([{ type, payload: "p" }]);
+    if (answer.kind !== "accepted") throw new Error(answer.kind);
+    return answer.receipts[0]?.id ?? "";
+  }
+
+  statusOf(id: string): string | undefined {
+    return this.#engine.find(id)?.status;
+  }
+
+  async resultOf(id: string): Promise<string | null | undefined> {
+    return (await this.#engine.waitFor(id, 60_000, new AbortController().signal))?.result;
+  }
+
+  async logged(event: string): Promise<void> {
+    while (!this.events.includes(event)) {
+      await new Promise<void>((wake) => {
+        this.#wake = wake;
+      });
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.pool.stop();
+  }
+}
+
+test.each([
+  [THROWS, "no database for threads"],
+  [EXITS, "it exited with code 5"],
+])("a module that fails in a thread fails the start: %s", async (more, why) => {
+  await using scene = new Scene();
+  scene.deploy(more);
+  expect(await scene.pool.start()).toEndWith(why);
+});
+
+test("a thread that dies in an attempt is replaced at once", async () => {
+  await using scene = new Scene();
+  await scene.pool.start();
+  const crashed = await scene.pool.run(scene.attempt("crash"));
+  const next = await scene.pool.run(scene.attempt("work"));
+  expect(crashed).toMatchObject({ kind: "failed", code: "thread_crashed" });
+  expect(next).toEqual({ kind: "done", result: '"p"' });
+});
+
+test("a thread that dies before it has worked is replaced only after a pause", async () => {
+  await using scene = new Scene();
+  scene.deploy(DIES_SOON);
+  await scene.pool.start();
+  await scene.logged("thread_replaced");
+  scene.deploy("");
+  const sizeBefore = scene.pool.size;
+  await scene.clock.advance(1000);
+  expect(sizeBefore).toBe(0);
+  expect(await scene.pool.run(scene.attempt("work"))).toEqual({ kind: "done", result: '"p"' });
+});
+
+test("a thread that can't load any more is tried again after a pause, until it can", async () => {
+  await using scene = new Scene();
+  await scene.pool.start();
+  scene.deploy(THROWS);
+  await scene.pool.run(scene.attempt("crash"));
+  await scene.logged("thread_failed_to_load");
+  scene.deploy("");
+  const sizeBefore = scene.pool.size;
+  await scene.clock.advance(1000);
+  expect(sizeBefore).toBe(0);
+  expect(await scene.pool.run(scene.attempt("work"))).toEqual({ kind: "done", result: '"p"' });
+});
+
+test("nothing is claimed while there is no thread, so no timeout runs while a task waits for one", async () => {
+  await using scene = new Scene();
+  await scene.pool.start();
+  scene.work();
+  scene.deploy(THROWS);
+  scene.enqueue("crash");
+  await scene.logged("thread_failed_to_load");
+  const id = scene.enqueue("work");
+  await turn();
+  await scene.clock.advance(999);
+  expect(scene.statusOf(id)).toBe("queued");
+  scene.deploy("");
+  await scene.clock.advance(1);
+  expect(await scene.resultOf(id)).toBe('"p"');
+});
+
+test("an attempt that is stopped while it waits for a thread takes none from the next", async () => {
+  await using scene = new Scene();
+  await scene.pool.start();
+  scene.deploy(THROWS);
+  await scene.pool.run(scene.attempt("crash"));
+  await scene.logged("thread_failed_to_load");
+  const attempt = scene.attempt("work");
+  const running = scene.pool.run(attempt);
+  attempt.stop("cancelled");
+  scene.deploy("");
+  await scene.clock.advance(1000);
+  expect(await running).toEqual({ kind: "interrupted" });
+  expect(await scene.pool.run(scene.attempt("work"))).toEqual({ kind: "done", result: '"p"' });
+});
+
+test("a stopped pool starts no thread, even when one was about to be tried again", async () => {
+  await using scene = new Scene();
+  await scene.pool.start();
+  scene.deploy(THROWS);
+  await scene.pool.run(scene.attempt("crash"));
+  await scene.logged("thread_failed_to_load");
+  await scene.pool.stop();
+  await scene.clock.advance(10_000);
+  expect({ threads: scene.pool.size, timers: scene.clock.armed }).toEqual({
+    threads: 0,
+    timers: 0,
+  });
+});
+
+test("a thread that never ends to load holds up the stop for a second at most", async () => {
+  await using scene = new Scene();
+  scene.deploy(HANGS);
+  const starting = scene.pool.start();
+  const stopping = scene.pool.stop();
+  await scene.clock.advance(1000);
+  await stopping;
+  expect(await starting).toBe("the process stops");
+});
