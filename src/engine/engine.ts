@@ -15,6 +15,7 @@ import type { TaskStatus, TaskView } from "../core/task.ts";
 
 export type { Backoff } from "../core/backoff.ts";
 export type { Receipt } from "../core/idempotency.ts";
+export { LIMITS } from "../core/limits.ts";
 export type { Outcome, Refusal, Retry, RevokeReason } from "../core/outcomes.ts";
 export type { QueueLimits } from "../core/queue.ts";
 export type { Lane } from "../core/ready-list.ts";
