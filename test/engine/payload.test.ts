@@ -1,5 +1,8 @@
 import { describe, expect, test } from "bun:test";
-import { DEPTH_MAX, encodePayload } from "../../src/engine/payload.ts";
+import { LIMITS } from "../../src/core/limits.ts";
+import { encodePayload } from "../../src/engine/payload.ts";
+
+const DEPTH_MAX = LIMITS.payloadDepth.max;
 
 /** An array in an array in an array …, around `innermost`. */
 function nestedArrays(levels: number, innermost: unknown = 1): unknown {
