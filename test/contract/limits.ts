@@ -1,7 +1,7 @@
 /** How every engine holds the fields of an enqueue to their bounds, and keeps what is out of them from doing harm. */
 
 import { describe, expect, test } from "bun:test";
-import type { EnqueueRequest } from "../../src/engine/engine.ts";
+import type { EnqueueAnswer, EnqueueRequest } from "../../src/engine/engine.ts";
 import { aRequest, type EngineHarness } from "../support/engine-harness.ts";
 import type { Contract } from "./contract.ts";
 
@@ -259,6 +259,45 @@ export function describeLimits(contract: Contract): void {
       ]);
     });
 
+    test("a field that there is not is refused by its name", async () => {
+      await using harness = await contract.open();
+
+      const answer = await ask(harness, { prio: 1 });
+
+      expect(answer).toMatchObject({ kind: "invalid", faults: [{ index: 0, path: "/prio" }] });
+    });
+
+    test("the path of a fault is a JSON Pointer, whatever the name", async () => {
+      await using harness = await contract.open();
+
+      const answer = await ask(harness, { "a/b~c": 1 });
+
+      expect(answer).toMatchObject({ faults: [{ path: "/a~1b~0c" }] });
+    });
+
+    test("a request without a payload is refused", async () => {
+      await using harness = await contract.open();
+
+      const answer = await ask(harness, { payload: undefined });
+
+      expect(answer).toMatchObject({ kind: "invalid", faults: [{ index: 0, path: "/payload" }] });
+    });
+
+    test.each(rows([null, undefined, 1, "task", []]))("%p is no request", async (request) => {
+      await using harness = await contract.open();
+
+      const answer = await harness.engine.enqueue([request as EnqueueRequest]);
+
+      expect(answer).toMatchObject({ kind: "invalid", faults: [{ index: 0 }] });
+    });
+
+    test("names that a library gave to every object are nobody's fields", async () => {
+      await using harness = await contract.open();
+      const request = Object.assign(Object.create({ each: () => undefined }), { payload: 1 });
+
+      expect((await harness.engine.enqueue([request])).kind).toBe("accepted");
+    });
+
     test("a fault says what is allowed", async () => {
       await using harness = await contract.open();
 
@@ -376,7 +415,7 @@ async function askAll(
   return harness.engine.enqueue(requests.map((request) => ({ payload: null, ...request })));
 }
 
-function faultAt(field: Field): object {
+function faultAt(field: Field): EnqueueAnswer {
   return {
     kind: "invalid",
     faults: [{ index: 0, path: `/${field}`, message: expect.stringContaining("must be") }],

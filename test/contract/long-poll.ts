@@ -201,6 +201,7 @@ export function describeLongPoll(contract: Contract): void {
       await using harness = await contract.open();
       const id = await harness.enqueue();
       const early = harness.poll(id, 10);
+      expect(await isPending(early)).toBe(true);
       await harness.advance(10);
       await early;
       const poll = harness.poll(id);

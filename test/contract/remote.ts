@@ -10,7 +10,7 @@ import {
 } from "../support/engine-harness.ts";
 import type { Contract } from "./contract.ts";
 
-const LEASE_MS = REMOTE.leaseMs;
+const LEASE_MS: number = REMOTE.leaseMs;
 
 export function describeRemote(contract: Contract): void {
   const open = (options: EngineOptions = {}): Promise<EngineHarness> =>

@@ -29,17 +29,25 @@ export function describeStopping(contract: Contract): void {
       expect(await harness.engine.enqueue([aRequest()], "key")).toEqual({ kind: "stopping" });
     });
 
-    test("once intake has stopped, what was accepted is worked on, retried and read as before", async () => {
+    test("once intake has stopped, running attempts settle and tasks are read", async () => {
+      await using harness = await contract.open();
+      const id = await harness.enqueue();
+      const claim = await harness.claim();
+      harness.engine.stopIntake();
+
+      await harness.settleDone(claim);
+
+      expect(await harness.statusOf(id)).toBe("done");
+      expect((await harness.queue()).counts.done).toBe(1);
+    });
+
+    test("once intake has stopped, tasks are cancelled and queues paused", async () => {
       await using harness = await contract.open();
       const id = await harness.enqueue();
       harness.engine.stopIntake();
 
-      await harness.settleFailed(await harness.claim());
-      await harness.advance(200);
-      await harness.settleDone(await harness.claim());
-
-      expect(await harness.statusOf(id)).toBe("done");
-      expect((await harness.queue()).counts.done).toBe(1);
+      expect((await harness.engine.cancel(id)).kind).toBe("cancelled");
+      expect((await harness.engine.pause("default")).kind).toBe("set");
     });
   });
 
@@ -191,6 +199,21 @@ export function describeStopping(contract: Contract): void {
 
 /** How an engine whose tasks die with it finishes what waits before it ends. */
 export function describeDrainOfAll(contract: Contract): void {
+  describe("stopIntake", () => {
+    test("once intake has stopped, what was accepted is worked on, retried and read as before", async () => {
+      await using harness = await contract.open();
+      const id = await harness.enqueue();
+      harness.engine.stopIntake();
+
+      await harness.settleFailed(await harness.claim());
+      await harness.advance(200);
+      await harness.settleDone(await harness.claim());
+
+      expect(await harness.statusOf(id)).toBe("done");
+      expect((await harness.queue()).counts.done).toBe(1);
+    });
+  });
+
   describe("drain", () => {
     test("drain waits also for what is queued", async () => {
       await using harness = await contract.open();
@@ -302,14 +325,25 @@ export function describeDrainOfAll(contract: Contract): void {
 
 /** How an engine whose tasks stay for the next start leaves what waits to that. */
 export function describeDrainOfRunning(contract: Contract): void {
+  describe("stopIntake", () => {
+    test("once intake has stopped, claims are refused", async () => {
+      await using harness = await contract.open();
+      const id = await harness.enqueue();
+
+      harness.engine.stopIntake();
+
+      expect(await harness.engine.claim({ lane: "loop", max: 1 })).toEqual({ kind: "stopping" });
+      expect(await harness.statusOf(id)).toBe("queued");
+    });
+  });
+
   describe("drain", () => {
-    test("drain does not wait for what is queued, and hands it out no more", async () => {
+    test("drain does not wait for what is queued", async () => {
       await using harness = await contract.open();
       const id = await harness.enqueue();
 
       await harness.engine.drain(GRACE_MS);
 
-      expect(await harness.engine.claim({ lane: "loop", max: 1 })).toEqual({ kind: "stopping" });
       expect(await harness.statusOf(id)).toBe("queued");
     });
 

@@ -8,6 +8,7 @@ import {
   EngineHarness,
   type EngineOptions,
   onManualClock,
+  REMOTE_TYPES,
   someSettings,
 } from "../../support/engine-harness.ts";
 import { ManualClock } from "../../support/manual-clock.ts";
@@ -128,7 +129,7 @@ describe("the engine in memory", () => {
           const answer = engine.claim({ lane: "loop", max: 1 });
           if (answer instanceof Promise || answer.kind !== "claimed") return;
           for (const { taskId, fence } of answer.claims) {
-            engine.settle(taskId, fence, { kind: "done", result: null });
+            void engine.settle(taskId, fence, { kind: "done", result: null });
           }
         }),
       onRevoke: () => undefined,
@@ -139,6 +140,73 @@ describe("the engine in memory", () => {
     expect(task?.status).toBe("done");
     expect(task?.enqueuedAtMs).toBeWithin(beforeMs, Date.now() + 1);
     await engine.close();
+  });
+});
+
+describe("a pause of the process", () => {
+  /** An engine with a remote claim, and a process that can stand still while time goes by. */
+  async function openPausable(leaseMs: number, timeoutMs = 3_600_000) {
+    const clock = new ManualClock();
+    let pausedMs = 0;
+    const engine = createMemoryEngine({
+      ...someSettings(clock, { types: REMOTE_TYPES }),
+      clock: {
+        now: () => {
+          const { monoMs, wallMs } = clock.now();
+          return { monoMs: monoMs + pausedMs, wallMs: wallMs + pausedMs };
+        },
+        after: (delayMs, fire) => clock.after(delayMs, fire),
+      },
+    });
+    const harness = new EngineHarness(engine, clock);
+    const id = await harness.enqueue({ type: "remote", timeoutMs });
+    await harness.claimRemote({ leaseMs });
+    const pause = async (ms: number): Promise<void> => {
+      pausedMs += ms;
+      // What was due meanwhile comes late, when the process goes on.
+      await harness.advance(250);
+    };
+    return { harness, id, pause };
+  }
+
+  test("that is longer than a second gives a lease that ended meanwhile ten seconds more", async () => {
+    const { harness, id, pause } = await openPausable(60_000);
+
+    await pause(600_000);
+
+    await harness.advance(9000);
+    expect(await harness.statusOf(id)).toBe("running");
+    await harness.advance(1000);
+    expect(await harness.statusOf(id)).toBe("queued");
+  });
+
+  test("gives a short lease no more than its length", async () => {
+    const { harness, id, pause } = await openPausable(2000);
+
+    await pause(600_000);
+
+    await harness.advance(1000);
+    expect(await harness.statusOf(id)).toBe("running");
+    await harness.advance(1000);
+    expect(await harness.statusOf(id)).toBe("queued");
+  });
+
+  test("that is shorter than half a second gives no lease more time", async () => {
+    const { harness, id, pause } = await openPausable(2000);
+    await harness.advance(1500);
+
+    await pause(400);
+    await harness.advance(250);
+
+    expect(await harness.statusOf(id)).toBe("queued");
+  });
+
+  test("gives no attempt more time than its timeout", async () => {
+    const { harness, id, pause } = await openPausable(60_000, 60_000);
+
+    await pause(600_000);
+
+    expect((await harness.task(id)).errors).toMatchObject([{ code: "timeout" }]);
   });
 });
 

@@ -10,7 +10,7 @@ import {
   type SqliteOptions,
 } from "../../support/sqlite-harness.ts";
 
-const LEASE_MS = REMOTE.leaseMs;
+const LEASE_MS: number = REMOTE.leaseMs;
 const HOUR_MS = 3_600_000;
 
 const folder = makeDataFolder();
@@ -185,6 +185,52 @@ describe.each(["restart", "crash"] as const)("remote claims after a %s", (end) =
 
     expect(await next.settleDone(claim)).toEqual({ kind: "claim_lost", ended: "cancelled" });
   });
+
+  test("a claim goes on although its type runs in the process by now", async () => {
+    const harness = open();
+    const { id, claim } = await claimNew(harness);
+    const next = await harness[end]({ types: {} });
+    expect(await next.claims()).toEqual([]);
+    expect((await next.engine.extend(claim.taskId, claim.fence, LEASE_MS)).kind).toBe("extended");
+
+    await using last = await next.crash();
+
+    expect((await last.settleDone(claim)).kind).toBe("settled");
+    expect(await last.statusOf(id)).toBe("done");
+  });
+
+  test("a lease that ends gives the task to where its type runs by now", async () => {
+    const harness = open();
+    const { id } = await claimNew(harness);
+
+    await using next = await harness[end]({ types: {} });
+
+    await next.advance(LEASE_MS);
+    expect(await next.claimAll()).toEqual([id]);
+  });
+
+  test("the longest name of a worker is kept", async () => {
+    const harness = open();
+    const id = await harness.enqueue({ type: "remote" });
+    const worker = `~ ${"w".repeat(126)}`;
+    await harness.claimRemote({ worker });
+
+    await using next = await harness[end]();
+
+    expect((await next.task(id)).claim?.worker).toBe(worker);
+  });
+
+  test("a worker without a name has none", async () => {
+    const harness = open();
+    const id = await harness.enqueue({ type: "remote" });
+    await harness.claim({ lane: "remote", leaseMs: LEASE_MS });
+
+    await using next = await harness[end]();
+
+    expect(await next.task(id)).toMatchObject({ status: "running", claim: { worker: null } });
+  });
+
+  test.todo("a timeout that passed meanwhile leaves the worker ten seconds to settle");
 
   test("the same claim goes on after another end", async () => {
     const harness = open();
@@ -364,6 +410,7 @@ describe("stop", () => {
     await claimNew(harness);
     await harness.enqueue({ type: "remote" });
 
+    harness.engine.stopIntake();
     await harness.engine.drain(0);
 
     expect(await harness.engine.claim({ ...REMOTE, max: 1 })).toEqual({ kind: "stopping" });

@@ -274,6 +274,49 @@ describe("commands of one turn", () => {
     expect(await next.statusOf(id)).toBe("cancelled");
   });
 
+  test("see what the ones before them have done to their task", async () => {
+    await using harness = open({ queueSize: 1 });
+    const cancelled = await harness.enqueueIn("cancelled");
+    const failed = await harness.enqueueIn("failed");
+    const queued = await harness.enqueue();
+
+    const answers = await Promise.all([
+      harness.engine.cancel(queued),
+      harness.engine.retry(queued),
+      harness.engine.cancel(queued),
+      harness.engine.retry(failed),
+      harness.engine.retry(failed),
+      harness.engine.cancel(failed),
+      harness.engine.retry(cancelled),
+    ]);
+
+    expect(answers.map(({ kind }) => kind)).toEqual([
+      "cancelled",
+      "queued",
+      "cancelled",
+      "queued",
+      "not_retryable",
+      "cancelled",
+      "queued",
+    ]);
+  });
+
+  test("survive that one of them makes the engine forget the task of the next", async () => {
+    await using harness = open({ retainTasks: 1 });
+    const old = await harness.enqueueIn("cancelled");
+    const id = await harness.enqueue();
+
+    const [cancelled, retried] = await Promise.all([
+      harness.engine.cancel(id),
+      harness.engine.retry(old),
+    ]);
+
+    expect(cancelled.kind).toBe("cancelled");
+    expect(["queued", "unknown"]).toContain(retried.kind);
+    await using next = await harness.crash();
+    expect(await next.listAll()).toEqual(retried.kind === "queued" ? [id, old] : [id]);
+  });
+
   test("respect the bounds together", async () => {
     await using harness = open({ queueSize: 1 });
     const ids = [await harness.enqueueIn("failed"), await harness.enqueueIn("failed")];
@@ -325,6 +368,25 @@ describe("close", () => {
     await harness.close();
 
     expect(harness.clock.armed).toBe(0);
+  });
+
+  test("is not undone by workers that go on", async () => {
+    const harness = open({ types: REMOTE_TYPES });
+    await harness.enqueueAll([{ type: "remote" }, {}]);
+    const remote = await harness.claimRemote();
+    const local = await harness.claim();
+    await harness.close();
+
+    expect(await harness.settleDone(remote)).toEqual({ kind: "storage_unavailable" });
+    await harness.engine.extend(remote.taskId, remote.fence, 5000);
+    harness.engine.noteProgress(local.taskId, local.fence, "1");
+    await harness.settleDone(local);
+    await turn();
+
+    expect(harness.clock.armed).toBe(0);
+    expect(await harness.engine.claim({ lane: "loop", max: 1 })).toEqual({ kind: "stopping" });
+    await using next = harness.open(harness.path);
+    expect((await next.settleDone(remote)).kind).toBe("settled");
   });
 
   test("says that what is unfinished is not lost", async () => {
