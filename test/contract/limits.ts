@@ -319,6 +319,12 @@ export function describeLimits(contract: Contract): void {
     });
   });
 
+  describe("claims", () => {
+    test.todo("a claim out of its bounds is refused, and starts nothing");
+    test.todo("a settle out of its bounds is refused, and changes nothing");
+    test.todo("an extend out of its bounds is refused, and changes nothing");
+  });
+
   describe("harm", () => {
     const invalid: readonly Readonly<Record<string, unknown>>[] = [
       { priority: Number.NaN },

@@ -2,7 +2,8 @@ import { describe, expect, test } from "bun:test";
 import { TICK_MAX } from "../../../src/core/broker.ts";
 import type { HostOptions } from "../../../src/engine/host/broker-host.ts";
 import { createMemoryEngine } from "../../../src/engine/memory/engine.ts";
-import { createLog, type LogLevel } from "../../../src/log.ts";
+import type { LogLevel } from "../../../src/log.ts";
+import { createLog } from "../../../src/log-output.ts";
 import { describeEngine } from "../../contract/contract.ts";
 import {
   EngineHarness,

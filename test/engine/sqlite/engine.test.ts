@@ -81,7 +81,21 @@ describe("the end of a task", () => {
     expect((await poll)?.status).toBe("done");
   });
 
-  test.each(["queue", "queues", "list", "find"] as const)(
+  test("is on disk when it is told to a poll that came in its turn", async () => {
+    await using harness = open();
+    const id = await harness.enqueue();
+    const claim = await harness.claim();
+    const poll = harness.poll(id);
+
+    void harness.settleDone(claim);
+    const shown = await poll;
+    await using copy = harness.open(harness.copy());
+
+    expect(shown?.status).toBe("done");
+    expect(await copy.statusOf(id)).toBe("done");
+  });
+
+  test.each(["queue", "queues", "list", "find", "waitFor"] as const)(
     "is on disk by the time that %s shows it",
     async (read) => {
       await using harness = open();
@@ -275,7 +289,7 @@ describe("commands of one turn", () => {
   });
 
   test("see what the ones before them have done to their task", async () => {
-    await using harness = open({ queueSize: 1 });
+    await using harness = open();
     const cancelled = await harness.enqueueIn("cancelled");
     const failed = await harness.enqueueIn("failed");
     const queued = await harness.enqueue();
@@ -315,6 +329,15 @@ describe("commands of one turn", () => {
     expect(["queued", "unknown"]).toContain(retried.kind);
     await using next = await harness.crash();
     expect(await next.listAll()).toEqual(retried.kind === "queued" ? [id, old] : [id]);
+  });
+
+  test("are told of a task that one before them has queued", async () => {
+    await using harness = open({ queueSize: 1 });
+    const id = await harness.enqueueIn("failed");
+
+    const answers = await Promise.all([harness.engine.retry(id), harness.engine.retry(id)]);
+
+    expect(answers.map(({ kind }) => kind)).toEqual(["queued", "not_retryable"]);
   });
 
   test("respect the bounds together", async () => {
@@ -408,7 +431,7 @@ test("a data file that is in use is refused by its name", async () => {
 /** How many ends a read of this kind shows. */
 async function endsShown(
   { engine }: SqliteHarness,
-  read: "queue" | "queues" | "list" | "find",
+  read: "queue" | "queues" | "list" | "find" | "waitFor",
   id: string,
 ): Promise<number> {
   switch (read) {
@@ -422,6 +445,10 @@ async function endsShown(
     }
     case "find":
       return (await engine.find(id))?.status === "done" ? 1 : 0;
+    case "waitFor": {
+      const task = await engine.waitFor(id, 60_000, new AbortController().signal);
+      return task?.status === "done" ? 1 : 0;
+    }
     default:
       return read satisfies never;
   }

@@ -1,7 +1,7 @@
 /** What an engine on a data file does while that can't be written. */
 
 import { afterAll, describe, expect, test } from "bun:test";
-import { createLog } from "../../../src/log.ts";
+import { createLog } from "../../../src/log-output.ts";
 import { makeDataFolder } from "../../support/data-folder.ts";
 import { aRequest, REMOTE, REMOTE_TYPES } from "../../support/engine-harness.ts";
 import { isPending, turn } from "../../support/manual-clock.ts";
@@ -204,6 +204,7 @@ describe("long poll", () => {
     const id = await harness.enqueue();
     const claim = await harness.claim();
     const poll = harness.poll(id);
+    expect(await isPending(poll)).toBe(true);
     harness.breakStorage();
 
     void harness.settleDone(claim);
