@@ -1,7 +1,7 @@
 /** How every engine comes to its end. */
 
 import { describe, expect, test } from "bun:test";
-import { aRequest } from "../support/engine-harness.ts";
+import { aRequest, REMOTE_TYPES } from "../support/engine-harness.ts";
 import { isPending } from "../support/manual-clock.ts";
 import type { Contract } from "./contract.ts";
 
@@ -215,6 +215,31 @@ export function describeDrainOfAll(contract: Contract): void {
   });
 
   describe("drain", () => {
+    test("drain waits also for remote claims", async () => {
+      await using harness = await contract.open({ types: REMOTE_TYPES });
+      await harness.enqueue({ type: "remote" });
+      const claim = await harness.claimRemote();
+      harness.engine.stopIntake();
+      const drained = harness.engine.drain(GRACE_MS);
+      expect(await isPending(drained)).toBe(true);
+
+      await harness.settleDone(claim);
+
+      await drained;
+    });
+
+    test("drain waits also for what remote workers have not claimed yet", async () => {
+      await using harness = await contract.open({ types: REMOTE_TYPES });
+      await harness.enqueue({ type: "remote" });
+      harness.engine.stopIntake();
+      const drained = harness.engine.drain(GRACE_MS);
+      expect(await isPending(drained)).toBe(true);
+
+      await harness.settleDone(await harness.claimRemote());
+
+      await drained;
+    });
+
     test("drain waits also for what is queued", async () => {
       await using harness = await contract.open();
       await harness.enqueue();

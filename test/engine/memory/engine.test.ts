@@ -33,21 +33,21 @@ function open(options: EngineOptions, more: Partial<HostOptions> = {}): EngineHa
   return new EngineHarness(createMemoryEngine({ ...someSettings(clock, options), ...more }), clock);
 }
 
-describe("the engine in memory", () => {
-  test("says that what is unfinished is lost with the process", async () => {
+describe("engine in memory", () => {
+  test("the engine in memory says that what is unfinished is lost with the process", async () => {
     const harness = open({});
 
     expect((await harness.close()).areLost).toBe(true);
   });
 
-  test("answers at once, without a promise", () => {
+  test("the engine in memory answers at once, without a promise", () => {
     const { engine } = open({});
 
     expect(engine.enqueue([{ payload: null }])).not.toBeInstanceOf(Promise);
     expect(engine.claim({ lane: "loop", max: 1 })).not.toBeInstanceOf(Promise);
   });
 
-  test("moves no more due tasks in one turn of the event loop than it may", async () => {
+  test("the engine in memory moves no more due tasks in one tick of the event loop than it may", async () => {
     const harness = open({ queueSize: 2 * TICK_MAX, queueBytes: 1_000_000 });
     await harness.enqueueAll(Array.from({ length: TICK_MAX + 1 }, () => ({ delayMs: 10 })));
     const readyAtTurns: number[] = [];
@@ -63,15 +63,15 @@ describe("the engine in memory", () => {
     expect(readyAtTurns).toEqual([TICK_MAX, TICK_MAX + 1]);
   });
 
-  describe("its timer", () => {
-    test("is not armed while nothing is due", async () => {
+  describe("timer", () => {
+    test("the timer is not armed while nothing is due", async () => {
       const harness = open({});
       await harness.enqueue();
 
       expect(harness.clock.armed).toBe(0);
     });
 
-    test("is one, however much is due", async () => {
+    test("one timer is armed, however much is due", async () => {
       const harness = open({});
       await harness.enqueueIn("retrying");
       await harness.enqueueIn("running");
@@ -83,7 +83,7 @@ describe("the engine in memory", () => {
       expect(harness.clock.armed).toBe(1);
     });
 
-    test("is let go of by close", async () => {
+    test("the timer is let go of by close", async () => {
       const harness = open({});
       await harness.enqueueIn("scheduled");
       const poll = harness.poll(await harness.enqueueIn("running"));
@@ -94,7 +94,7 @@ describe("the engine in memory", () => {
       expect(harness.clock.armed).toBe(0);
     });
 
-    test("is not armed again by an attempt that ends after close", async () => {
+    test("the timer is not armed again by an attempt that ends after close", async () => {
       const harness = open({});
       await harness.enqueue();
       const claim = await harness.claim();
@@ -117,7 +117,7 @@ describe("the engine in memory", () => {
     expect(harness.clock.armed).toBe(0);
   });
 
-  test("works by the system's clock and chance when it is given none", async () => {
+  test("the engine works by the system's clock and chance when it is given none", async () => {
     const { limits, defaults } = someSettings(new ManualClock());
     const engine = createMemoryEngine({ limits, defaults });
     const beforeMs = Date.now();
@@ -144,7 +144,7 @@ describe("the engine in memory", () => {
   });
 });
 
-describe("a pause of the process", () => {
+describe("pause of the process", () => {
   /** An engine with a remote claim, and a process that can stand still while time goes by. */
   async function openPausable(leaseMs: number, timeoutMs = 3_600_000) {
     const clock = new ManualClock();
@@ -170,7 +170,7 @@ describe("a pause of the process", () => {
     return { harness, id, pause };
   }
 
-  test("that is longer than a second gives a lease that ended meanwhile ten seconds more", async () => {
+  test("a pause of the process that is longer than a second gives a lease that ended meanwhile ten seconds more", async () => {
     const { harness, id, pause } = await openPausable(60_000);
 
     await pause(600_000);
@@ -181,7 +181,7 @@ describe("a pause of the process", () => {
     expect(await harness.statusOf(id)).toBe("queued");
   });
 
-  test("gives a short lease no more than its length", async () => {
+  test("a pause of the process gives a short lease no more than its length", async () => {
     const { harness, id, pause } = await openPausable(2000);
 
     await pause(600_000);
@@ -192,7 +192,7 @@ describe("a pause of the process", () => {
     expect(await harness.statusOf(id)).toBe("queued");
   });
 
-  test("that is shorter than half a second gives no lease more time", async () => {
+  test("a pause of the process that is shorter than half a second gives no lease more time", async () => {
     const { harness, id, pause } = await openPausable(2000);
     await harness.advance(1500);
 
@@ -202,7 +202,7 @@ describe("a pause of the process", () => {
     expect(await harness.statusOf(id)).toBe("queued");
   });
 
-  test("gives no attempt more time than its timeout", async () => {
+  test("a pause of the process gives no attempt more time than its timeout", async () => {
     const { harness, id, pause } = await openPausable(60_000, 60_000);
 
     await pause(600_000);
@@ -211,11 +211,11 @@ describe("a pause of the process", () => {
   });
 });
 
-describe("the log of the engine in memory", () => {
+describe("log of the engine in memory", () => {
   /** What a log line says, without its time. */
   const contentOf = (line: string): unknown => ({ ...JSON.parse(line), time: undefined });
 
-  test("warns of a task that has failed, with its code and without its payload", async () => {
+  test("the log warns of a task that has failed, with its code and without its payload", async () => {
     const { harness, lines } = openLogged("info");
     const id = await harness.enqueue({ payload: "secret", type: "email", maxRetries: 1 });
     await harness.settleFailed(await harness.claim());
@@ -236,7 +236,7 @@ describe("the log of the engine in memory", () => {
     ]);
   });
 
-  test("says nothing of a task that goes well, unless it is to debug", async () => {
+  test("the log says nothing of a task that goes well, unless it is to debug", async () => {
     const { harness, lines } = openLogged("info");
 
     await harness.enqueueIn("done");
@@ -244,7 +244,7 @@ describe("the log of the engine in memory", () => {
     expect(lines).toEqual([]);
   });
 
-  test("tells every step of a task to debug", async () => {
+  test("the log tells every step of a task to debug", async () => {
     const { harness, lines } = openLogged("debug");
     const id = await harness.enqueue({ delayMs: 10, payload: "secret" });
     await harness.advance(10);

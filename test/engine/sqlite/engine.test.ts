@@ -26,8 +26,8 @@ function open(options: SqliteOptions = {}): SqliteHarness {
   return openSqlite(folder, options);
 }
 
-describe("an enqueue", () => {
-  test("is answered only when it is on disk, and can't be seen or claimed before", async () => {
+describe("enqueue", () => {
+  test("an enqueue is answered only when it is on disk, and can't be seen or claimed before", async () => {
     await using harness = open();
 
     const answering = harness.engine.enqueue([aRequest()]);
@@ -39,7 +39,7 @@ describe("an enqueue", () => {
     expect(await harness.claimAll()).toHaveLength(1);
   });
 
-  test("holds its place before it is on disk", async () => {
+  test("an enqueue holds its place before it is on disk", async () => {
     await using harness = open({ queueSize: 1 });
 
     const answers = await Promise.all([
@@ -50,7 +50,7 @@ describe("an enqueue", () => {
     expect(answers.map(({ kind }) => kind)).toEqual(["accepted", "refused"]);
   });
 
-  test("with a key that is under way gets the answer that is under way", async () => {
+  test("an enqueue with a key that is under way gets the answer that is under way", async () => {
     await using harness = open();
 
     const [first, again, other] = await Promise.all([
@@ -66,8 +66,8 @@ describe("an enqueue", () => {
   });
 });
 
-describe("the end of a task", () => {
-  test("is told to nobody before it is on disk", async () => {
+describe("end of a task", () => {
+  test("the end of a task is told to nobody before it is on disk", async () => {
     await using harness = open();
     const id = await harness.enqueue();
     const poll = harness.poll(id);
@@ -81,7 +81,7 @@ describe("the end of a task", () => {
     expect((await poll)?.status).toBe("done");
   });
 
-  test("is on disk when it is told to a poll that came in its turn", async () => {
+  test("the end of a task is on disk when it is told to a poll that came in its tick", async () => {
     await using harness = open();
     const id = await harness.enqueue();
     const claim = await harness.claim();
@@ -96,7 +96,7 @@ describe("the end of a task", () => {
   });
 
   test.each(["queue", "queues", "list", "find", "waitFor"] as const)(
-    "is on disk by the time that %s shows it",
+    "the end of a task is on disk by the time that %s shows it",
     async (read) => {
       await using harness = open();
       const id = await harness.enqueue();
@@ -111,8 +111,8 @@ describe("the end of a task", () => {
   );
 });
 
-describe("an event", () => {
-  test("of a new task is told only when the task is on disk", async () => {
+describe("events", () => {
+  test("an event of a new task is told only when the task is on disk", async () => {
     await using harness = open();
     const copies = copyAtEvents(harness, "queued");
 
@@ -125,7 +125,7 @@ describe("an event", () => {
   });
 
   test.each(["done", "retrying", "failed", "cancelled"] as const)(
-    "of a task that is %s is told only when that is on disk",
+    "an event of a task that is %s is told only when that is on disk",
     async (status) => {
       await using harness = open();
       const copies = copyAtEvents(harness, status);
@@ -139,7 +139,7 @@ describe("an event", () => {
     },
   );
 
-  test("of a task that was refused for the storage is never told", async () => {
+  test("an event of a task that was refused for the storage is never told", async () => {
     await using harness = open();
     const copies = copyAtEvents(harness, "queued");
     const mend = harness.breakStorage();
@@ -152,9 +152,9 @@ describe("an event", () => {
   });
 });
 
-describe("a settle", () => {
+describe("settle", () => {
   test.each(["loop", "remote"] as const)(
-    "in the lane %s is on disk when it is answered",
+    "a settle in the lane %s is on disk when it is answered",
     async (lane) => {
       await using harness = open({ types: REMOTE_TYPES });
       const id = await harness.enqueue(lane === "remote" ? { type: "remote" } : {});
@@ -169,7 +169,7 @@ describe("a settle", () => {
     },
   );
 
-  test("that comes twice in one turn is done once", async () => {
+  test("a settle that comes twice in one tick is done once", async () => {
     await using harness = open({ types: REMOTE_TYPES });
     const id = await harness.enqueue({ type: "remote" });
     const claim = await harness.claimRemote();
@@ -180,7 +180,7 @@ describe("a settle", () => {
     expect(await harness.task(id)).toMatchObject({ status: "retrying", failures: 1 });
   });
 
-  test("that comes with a cancel in one turn is done if it came first", async () => {
+  test("a settle that comes with a cancel in one tick is done if it came first", async () => {
     await using harness = open({ types: REMOTE_TYPES });
     const id = await harness.enqueue({ type: "remote" });
     const claim = await harness.claimRemote();
@@ -193,7 +193,7 @@ describe("a settle", () => {
     expect([settled.kind, cancelled.kind]).toEqual(["settled", "finished"]);
   });
 
-  test("that comes after a cancel in one turn is told so", async () => {
+  test("a settle that comes after a cancel in one tick is told so", async () => {
     await using harness = open({ types: REMOTE_TYPES });
     const id = await harness.enqueue({ type: "remote" });
     const claim = await harness.claimRemote();
@@ -208,9 +208,9 @@ describe("a settle", () => {
   });
 });
 
-describe("commands of one turn", () => {
+describe("commands", () => {
   test.each(["cancel", "retry", "settle"] as const)(
-    "%s of 100 tasks share one transaction",
+    "100 commands of one tick share one transaction: %s",
     async (command) => {
       await using harness = open({
         types: REMOTE_TYPES,
@@ -237,7 +237,7 @@ describe("commands of one turn", () => {
     },
   );
 
-  test("pauses and resumes of 20 queues share one transaction", async () => {
+  test("pauses and resumes of 20 queues in one tick share one transaction", async () => {
     await using harness = open({ queuesMax: 100, queueSize: 100 });
     const names = Array.from({ length: 20 }, (_, index) => `q${index}`);
     await harness.enqueueAll(names.map((queue) => ({ queue })));
@@ -256,7 +256,7 @@ describe("commands of one turn", () => {
     expect(paused.map(({ name }) => name)).toEqual(["q0"]);
   });
 
-  test("share the transaction of the enqueues that came with them", async () => {
+  test("commands of one tick share the transaction of the enqueues that came with them", async () => {
     await using harness = open();
     const id = await harness.enqueue();
     await turn();
@@ -267,7 +267,7 @@ describe("commands of one turn", () => {
     expect(harness.commits() - before).toBe(1);
   });
 
-  test("are done in the order in which they came", async () => {
+  test("commands of one tick are done in the order in which they came", async () => {
     await using harness = open();
     const id = await harness.enqueue();
 
@@ -288,7 +288,7 @@ describe("commands of one turn", () => {
     expect(await next.statusOf(id)).toBe("cancelled");
   });
 
-  test("see what the ones before them have done to their task", async () => {
+  test("commands of one tick see what the ones before them have done to their task", async () => {
     await using harness = open();
     const cancelled = await harness.enqueueIn("cancelled");
     const failed = await harness.enqueueIn("failed");
@@ -315,7 +315,7 @@ describe("commands of one turn", () => {
     ]);
   });
 
-  test("survive that one of them makes the engine forget the task of the next", async () => {
+  test("a command of one tick may make the engine forget the task of the next one", async () => {
     await using harness = open({ retainTasks: 1 });
     const old = await harness.enqueueIn("cancelled");
     const id = await harness.enqueue();
@@ -331,7 +331,7 @@ describe("commands of one turn", () => {
     expect(await next.listAll()).toEqual(retried.kind === "queued" ? [id, old] : [id]);
   });
 
-  test("are told of a task that one before them has queued", async () => {
+  test("a second retry of one tick is told that the task is queued", async () => {
     await using harness = open({ queueSize: 1 });
     const id = await harness.enqueueIn("failed");
 
@@ -340,7 +340,7 @@ describe("commands of one turn", () => {
     expect(answers.map(({ kind }) => kind)).toEqual(["queued", "not_retryable"]);
   });
 
-  test("respect the bounds together", async () => {
+  test("commands of one tick respect the bounds together", async () => {
     await using harness = open({ queueSize: 1 });
     const ids = [await harness.enqueueIn("failed"), await harness.enqueueIn("failed")];
 
@@ -351,7 +351,7 @@ describe("commands of one turn", () => {
 });
 
 describe("close", () => {
-  test("leaves one file, with everything in it", async () => {
+  test("close leaves one file, with everything in it", async () => {
     const harness = open();
     await harness.enqueue();
 
@@ -362,7 +362,7 @@ describe("close", () => {
     ).toEqual([true, false, false, false]);
   });
 
-  test("writes what has just been settled", async () => {
+  test("close writes what has just been settled", async () => {
     const harness = open();
     const id = await harness.enqueue();
     void harness.settle(await harness.claim(), { kind: "done", result: null });
@@ -372,7 +372,7 @@ describe("close", () => {
     expect(await next.statusOf(id)).toBe("done");
   });
 
-  test("answers an enqueue that is under way, and writes it", async () => {
+  test("close answers an enqueue that is under way, and writes it", async () => {
     const harness = open();
     const answering = harness.engine.enqueue([aRequest()]);
 
@@ -382,7 +382,7 @@ describe("close", () => {
     expect(await next.listAll()).toHaveLength(1);
   });
 
-  test("lets go of every timer", async () => {
+  test("close lets go of every timer", async () => {
     const harness = open();
     await harness.enqueueIn("scheduled");
     harness.breakStorage();
@@ -393,7 +393,7 @@ describe("close", () => {
     expect(harness.clock.armed).toBe(0);
   });
 
-  test("is not undone by workers that go on", async () => {
+  test("close is not undone by workers that go on", async () => {
     const harness = open({ types: REMOTE_TYPES });
     await harness.enqueueAll([{ type: "remote" }, {}]);
     const remote = await harness.claimRemote();
@@ -412,7 +412,7 @@ describe("close", () => {
     expect((await next.settleDone(remote)).kind).toBe("settled");
   });
 
-  test("says that what is unfinished is not lost", async () => {
+  test("close says that what is unfinished is not lost", async () => {
     const harness = open();
     await harness.enqueue();
 

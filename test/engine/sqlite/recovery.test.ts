@@ -157,6 +157,29 @@ describe.each(["restart", "crash"] as const)("after a %s", (end) => {
     expect(await next.statusOf(id)).toBe("queued");
   });
 
+  test("a release with a delay by a clock ahead waits no longer than it was to", async () => {
+    const harness = open();
+    harness.clock.jumpWall(DAY_MS);
+    const id = await harness.enqueue();
+    await harness.release(await harness.claim(), 3000);
+    harness.clock.jumpWall(-DAY_MS);
+
+    await using next = await harness[end]();
+
+    await next.advance(3000);
+    expect(await next.statusOf(id)).toBe("queued");
+  });
+
+  test("a wait that was counted by a clock behind comes at its time", async () => {
+    const harness = open();
+    const id = await harness.enqueue({ delayMs: 3000 });
+    harness.clock.jumpWall(DAY_MS);
+
+    await using next = await harness[end]();
+
+    expect(await next.statusOf(id)).toBe("queued");
+  });
+
   test("a time of day that was asked for by a clock ahead is still that time", async () => {
     const harness = open();
     harness.clock.jumpWall(10 * MINUTE_MS);
