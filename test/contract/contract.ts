@@ -14,6 +14,7 @@ import { describeClaim } from "./claim.ts";
 import { describeClaimBatch } from "./claim-batch.ts";
 import { describeEnqueue } from "./enqueue.ts";
 import { describeEvents } from "./events.ts";
+import { describeExtend } from "./extend.ts";
 import { describeIdempotency } from "./idempotency.ts";
 import { describeLimits } from "./limits.ts";
 import { describeList } from "./list.ts";
@@ -26,6 +27,7 @@ import { describeSettle } from "./settle.ts";
 import { describeDrainOfAll, describeDrainOfRunning, describeStopping } from "./stopping.ts";
 import { describeTimers } from "./timers.ts";
 import { describeTypes } from "./types.ts";
+import { describeValues } from "./values.ts";
 
 /** What tells engines apart that keep the same promises. */
 export interface EngineTraits {
@@ -63,6 +65,8 @@ export function describeEngine(name: string, traits: EngineTraits, makeEngine: M
     describe("settle", () => describeSettle(contract));
     describe("release", () => describeRelease(contract));
     describe("remote claims", () => describeRemote(contract));
+    describe("extend and late settle", () => describeExtend(contract));
+    describe("values", () => describeValues(contract));
     describe("types and lanes", () => describeTypes(contract));
     describe("cancel and retry", () => describeOperator(contract));
     describe("timers", () => describeTimers(contract));

@@ -70,7 +70,7 @@ export function describeIdempotency(contract: Contract): void {
     expect(await harness.listAll()).toHaveLength(3);
   });
 
-  describe("another task under the same key is refused when it differs in", () => {
+  describe("another task under the same key", () => {
     const base: EnqueueRequest = { payload: { n: 1 } };
     test.each<[string, readonly EnqueueRequest[]]>([
       ["its payload", [{ payload: { n: 2 } }]],
@@ -82,7 +82,7 @@ export function describeIdempotency(contract: Contract): void {
       ["its delay", [{ ...base, delayMs: 1 }]],
       ["its time of day", [{ ...base, runAtMs: 1 }]],
       ["how many tasks there are", [base, base]],
-    ])("%s", async (_, requests) => {
+    ])("another task under the same key is refused when it differs in %s", async (_, requests) => {
       await using harness = await contract.open();
       await enqueueUnder("key", harness, [base]);
 
@@ -92,7 +92,7 @@ export function describeIdempotency(contract: Contract): void {
       expect(await harness.listAll()).toHaveLength(1);
     });
 
-    test("the order of its tasks", async () => {
+    test("another batch under the same key is refused when it differs in the order of its tasks", async () => {
       await using harness = await contract.open();
       await enqueueUnder("key", harness, [aRequest({ payload: 1 }), aRequest({ payload: 2 })]);
 

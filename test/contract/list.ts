@@ -89,8 +89,8 @@ export function describeList(contract: Contract): void {
     },
   );
 
-  describe("a filter", () => {
-    test("by status gives the tasks that are in it now", async () => {
+  describe("filter", () => {
+    test("a filter by status gives the tasks that are in it now", async () => {
       await using harness = await contract.open();
       const done = await harness.enqueueIn("done");
       const failed = await harness.enqueueIn("failed");
@@ -119,7 +119,7 @@ export function describeList(contract: Contract): void {
       });
     });
 
-    test("by queue, type and status gives what passes all of them", async () => {
+    test("a filter by queue, type and status gives what passes all of them", async () => {
       await using harness = await contract.open();
       await harness.enqueue({ queue: "a", type: "y" });
       await harness.enqueue({ queue: "b", type: "x" });
@@ -131,7 +131,7 @@ export function describeList(contract: Contract): void {
       expect(ids).toEqual([wanted]);
     });
 
-    test("finds what is far apart, page by page", async () => {
+    test("a filter finds what is far apart, page by page", async () => {
       await using harness = await contract.open({ queueSize: 100 });
       const wanted: string[] = [];
       for (let index = 0; index < 100; index += 1) {
@@ -143,7 +143,7 @@ export function describeList(contract: Contract): void {
       expect(await harness.listAll({ type: "rare", limit: 1 })).toEqual(wanted.toReversed());
     });
 
-    test("that nothing passes ends without a task", async () => {
+    test("a filter that nothing passes ends without a task", async () => {
       await using harness = await contract.open();
       await harness.enqueue();
 

@@ -92,7 +92,7 @@ export function describeOperator(contract: Contract): void {
       expect((await harness.claim()).taskId).toBe(id);
     });
 
-    test("the worker hears of it", async () => {
+    test("the worker hears of a task that is queued again", async () => {
       await using harness = await contract.open();
       const id = await harness.enqueueIn("failed");
       const readyBefore = harness.worker.ready;
@@ -102,7 +102,7 @@ export function describeOperator(contract: Contract): void {
       await harness.worker.hearsOf(readyBefore + 1);
     });
 
-    test("it gets all its retries anew", async () => {
+    test("a task that is queued again gets all its retries anew", async () => {
       await using harness = await contract.open();
       const id = await harness.enqueue({ maxRetries: 1 });
       await harness.settleFailed(await harness.claim());
@@ -116,7 +116,7 @@ export function describeOperator(contract: Contract): void {
       expect(await harness.statusOf(id)).toBe("retrying");
     });
 
-    test("the outcome of an attempt from before it changes nothing", async () => {
+    test("the outcome of an attempt from before a retry changes nothing", async () => {
       await using harness = await contract.open();
       const id = await harness.enqueue();
       const before = await harness.claim();
@@ -148,7 +148,7 @@ export function describeOperator(contract: Contract): void {
       expect(await harness.engine.retry(Bun.randomUUIDv7())).toEqual({ kind: "unknown" });
     });
 
-    test("a full queue refuses it, and the task stays as it is", async () => {
+    test("a full queue refuses a retry, and the task stays as it is", async () => {
       await using harness = await contract.open({ queueSize: 1 });
       const id = await harness.enqueueIn("cancelled");
       await harness.enqueue();
@@ -159,7 +159,7 @@ export function describeOperator(contract: Contract): void {
       expect(await harness.statusOf(id)).toBe("cancelled");
     });
 
-    test("once intake has stopped it is refused", async () => {
+    test("a retry is refused once intake has stopped", async () => {
       await using harness = await contract.open();
       const id = await harness.enqueueIn("failed");
       harness.engine.stopIntake();

@@ -1,7 +1,6 @@
 /** How every engine keeps the claims of workers elsewhere: by leases that end, are extended, and are lost. */
 
 import { describe, expect, test } from "bun:test";
-import type { Claim, EnqueueRequest } from "../../src/engine/engine.ts";
 import {
   type EngineHarness,
   type EngineOptions,
@@ -19,7 +18,7 @@ export function describeRemote(contract: Contract): void {
   describe("claim", () => {
     contract.clockTest("a remote claim shows its worker and the end of its lease", async () => {
       await using harness = await open();
-      const id = await enqueueRemote(harness);
+      const id = await harness.enqueueRemote();
 
       const claim = await harness.claimRemote({ worker: "mail 1" });
 
@@ -31,7 +30,7 @@ export function describeRemote(contract: Contract): void {
     test("a task that no remote worker holds shows no claim", async () => {
       await using harness = await open();
       const local = await harness.enqueueIn("running");
-      const waiting = await enqueueRemote(harness);
+      const waiting = await harness.enqueueRemote();
 
       expect((await harness.task(local)).claim).toBeNull();
       expect((await harness.task(waiting)).claim).toBeNull();
@@ -39,7 +38,7 @@ export function describeRemote(contract: Contract): void {
 
     test("a settled task shows no claim", async () => {
       await using harness = await open();
-      const id = await enqueueRemote(harness);
+      const id = await harness.enqueueRemote();
 
       await harness.settleDone(await harness.claimRemote());
 
@@ -48,7 +47,7 @@ export function describeRemote(contract: Contract): void {
 
     contract.clockTest("a lease never reaches beyond the timeout", async () => {
       await using harness = await open();
-      await enqueueRemote(harness, { timeoutMs: 4000 });
+      await harness.enqueueRemote({ timeoutMs: 4000 });
 
       const { leaseEndsAtMs } = await harness.claimRemote({ leaseMs: LEASE_MS });
 
@@ -59,7 +58,7 @@ export function describeRemote(contract: Contract): void {
   describe("lease", () => {
     test("a lease that ends gives the task back, and nobody is charged", async () => {
       await using harness = await open();
-      const id = await enqueueRemote(harness, { maxRetries: 0 });
+      const id = await harness.enqueueRemote({ maxRetries: 0 });
       await harness.claimRemote();
 
       await harness.advance(LEASE_MS);
@@ -75,7 +74,7 @@ export function describeRemote(contract: Contract): void {
 
     contract.clockTest("a lease lasts to its last millisecond", async () => {
       await using harness = await open();
-      const id = await enqueueRemote(harness);
+      const id = await harness.enqueueRemote();
       const claim = await harness.claimRemote();
 
       await harness.advance(LEASE_MS - 1);
@@ -87,7 +86,7 @@ export function describeRemote(contract: Contract): void {
     test("the worker of the lane hears that the lease is lost", async () => {
       await using harness = await open();
       const remote = harness.attach("remote");
-      await enqueueRemote(harness);
+      await harness.enqueueRemote();
       const { taskId, fence } = await harness.claimRemote();
 
       await harness.advance(LEASE_MS);
@@ -98,7 +97,7 @@ export function describeRemote(contract: Contract): void {
     test("the worker of the lane hears that the task is ready again", async () => {
       await using harness = await open();
       const remote = harness.attach("remote");
-      await enqueueRemote(harness);
+      await harness.enqueueRemote();
       await harness.claimRemote();
 
       await harness.advance(LEASE_MS);
@@ -108,7 +107,7 @@ export function describeRemote(contract: Contract): void {
 
     test("a lost lease counts as a released attempt", async () => {
       await using harness = await open();
-      await enqueueRemote(harness);
+      await harness.enqueueRemote();
       await harness.claimRemote();
 
       await harness.advance(LEASE_MS);
@@ -118,7 +117,7 @@ export function describeRemote(contract: Contract): void {
 
     contract.orderTest("a task whose lease was lost comes before what was behind it", async () => {
       await using harness = await open();
-      const ids = [await enqueueRemote(harness), await enqueueRemote(harness)];
+      const ids = [await harness.enqueueRemote(), await harness.enqueueRemote()];
       await harness.claimRemote();
       await harness.advance(LEASE_MS);
 
@@ -127,7 +126,7 @@ export function describeRemote(contract: Contract): void {
 
     contract.clockTest("a lease does not care for the wall clock", async () => {
       await using harness = await open();
-      const id = await enqueueRemote(harness);
+      const id = await harness.enqueueRemote();
       await harness.claimRemote();
 
       harness.clock.jumpWall(24 * 3_600_000);
@@ -153,7 +152,7 @@ export function describeRemote(contract: Contract): void {
   describe("lost attempts", () => {
     test("the third lost lease fails the task with lease_lost", async () => {
       await using harness = await open();
-      const id = await enqueueRemote(harness, { maxRetries: 100 });
+      const id = await harness.enqueueRemote({ maxRetries: 100 });
 
       await loseLeases(harness, 3);
 
@@ -168,7 +167,7 @@ export function describeRemote(contract: Contract): void {
     test("the third lost lease is told to the worker of the lane like the others", async () => {
       await using harness = await open();
       const remote = harness.attach("remote");
-      await enqueueRemote(harness);
+      await harness.enqueueRemote();
 
       await loseLeases(harness, 3);
 
@@ -179,7 +178,7 @@ export function describeRemote(contract: Contract): void {
 
     test("two lost leases fail no task", async () => {
       await using harness = await open();
-      const id = await enqueueRemote(harness);
+      const id = await harness.enqueueRemote();
 
       await loseLeases(harness, 2);
 
@@ -188,7 +187,7 @@ export function describeRemote(contract: Contract): void {
 
     test("a failed attempt makes the count of lost ones begin anew", async () => {
       await using harness = await open();
-      const id = await enqueueRemote(harness);
+      const id = await harness.enqueueRemote();
       await loseLeases(harness, 2);
       await harness.settleFailed(await harness.claimRemote());
       await harness.advance(200);
@@ -200,7 +199,7 @@ export function describeRemote(contract: Contract): void {
 
     test("a timeout makes the count of lost attempts begin anew", async () => {
       await using harness = await open();
-      const id = await enqueueRemote(harness, { timeoutMs: 2 * LEASE_MS });
+      const id = await harness.enqueueRemote({ timeoutMs: 2 * LEASE_MS });
       await loseLeases(harness, 2);
       await harness.claimRemote({ leaseMs: 2 * LEASE_MS });
       await harness.advance(2 * LEASE_MS + 200);
@@ -212,7 +211,7 @@ export function describeRemote(contract: Contract): void {
 
     test("a retry by hand makes the count of lost attempts begin anew", async () => {
       await using harness = await open();
-      const id = await enqueueRemote(harness);
+      const id = await harness.enqueueRemote();
       await loseLeases(harness, 3);
       await harness.engine.retry(id);
 
@@ -223,7 +222,7 @@ export function describeRemote(contract: Contract): void {
 
     test("a released attempt leaves the count of lost ones as it is", async () => {
       await using harness = await open();
-      const id = await enqueueRemote(harness);
+      const id = await harness.enqueueRemote();
       await loseLeases(harness, 2);
       await harness.release(await harness.claimRemote());
 
@@ -233,236 +232,10 @@ export function describeRemote(contract: Contract): void {
     });
   });
 
-  describe("extend", () => {
-    contract.clockTest("an extend makes the lease end so much later from now", async () => {
-      await using harness = await open();
-      const id = await enqueueRemote(harness);
-      const { taskId, fence } = await harness.claimRemote();
-      await harness.advance(4000);
-
-      const answer = await harness.engine.extend(taskId, fence, LEASE_MS);
-
-      const leaseEndsAtMs = harness.wallMs + LEASE_MS;
-      expect(answer).toEqual({ kind: "extended", leaseMs: LEASE_MS, leaseEndsAtMs });
-      expect((await harness.task(id)).claim).toEqual({ worker: "w1", leaseEndsAtMs });
-      await harness.advance(LEASE_MS - 1);
-      expect(await harness.statusOf(id)).toBe("running");
-      await harness.advance(1);
-      expect(await harness.statusOf(id)).toBe("queued");
-    });
-
-    contract.clockTest("an extend may make the lease end sooner", async () => {
-      await using harness = await open();
-      const id = await enqueueRemote(harness);
-      const { taskId, fence } = await harness.claimRemote({ leaseMs: 20_000 });
-
-      await harness.engine.extend(taskId, fence, 1000);
-
-      await harness.advance(1000);
-      expect(await harness.statusOf(id)).toBe("queued");
-    });
-
-    contract.clockTest("an extend never reaches beyond the timeout", async () => {
-      await using harness = await open();
-      await enqueueRemote(harness, { timeoutMs: 12_000 });
-      const { taskId, fence, task } = await harness.claimRemote();
-      await harness.advance(5000);
-
-      const answer = await harness.engine.extend(taskId, fence, LEASE_MS);
-
-      expect(answer).toEqual({
-        kind: "extended",
-        leaseMs: 7000,
-        leaseEndsAtMs: (task.startedAtMs ?? 0) + 12_000,
-      });
-    });
-
-    test("an attempt that is extended again and again ends by its timeout", async () => {
-      await using harness = await open();
-      const id = await enqueueRemote(harness, { timeoutMs: 25_000 });
-      const { taskId, fence } = await harness.claimRemote();
-      for (let round = 0; round < 4; round += 1) {
-        await harness.advance(5000);
-        await harness.engine.extend(taskId, fence, LEASE_MS);
-      }
-
-      await harness.advance(5000);
-
-      expect(await harness.task(id)).toMatchObject({
-        status: "retrying",
-        failures: 1,
-        errors: [{ code: "timeout", attempt: 1 }],
-      });
-    });
-
-    test("a timeout of a remote attempt is told to the worker of its lane as one", async () => {
-      await using harness = await open();
-      const remote = harness.attach("remote");
-      await enqueueRemote(harness, { timeoutMs: 5000 });
-      const { taskId, fence } = await harness.claimRemote();
-
-      await harness.advance(5000);
-
-      expect(await remote.revocation()).toEqual({ taskId, fence, reason: "timeout" });
-    });
-
-    test("when lease and timeout end at one moment, the attempt failed with timeout", async () => {
-      await using harness = await open();
-      const id = await enqueueRemote(harness, { timeoutMs: LEASE_MS, maxRetries: 0 });
-      await harness.claimRemote({ leaseMs: LEASE_MS });
-
-      await harness.advance(LEASE_MS);
-
-      expect(await harness.task(id)).toMatchObject({
-        status: "failed",
-        errors: [{ code: "timeout" }],
-      });
-    });
-
-    test("an extend of a claim whose lease has ended is answered claim_lost", async () => {
-      await using harness = await open();
-      await enqueueRemote(harness);
-      const { taskId, fence } = await harness.claimRemote();
-      await harness.advance(LEASE_MS);
-
-      const answer = await harness.engine.extend(taskId, fence, LEASE_MS);
-
-      expect(answer).toEqual({ kind: "claim_lost", ended: "expired" });
-    });
-
-    test("an extend of a claim whose task was cancelled is answered claim_lost", async () => {
-      await using harness = await open();
-      await enqueueRemote(harness);
-      const { taskId, fence } = await harness.claimRemote();
-      await harness.engine.cancel(taskId);
-
-      const answer = await harness.engine.extend(taskId, fence, LEASE_MS);
-
-      expect(answer).toEqual({ kind: "claim_lost", ended: "cancelled" });
-    });
-
-    test("an extend of a claim that was settled is answered claim_lost", async () => {
-      await using harness = await open();
-      await enqueueRemote(harness);
-      const claim = await harness.claimRemote();
-      await harness.settleDone(claim);
-
-      const answer = await harness.engine.extend(claim.taskId, claim.fence, LEASE_MS);
-
-      expect(answer).toEqual({ kind: "claim_lost", ended: "settled" });
-    });
-
-    test("a stale extend does not extend the claim that holds the task now", async () => {
-      await using harness = await open();
-      const id = await enqueueRemote(harness);
-      const late = await harness.claimRemote();
-      await harness.advance(LEASE_MS);
-      await harness.claimRemote();
-
-      await harness.engine.extend(late.taskId, late.fence, 3 * LEASE_MS);
-
-      await harness.advance(LEASE_MS);
-      expect(await harness.statusOf(id)).toBe("queued");
-    });
-  });
-
-  describe("late settle", () => {
-    test("a settle after the end of the lease is told that the claim is expired", async () => {
-      await using harness = await open();
-      await enqueueRemote(harness);
-      const late = await harness.claimRemote();
-      await harness.advance(LEASE_MS);
-
-      expect(await harness.settleDone(late)).toEqual({ kind: "claim_lost", ended: "expired" });
-    });
-
-    test("a settle after the end of the lease is told so while another attempt runs", async () => {
-      await using harness = await open();
-      const id = await enqueueRemote(harness);
-      const late = await harness.claimRemote();
-      await harness.advance(LEASE_MS);
-      await harness.claimRemote();
-
-      expect(await harness.settleDone(late)).toEqual({ kind: "claim_lost", ended: "expired" });
-
-      expect(await harness.task(id)).toMatchObject({ status: "running", attempt: 2 });
-    });
-
-    test("a settle after the third lost lease is told that the claim is expired", async () => {
-      await using harness = await open();
-      const id = await enqueueRemote(harness);
-      await loseLeases(harness, 2);
-      const late = await harness.claimRemote();
-      await harness.advance(LEASE_MS);
-
-      expect(await harness.settleDone(late)).toEqual({ kind: "claim_lost", ended: "expired" });
-
-      expect(await harness.statusOf(id)).toBe("failed");
-    });
-
-    test("a settle after the timeout is told so", async () => {
-      await using harness = await open();
-      await enqueueRemote(harness, { timeoutMs: 5000 });
-      const late = await harness.claimRemote();
-      await harness.advance(5000);
-
-      expect(await harness.settleDone(late)).toEqual({ kind: "claim_lost", ended: "timeout" });
-    });
-
-    test("a settle after a cancel is told so", async () => {
-      await using harness = await open();
-      await enqueueRemote(harness);
-      const late = await harness.claimRemote();
-      await harness.engine.cancel(late.taskId);
-
-      expect(await harness.settleDone(late)).toEqual({ kind: "claim_lost", ended: "cancelled" });
-    });
-
-    test("a settle of a forgotten task is told that the claim is unknown", async () => {
-      await using harness = await open({ retainTasks: 0 });
-      await enqueueRemote(harness);
-      const late = await harness.claimRemote();
-      await harness.engine.cancel(late.taskId);
-
-      expect(await harness.settleDone(late)).toEqual({ kind: "claim_lost", ended: "unknown" });
-    });
-
-    test("a settle with a fence that was never given is told that the claim is unknown", async () => {
-      await using harness = await open();
-      const id = await enqueueRemote(harness);
-      const claim = await harness.claimRemote();
-      const stranger: Pick<Claim, "taskId" | "fence"> = { taskId: id, fence: claim.fence - 1 };
-
-      const answer = await harness.settle(stranger, { kind: "done", result: null });
-
-      expect(answer).toEqual({ kind: "claim_lost", ended: "unknown" });
-      expect(await harness.statusOf(id)).toBe("running");
-    });
-
-    test("a settle of an unknown task is told that the claim is unknown", async () => {
-      await using harness = await open();
-      const stranger = { taskId: Bun.randomUUIDv7(), fence: 1 };
-
-      const answer = await harness.settle(stranger, { kind: "done", result: null });
-
-      expect(answer).toEqual({ kind: "claim_lost", ended: "unknown" });
-    });
-
-    test("the attempt number is not taken for the fence", async () => {
-      await using harness = await open({ random: () => 0.5 });
-      const id = await enqueueRemote(harness);
-      await harness.claimRemote();
-
-      await harness.settle({ taskId: id, fence: 1 }, { kind: "done", result: null });
-
-      expect(await harness.statusOf(id)).toBe("running");
-    });
-  });
-
   describe("noteProgress", () => {
     test("progress of a remote attempt shows on its task", async () => {
       await using harness = await open();
-      const id = await enqueueRemote(harness);
+      const id = await harness.enqueueRemote();
       const { fence } = await harness.claimRemote();
 
       expect(harness.engine.noteProgress(id, fence, "50")).toBeNull();
@@ -472,7 +245,7 @@ export function describeRemote(contract: Contract): void {
 
     test("progress of a claim whose lease has ended is answered claim_lost", async () => {
       await using harness = await open();
-      const id = await enqueueRemote(harness);
+      const id = await harness.enqueueRemote();
       const { fence } = await harness.claimRemote();
       await harness.advance(LEASE_MS);
       await harness.claimRemote();
@@ -483,13 +256,6 @@ export function describeRemote(contract: Contract): void {
       expect((await harness.task(id)).progress).toBeNull();
     });
   });
-}
-
-function enqueueRemote(
-  harness: EngineHarness,
-  request: Partial<EnqueueRequest> = {},
-): Promise<string> {
-  return harness.enqueue({ type: "remote", ...request });
 }
 
 /** Claims the only remote task and lets its lease end, again and again. */

@@ -234,6 +234,11 @@ export class EngineHarness implements AsyncDisposable {
     return answer.receipts.map(({ id }) => id);
   }
 
+  /** Enqueues a task that runs elsewhere. The engine has to know {@link REMOTE_TYPES}. */
+  enqueueRemote(request: Partial<EnqueueRequest> = {}): Promise<string> {
+    return this.enqueue({ type: "remote", ...request });
+  }
+
   /** Claims a task that has to be there: on the event loop, unless the request says otherwise. */
   async claim(request: Partial<ClaimRequest> = {}): Promise<Claim> {
     const [claim] = await this.claims({ max: 1, ...request });
