@@ -7,7 +7,7 @@ import { resolve } from "node:path";
 const ROOT = resolve(import.meta.dir, "../..");
 const GATE = readFileSync(resolve(ROOT, "scripts/check.ts"), "utf8");
 
-/** Folders that a step of their own runs, and the pattern of files that the large step leaves out. */
+/** Folders with a step of their own, and the pattern of files that the large step leaves out. */
 const OWN_STEPS = Array.from(
   GATE.matchAll(/run: \["test", "\.\/(.+?)"\]/g),
   ([, path = ""]) => path,
