@@ -2,6 +2,7 @@ import { afterAll, describe, expect, test } from "bun:test";
 import { existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { openDataFile } from "../../src/engine/sqlite/data-file.ts";
+import { MIGRATIONS } from "../../src/engine/sqlite/migrations.ts";
 import { makeDataFolder } from "../support/data-folder.ts";
 
 const MAIN = join(import.meta.dir, "../../src/main.ts");
@@ -34,7 +35,7 @@ describe("ringq backup", () => {
     file.close();
     expect(run).toEqual({
       exitCode: 0,
-      stdout: `${path} was copied to ${copy}\n`,
+      stdout: `Copied ${path} to ${copy}\n`,
       stderr: "",
     });
     expect(ringq(["verify", copy]).exitCode).toBe(0);
@@ -46,7 +47,7 @@ describe("ringq backup", () => {
     expect(ringq(["backup", copy], { DATA_FILE: aDataFile() })).toEqual({
       exitCode: 1,
       stdout: "",
-      stderr: `ringq: ${copy} exists already\n`,
+      stderr: `ringq: ${copy} already exists\n`,
     });
   });
 
@@ -56,7 +57,7 @@ describe("ringq backup", () => {
     expect(ringq(["backup", copy])).toEqual({
       exitCode: 2,
       stdout: "",
-      stderr: "ringq: DATA_FILE says which file to copy, and is not set\n",
+      stderr: "ringq: DATA_FILE is not set: set it to the file to copy\n",
     });
     expect(existsSync(copy)).toBe(false);
   });
@@ -69,8 +70,8 @@ describe("ringq verify", () => {
     const { exitCode, stdout } = ringq(["verify", path]);
 
     expect(exitCode).toBe(0);
-    expect(stdout).toStartWith("version 1\n0 scheduled\n0 queued\n");
-    expect(stdout).toEndWith(`0 paused queues\n${path} is sound\n`);
+    expect(stdout).toStartWith(`version: ${MIGRATIONS.length}\nscheduled: 0\nqueued: 0\n`);
+    expect(stdout).toEndWith(`paused queues: 0\n${path} is sound\n`);
   });
 
   test("says what is wrong with one that is not", () => {
@@ -82,7 +83,7 @@ describe("ringq verify", () => {
     const { exitCode, stderr } = ringq(["verify", path]);
 
     expect(exitCode).toBe(1);
-    expect(stderr).toBe(`ringq: ${path}: 1 states belong to no task\n`);
+    expect(stderr).toBe(`ringq: ${path}: states without a task: 1\n`);
   });
 
   test("refuses what is no data file", () => {

@@ -56,4 +56,8 @@ export const MIGRATIONS: readonly string[] = [
 
   CREATE TABLE paused_queues (name TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;
   `,
+  `
+  -- 1 while the log may have something that the file itself lacks.
+  ALTER TABLE identity ADD COLUMN in_use INTEGER NOT NULL DEFAULT 0;
+  `,
 ];

@@ -10,16 +10,10 @@
  * knows that by then, and what it knows counts more.
  */
 
-import {
-  closeSync,
-  constants,
-  ftruncateSync,
-  openSync,
-  readFileSync,
-  rmSync,
-  writeSync,
-} from "node:fs";
+import { closeSync, ftruncateSync, readFileSync, rmSync, writeSync } from "node:fs";
 import type { Task } from "../../core/task.ts";
+import { DataFileError, messageOf } from "./data-file.ts";
+import { openPrivateFile } from "./private-file.ts";
 
 /** What the data file may not know yet of a task. */
 export interface RunningClaim {
@@ -53,11 +47,18 @@ export class RunningFile {
   readonly #over: number[] = [];
   #nextSlot = FIRST_SLOT;
 
-  /** Opens the board of the data file with this number. What is on it stays until {@link wipe}. */
+  /**
+   * Opens the board of the data file with this number. What is on it stays until {@link wipe}. Throws a
+   * {@link DataFileError} when that can't be done, or it is a link: to write to it would write over another file.
+   */
   constructor(path: string, fileId: number) {
     this.#path = path;
     this.#fileId = fileId;
-    this.#descriptor = openSync(path, constants.O_RDWR | constants.O_CREAT, 0o644);
+    try {
+      this.#descriptor = openPrivateFile(path);
+    } catch (error) {
+      throw new DataFileError(`${path} can't be opened: ${messageOf(error)}`, { cause: error });
+    }
   }
 
   /** The claims that the process before has left, by the number of the task. */

@@ -11,6 +11,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { DataFileError, migrate, openDataFile } from "../../../src/engine/sqlite/data-file.ts";
+import { MIGRATIONS } from "../../../src/engine/sqlite/migrations.ts";
 import { makeDataFolder } from "../../support/data-folder.ts";
 
 const folder = makeDataFolder();
@@ -151,7 +152,10 @@ describe("refused, and left as it is, is", () => {
     const path = aDataFile();
     change(path, "PRAGMA user_version = 99");
 
-    expectRefusal(path, "has version 99, and this ringq knows versions up to 1: use a newer one");
+    expectRefusal(
+      path,
+      `has version 99, and this ringq knows versions up to ${MIGRATIONS.length}: use a newer one`,
+    );
   });
 
   test("a data file with a second name", () => {

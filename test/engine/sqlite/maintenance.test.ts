@@ -2,7 +2,8 @@ import { Database } from "bun:sqlite";
 import { afterAll, describe, expect, test } from "bun:test";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { DataFileError } from "../../../src/engine/sqlite/data-file.ts";
-import { backUp, inspect } from "../../../src/engine/sqlite/maintenance.ts";
+import { backUp, verifyDataFile } from "../../../src/engine/sqlite/maintenance.ts";
+import { MIGRATIONS } from "../../../src/engine/sqlite/migrations.ts";
 import { makeDataFolder } from "../../support/data-folder.ts";
 import { type Life, openLife } from "../../support/sqlite-harness.ts";
 
@@ -31,10 +32,10 @@ function change(path: string, sql: string): void {
   db.close(true);
 }
 
-describe("an inspection", () => {
+describe("a verification", () => {
   test("says what is in a data file", async () => {
-    expect(inspect(await aFullFile())).toEqual({
-      version: 1,
+    expect(verifyDataFile(await aFullFile())).toEqual({
+      version: MIGRATIONS.length,
       counts: {
         scheduled: 1,
         queued: 1,
@@ -54,35 +55,35 @@ describe("an inspection", () => {
     await using life = aLife();
     await life.enqueueAll([{}, {}]);
 
-    expect(inspect(life.path).counts.queued).toBe(2);
+    expect(verifyDataFile(life.path).counts.queued).toBe(2);
   });
 
   test.each([
     [
       "UPDATE tasks SET id = (SELECT min(id) FROM tasks) WHERE seq < 3",
-      /^\d tasks have an id that another task has too$/,
+      /^tasks with the id of another task: \d$/,
     ],
-    ["UPDATE tasks SET payload = '{' WHERE seq = 1", /^1 tasks have a payload that is not JSON$/],
-    ["DELETE FROM tasks WHERE seq = 1", /^1 states belong to no task$/],
-    [
-      "UPDATE states SET status = 'lost' WHERE seq = 4",
-      /^1 states have a status that does not exist$/,
-    ],
+    ["UPDATE tasks SET payload = '{' WHERE seq = 1", /^tasks whose payload is not JSON: 1$/],
+    ["DELETE FROM tasks WHERE seq = 1", /^states without a task: 1$/],
+    ["UPDATE states SET status = 'lost' WHERE seq = 4", /^states with an unknown status: 1$/],
     [
       "UPDATE states SET finished_at = NULL WHERE seq = 1",
-      /^1 tasks are finished without an end, or/,
+      /^finished tasks without an end, or .*: 1$/,
     ],
-    ["UPDATE states SET errors = '[' WHERE seq = 1", /^1 tasks have errors, a result or a/],
-    ["UPDATE keys SET receipts = ''", /^1 keys have receipts that are not JSON$/],
+    [
+      "UPDATE states SET errors = '[' WHERE seq = 1",
+      /^tasks whose errors, result or progress is not JSON: 1$/,
+    ],
+    ["UPDATE keys SET receipts = ''", /^idempotency keys whose receipts are not JSON: 1$/],
     [
       "INSERT INTO keys SELECT seq + 100, key, fingerprint, receipts, NULL FROM keys",
-      /^1 keys are there more than once$/,
+      /^idempotency keys that another one repeats: 1$/,
     ],
   ])("finds what a data file never has: %s", async (sql, fault) => {
     const path = await aFullFile();
     change(path, sql);
 
-    expect(inspect(path).faults).toEqual([expect.stringMatching(fault)]);
+    expect(verifyDataFile(path).faults).toEqual([expect.stringMatching(fault)]);
   });
 
   test("finds damage to the file itself", async () => {
@@ -92,7 +93,7 @@ describe("an inspection", () => {
     writeFileSync(path, bytes);
 
     expect(() => {
-      if (inspect(path).faults.length > 0) throw new DataFileError("it has faults");
+      if (verifyDataFile(path).faults.length > 0) throw new DataFileError("it has faults");
     }).toThrow(DataFileError);
   });
 
@@ -100,7 +101,7 @@ describe("an inspection", () => {
     const path = await aFullFile();
     const before = readFileSync(path);
 
-    inspect(path);
+    verifyDataFile(path);
 
     expect(readFileSync(path).equals(before)).toBe(true);
   });
@@ -109,13 +110,13 @@ describe("an inspection", () => {
     const path = folder.newFile();
     writeFileSync(path, content);
 
-    expect(() => inspect(path)).toThrow(DataFileError);
+    expect(() => verifyDataFile(path)).toThrow(DataFileError);
   });
 
   test("refuses a file that does not exist", () => {
     const path = folder.newFile();
 
-    expect(() => inspect(path)).toThrow(new DataFileError(`${path} does not exist`));
+    expect(() => verifyDataFile(path)).toThrow(new DataFileError(`${path} does not exist`));
     expect(existsSync(path)).toBe(false);
   });
 });
@@ -129,7 +130,7 @@ describe("a backup", () => {
     backUp(life.path, copy);
     await life.enqueue();
 
-    expect(inspect(copy)).toMatchObject({ counts: { queued: 2 }, faults: [] });
+    expect(verifyDataFile(copy)).toMatchObject({ counts: { queued: 2 }, faults: [] });
     await using next = openLife(folder, {}, copy, life.clock);
     expect(await next.claimAll()).toEqual([...ids]);
   });
@@ -139,7 +140,7 @@ describe("a backup", () => {
     const copy = folder.newFile();
     writeFileSync(copy, "precious");
 
-    expect(() => backUp(path, copy)).toThrow(new DataFileError(`${copy} exists already`));
+    expect(() => backUp(path, copy)).toThrow(new DataFileError(`${copy} already exists`));
 
     expect(readFileSync(copy, "utf8")).toBe("precious");
   });
