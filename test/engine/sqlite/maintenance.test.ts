@@ -1,7 +1,19 @@
 import { Database } from "bun:sqlite";
 import { afterAll, describe, expect, test } from "bun:test";
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
-import { DataFileError } from "../../../src/engine/sqlite/data-file.ts";
+import {
+  copyFileSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { basename } from "node:path";
+import { DataFileError, openDataFile } from "../../../src/engine/sqlite/data-file.ts";
+import { readDataFile } from "../../../src/engine/sqlite/file-reader.ts";
 import { backUp, verifyDataFile } from "../../../src/engine/sqlite/maintenance.ts";
 import { MIGRATIONS } from "../../../src/engine/sqlite/migrations.ts";
 import { makeDataFolder } from "../../support/data-folder.ts";
@@ -30,6 +42,32 @@ function change(path: string, sql: string): void {
   const db = new Database(path);
   db.run(sql);
   db.close(true);
+}
+
+/** Copies of the files of a life that goes on, as a crash at this moment would leave them. */
+function crashedCopyOf({ path }: Life): string {
+  const copy = folder.newFile();
+  for (const suffix of ["", "-wal"]) copyFileSync(path + suffix, copy + suffix);
+  return copy;
+}
+
+/** A copy of one file. */
+function aCopyOf(path: string): string {
+  const copy = folder.newFile();
+  copyFileSync(path, copy);
+  return copy;
+}
+
+/** What lies beside a data file, but for its lock. */
+function besides(path: string): readonly string[] {
+  const name = basename(path);
+  return readdirSync(folder.path).filter(
+    (other) => other.startsWith(`${name}-`) && other !== `${name}-lock`,
+  );
+}
+
+function lacksLog(path: string): string {
+  return `may have been copied or moved without its log (${path}-wal): tasks may be missing. Copy both`;
 }
 
 describe("a verification", () => {
@@ -97,13 +135,83 @@ describe("a verification", () => {
     }).toThrow(DataFileError);
   });
 
-  test("changes nothing", async () => {
-    const path = await aFullFile();
+  test("changes nothing, and leaves nothing beside the file", async () => {
+    const path = aCopyOf(await aFullFile());
     const before = readFileSync(path);
 
     verifyDataFile(path);
 
     expect(readFileSync(path).equals(before)).toBe(true);
+    expect(besides(path)).toEqual([]);
+    expect(existsSync(`${path}-lock`)).toBe(false);
+  });
+
+  test("finds that a file was copied without its log", async () => {
+    await using life = aLife();
+    await life.enqueue();
+    const path = aCopyOf(life.path);
+
+    expect(verifyDataFile(path).faults).toEqual([lacksLog(path)]);
+    expect(verifyDataFile(path).faults).toEqual([lacksLog(path)]);
+  });
+
+  test("finds that a file was copied with an empty log", async () => {
+    await using life = aLife();
+    await life.enqueue();
+    const path = aCopyOf(life.path);
+    writeFileSync(`${path}-wal`, "");
+
+    expect(verifyDataFile(path).faults).toEqual([lacksLog(path)]);
+    expect(verifyDataFile(path).faults).toEqual([lacksLog(path)]);
+  });
+
+  test("moves a log that was left into its file, which then can be copied alone", async () => {
+    await using life = aLife();
+    await life.enqueueAll([{}, {}]);
+    const path = crashedCopyOf(life);
+
+    expect(verifyDataFile(path)).toMatchObject({ counts: { queued: 2 }, faults: [] });
+
+    expect(besides(path)).toEqual([]);
+    expect(verifyDataFile(aCopyOf(path))).toMatchObject({ counts: { queued: 2 }, faults: [] });
+  });
+
+  test("leaves a log alone when the file has a fault", async () => {
+    await using life = aLife();
+    await life.enqueue();
+    const path = crashedCopyOf(life);
+    const db = new Database(path, { readonly: false });
+    db.run("UPDATE tasks SET payload = '{'");
+    const [main, log] = [readFileSync(path), readFileSync(`${path}-wal`)];
+    const copy = folder.newFile();
+    writeFileSync(copy, main);
+    writeFileSync(`${copy}-wal`, log);
+    db.close();
+
+    expect(verifyDataFile(copy).faults).toEqual(["tasks whose payload is not JSON: 1"]);
+
+    expect(readFileSync(copy).equals(main)).toBe(true);
+    expect(readFileSync(`${copy}-wal`).equals(log)).toBe(true);
+  });
+
+  test("leaves the log of a file in use to its process", async () => {
+    await using life = aLife();
+    await life.enqueue();
+    const before = readFileSync(life.path);
+
+    verifyDataFile(life.path);
+
+    expect(statSync(`${life.path}-wal`).size).toBeGreaterThan(0);
+    expect(readFileSync(life.path).equals(before)).toBe(true);
+  });
+
+  test("by way of a symbolic link sees the log, too", async () => {
+    await using life = aLife();
+    await life.enqueue();
+    const link = folder.newFile();
+    symlinkSync(life.path, link);
+
+    expect(verifyDataFile(link)).toMatchObject({ counts: { queued: 1 }, faults: [] });
   });
 
   test.each(["", "text", "SQLite format 3\0"])("refuses a file with %j in it", (content) => {
@@ -111,6 +219,13 @@ describe("a verification", () => {
     writeFileSync(path, content);
 
     expect(() => verifyDataFile(path)).toThrow(DataFileError);
+  });
+
+  test("refuses a folder", () => {
+    const path = folder.newFile();
+    mkdirSync(path);
+
+    expect(() => verifyDataFile(path)).toThrow(new DataFileError(`${path} is not a file`));
   });
 
   test("refuses a file that does not exist", () => {
@@ -135,22 +250,125 @@ describe("a backup", () => {
     expect(await next.claimAll()).toEqual([...ids]);
   });
 
-  test("leaves a file alone that is there already", async () => {
+  test("says that nothing is missing from it, though the file is in use", async () => {
+    await using life = aLife();
+    await life.enqueue();
+    const copy = folder.newFile();
+
+    backUp(life.path, copy);
+
+    expect(verifyDataFile(aCopyOf(copy)).faults).toEqual([]);
+    expect(besides(copy)).toEqual([]);
+  });
+
+  test("of a file that lacks its log goes on saying so", async () => {
+    await using life = aLife();
+    await life.enqueue();
+    const copy = folder.newFile();
+
+    backUp(aCopyOf(life.path), copy);
+
+    expect(verifyDataFile(copy).faults).toEqual([lacksLog(copy)]);
+  });
+
+  test("moves a log that was left into its file", async () => {
+    await using life = aLife();
+    await life.enqueueAll([{}, {}]);
+    const path = crashedCopyOf(life);
+
+    backUp(path, folder.newFile());
+
+    expect(verifyDataFile(aCopyOf(path))).toMatchObject({ counts: { queued: 2 }, faults: [] });
+  });
+
+  test("can be read by its owner only", async () => {
+    const copy = folder.newFile();
+
+    backUp(await aFullFile(), copy);
+
+    expect((statSync(copy).mode & 0o777).toString(8)).toBe("600");
+  });
+
+  test.each<readonly [name: string, make: (path: string) => void]>([
+    ["a file", (path) => writeFileSync(path, "precious")],
+    ["a folder", (path) => mkdirSync(path)],
+    ["a link that leads nowhere", (path) => symlinkSync(`${path}.none`, path)],
+    ["a link to a file", (path) => symlinkSync(import.meta.path, path)],
+  ])("does not take the place of %s", async (_, make) => {
     const path = await aFullFile();
     const copy = folder.newFile();
-    writeFileSync(copy, "precious");
+    make(copy);
+    const before = [lstatSync(copy).ino, lstatSync(copy).mtimeMs];
 
     expect(() => backUp(path, copy)).toThrow(new DataFileError(`${copy} already exists`));
 
-    expect(readFileSync(copy, "utf8")).toBe("precious");
+    expect([lstatSync(copy).ino, lstatSync(copy).mtimeMs]).toEqual(before);
+  });
+
+  test("touches no file whose name is like its own", async () => {
+    const path = await aFullFile();
+    const copy = folder.newFile();
+    writeFileSync(`${copy}-unfinished`, "precious");
+
+    backUp(path, copy);
+
+    expect(readFileSync(`${copy}-unfinished`, "utf8")).toBe("precious");
+    expect(besides(copy)).toEqual([`${basename(copy)}-unfinished`]);
+  });
+
+  test("into a folder that does not exist is refused", async () => {
+    const path = await aFullFile();
+    const none = folder.newFile();
+
+    expect(() => backUp(path, `${none}/copy.db`)).toThrow(
+      new DataFileError(`${none} is not a folder`),
+    );
   });
 
   test("that fails leaves nothing", async () => {
     const path = await aFullFile();
-    const copy = `${folder.newFile()}/none/copy.db`;
+    const bytes = readFileSync(path);
+    bytes.fill(0xff, 4096);
+    writeFileSync(path, bytes);
+    const copy = folder.newFile();
 
-    expect(() => backUp(path, copy)).toThrow(DataFileError);
+    expect(() => backUp(path, copy)).toThrow(`${path} can't be copied to ${copy}: `);
 
-    expect(existsSync(copy)).toBe(false);
+    expect([existsSync(copy), ...besides(copy)]).toEqual([false]);
+  });
+});
+
+describe("a data file that is read from beside", () => {
+  test("is read again when a process wrote to it meanwhile", async () => {
+    const path = await aFullFile();
+    const queues: unknown[] = [];
+
+    const last = readDataFile(path, ({ db }) => {
+      const [[count] = []] = db.query("SELECT count(*) FROM paused_queues").values();
+      queues.push(count);
+      if (queues.length === 1) {
+        const file = openDataFile(path, "full");
+        file.db.run("INSERT INTO paused_queues VALUES ('another')");
+        file.close();
+      }
+      return count;
+    });
+
+    expect(queues).toEqual([1, 2]);
+    expect(last).toBe(2);
+  });
+
+  test("is read again when that made the reading fail", async () => {
+    const path = await aFullFile();
+    let tries = 0;
+
+    const last = readDataFile(path, () => {
+      tries += 1;
+      if (tries > 1) return "read";
+      openDataFile(path, "full").close();
+      throw new Error("the page changed while it was read");
+    });
+
+    expect(last).toBe("read");
   });
 });
