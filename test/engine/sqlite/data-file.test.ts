@@ -20,6 +20,7 @@ import {
   migrate,
   openDataFile,
 } from "../../../src/engine/sqlite/data-file.ts";
+import { emptyLog } from "../../../src/engine/sqlite/file-log.ts";
 import { MIGRATIONS } from "../../../src/engine/sqlite/migrations.ts";
 import { makeDataFolder } from "../../support/data-folder.ts";
 
@@ -50,6 +51,9 @@ function expectRefusal(path: string, why: string): void {
   expect(readFileSync(path).equals(before)).toBe(true);
   for (const suffix of SUFFIXES) expect(existsSync(path + suffix)).toBe(false);
 }
+
+const BREAK_MARK =
+  "CREATE TRIGGER broken BEFORE UPDATE ON identity BEGIN SELECT RAISE(ABORT, 'broken'); END";
 
 /** Writes something to an open data file, and to its log. */
 function write({ db }: DataFile): void {
@@ -189,11 +193,22 @@ describe("a data file that is closed", () => {
   test("when it can't be written leaves its log, and says so", () => {
     const path = folder.newFile();
     const file = openDataFile(path, "full");
-    file.db.run(
-      "CREATE TRIGGER broken BEFORE UPDATE ON identity BEGIN SELECT RAISE(ABORT, 'broken'); END",
-    );
+    file.db.run(BREAK_MARK);
 
     expect(file.close()).toEqual({ isLogEmpty: false });
+  });
+
+  test("has everything before it says so, and a log until then", () => {
+    const path = folder.newFile();
+    const file = openDataFile(path, "full");
+    write(file);
+    file.db.run(BREAK_MARK);
+
+    expect(emptyLog(file.db)).toBe(false);
+
+    expect(contentOf(path)).toEqual([1, 1]);
+    expect(statSync(`${path}-wal`).size).toBeGreaterThan(0);
+    file.close();
   });
 });
 

@@ -266,9 +266,13 @@ describe("a backup", () => {
     await life.enqueue();
     const copy = folder.newFile();
 
-    backUp(aCopyOf(life.path), copy);
+    const path = aCopyOf(life.path);
+    writeFileSync(`${path}-wal`, "");
+
+    backUp(path, copy);
 
     expect(verifyDataFile(copy).faults).toEqual([lacksLog(copy)]);
+    expect(verifyDataFile(path).faults).toEqual([lacksLog(path)]);
   });
 
   test("moves a log that was left into its file", async () => {
@@ -328,7 +332,8 @@ describe("a backup", () => {
   test("that fails leaves nothing", async () => {
     const path = await aFullFile();
     const bytes = readFileSync(path);
-    bytes.fill(0xff, 4096);
+    // The pages of the header and of the mark are whole.
+    bytes.fill(0xff, 2 * 4096);
     writeFileSync(path, bytes);
     const copy = folder.newFile();
 
