@@ -247,4 +247,6 @@ export interface EngineRemains {
   readonly unfinished: number;
   /** Whether these are lost with the process. */
   readonly areLost: boolean;
+  /** Whether a copy of the data file alone would have everything; true without one. */
+  readonly isStoreWhole: boolean;
 }

@@ -94,6 +94,7 @@ export class BrokerHost implements Engine, BrokerObserver, PersistenceHost {
   readonly #drain: Drain;
   #mode: Mode = "open";
   #finishedWhileStopping = 0;
+  #isStoreWhole = true;
 
   constructor(
     {
@@ -261,7 +262,7 @@ export class BrokerHost implements Engine, BrokerObserver, PersistenceHost {
     if (this.#mode === "stopping") {
       this.#setMode("closed");
       this.#drain.end();
-      this.#persistence.close();
+      this.#isStoreWhole = this.#persistence.close().isWhole;
       this.#waiters.close();
       this.#timer.close();
     }
@@ -269,6 +270,7 @@ export class BrokerHost implements Engine, BrokerObserver, PersistenceHost {
       finishedWhileStopping: this.#finishedWhileStopping,
       unfinished: this.broker.unfinished,
       areLost: !this.#persistence.isDurable,
+      isStoreWhole: this.#isStoreWhole,
     });
   }
 

@@ -42,7 +42,12 @@ export interface Persistence extends KeyObserver {
   /** Stores what there is to store, now. */
   flush(): void;
   /** Stores the rest and lets go of the store. */
-  close(): void;
+  close(): StoreRemains;
+}
+
+export interface StoreRemains {
+  /** Whether the data file alone has everything. Otherwise its log stays beside it, and belongs to it. */
+  readonly isWhole: boolean;
 }
 
 /** What a persistence calls. */

@@ -9,7 +9,7 @@ import type { NewTask } from "../../core/task.ts";
 import type { Engine, EnqueueAnswer } from "../engine.ts";
 import { BrokerHost, type HostOptions } from "../host/broker-host.ts";
 import type { Command } from "../host/commands.ts";
-import type { Persistence } from "../host/persistence.ts";
+import type { Persistence, StoreRemains } from "../host/persistence.ts";
 
 export function createMemoryEngine(options: HostOptions): Engine {
   return new BrokerHost(options, ({ broker }) => new NoStore(broker));
@@ -54,5 +54,7 @@ class NoStore implements Persistence {
 
   flush(): void {}
 
-  close(): void {}
+  close(): StoreRemains {
+    return { isWhole: true };
+  }
 }

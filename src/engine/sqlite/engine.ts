@@ -19,7 +19,9 @@ export interface SqliteEngineOptions extends HostOptions {
 
 /** Opens the data file, and goes on where it ends. Throws a {@link DataFileError} when that can't be done. */
 export function createSqliteEngine({ path, durability, ...options }: SqliteEngineOptions): Engine {
-  const store = new SqliteStore(openDataFile(path, durability));
+  const file = openDataFile(path, durability);
+  if (file.isLogMissing) options.log?.warn("journal_log_missing", { path: `${file.path}-wal` });
+  const store = new SqliteStore(file);
   try {
     const running = new RunningFile(`${store.path}-running`, store.id);
     let persistence: GroupCommit | undefined;

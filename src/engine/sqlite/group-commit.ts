@@ -18,7 +18,7 @@ import type { Log } from "../../log.ts";
 import type { EnqueueAnswer, MaybePromise, StorageUnavailable } from "../engine.ts";
 import { STORAGE_UNAVAILABLE } from "../host/broker-host.ts";
 import type { Command, Plan } from "../host/commands.ts";
-import type { Persistence, PersistenceHost } from "../host/persistence.ts";
+import type { Persistence, PersistenceHost, StoreRemains } from "../host/persistence.ts";
 import { stateRowOf } from "./columns.ts";
 import { Outage } from "./outage.ts";
 import { isToBeWritten, PendingWrites } from "./pending-writes.ts";
@@ -203,7 +203,7 @@ export class GroupCommit implements Persistence {
   }
 
   /** Writes the rest, remote claims included, and lets go of the file. */
-  close(): void {
+  close(): StoreRemains {
     for (const task of this.#broker.tasks()) if (task.lease !== null) this.#pending.add(task);
     while (this.#commands.length > 0 && this.isAvailable) this.flush();
     this.flush();
@@ -212,9 +212,11 @@ export class GroupCommit implements Persistence {
     const isComplete = this.#pending.isEmpty;
     // What workers did since the storage went away is done again: that is what at least once means.
     if (!isComplete) this.#log.error("journal_incomplete", { path: this.#store.path });
-    this.#store.close();
+    const { isLogEmpty } = this.#store.close();
+    if (!isLogEmpty) this.#log.warn("journal_log_left", { path: `${this.#store.path}-wal` });
     if (isComplete) this.#running.remove();
     else this.#running.close();
+    return { isWhole: isLogEmpty };
   }
 
   /**

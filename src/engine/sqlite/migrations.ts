@@ -62,5 +62,7 @@ export const MIGRATIONS: readonly string[] = [
   ALTER TABLE states ADD COLUMN settled_fence INTEGER NOT NULL DEFAULT 0;
   ALTER TABLE states ADD COLUMN receipt TEXT;
   ALTER TABLE states ADD COLUMN claim TEXT;
+  -- 1 while the log may have something that the file itself lacks.
+  ALTER TABLE identity ADD COLUMN in_use INTEGER NOT NULL DEFAULT 0;
   `,
 ];

@@ -10,19 +10,13 @@
  * knows that by then, and counts more.
  */
 
-import {
-  closeSync,
-  constants,
-  ftruncateSync,
-  openSync,
-  readFileSync,
-  rmSync,
-  writeSync,
-} from "node:fs";
+import { closeSync, ftruncateSync, readFileSync, rmSync, writeSync } from "node:fs";
 import { LIMITS } from "../../core/limits.ts";
 import type { SavedClaim } from "../../core/snapshot.ts";
 import type { Task } from "../../core/task.ts";
 import { savedClaimOf } from "./columns.ts";
+import { DataFileError, messageOf } from "./data-file.ts";
+import { openPrivateFile } from "./private-file.ts";
 
 /** What the data file may not know yet of a task. */
 export interface RunningClaim {
@@ -70,11 +64,18 @@ export class RunningFile {
   readonly #ended: number[] = [];
   #nextSlot = FIRST_SLOT;
 
-  /** Opens the running file of the data file with this number. Its claims stay until {@link restart}. */
+  /**
+   * Opens the running file of the data file with this number. Its claims stay until {@link restart}. Throws a
+   * {@link DataFileError} when that can't be done, or it is a link: to write to it would write over another file.
+   */
   constructor(path: string, fileId: number) {
     this.#path = path;
     this.#fileId = fileId;
-    this.#descriptor = openSync(path, constants.O_RDWR | constants.O_CREAT, 0o600);
+    try {
+      this.#descriptor = openPrivateFile(path);
+    } catch (error) {
+      throw new DataFileError(`${path} can't be opened: ${messageOf(error)}`, { cause: error });
+    }
   }
 
   /** The claims that the earlier process left, by the number of the task. */

@@ -16,7 +16,7 @@ import {
   type TaskRow,
   taskRowOf,
 } from "./columns.ts";
-import { type DataFile, DataFileError } from "./data-file.ts";
+import { type ClosedDataFile, type DataFile, DataFileError } from "./data-file.ts";
 
 /** A key as it was written. */
 export interface KeyRow {
@@ -158,9 +158,9 @@ export class SqliteStore {
   }
 
   /** Moves what is in the log into the file, and lets go of both. */
-  close(): void {
+  close(): ClosedDataFile {
     for (const statement of Object.values(this.#statements)) statement.finalize();
-    this.#file.close();
+    return this.#file.close();
   }
 
   #rollBack(): void {
