@@ -21,7 +21,8 @@ export type {
   TaskStatus,
 } from "./engine/engine.ts";
 export { DataFileError } from "./engine/sqlite/data-file.ts";
-export { createLog, type Log, type LogFields, type LogLevel, type LogOptions } from "./log.ts";
+export type { Log, LogFields, LogLevel } from "./log.ts";
+export { createLog, type LogOptions } from "./log-output.ts";
 export { HandlersError, type StopReport } from "./runtime.ts";
 export { createServer, type Server, type ServerOptions } from "./server.ts";
 export {

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "bun:test";
-import { createLog, type LogFields } from "../../src/log.ts";
+import type { LogFields } from "../../src/log.ts";
+import { createLog } from "../../src/log-output.ts";
 import { Context } from "../../src/worker/context.ts";
 
 const FACTS = { id: "task-1", type: "email", queue: "mail", attempt: 2, maxRetries: 3 };

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { createLog } from "../../src/log.ts";
+import { createLog } from "../../src/log-output.ts";
 import { watchLoopLag } from "../../src/worker/loop-lag.ts";
 
 /** Longer than what is warned of and the time between two looks together. */

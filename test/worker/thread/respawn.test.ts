@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { MemoryEngine } from "../../../src/engine/memory/engine.ts";
-import { createLog } from "../../../src/log.ts";
+import { createLog } from "../../../src/log-output.ts";
 import { Attempt } from "../../../src/worker/attempt.ts";
 import { Pool } from "../../../src/worker/pool.ts";
 import { ThreadPool } from "../../../src/worker/thread/pool.ts";
