@@ -17,7 +17,7 @@ import { ManualClock, turn } from "../support/manual-clock.ts";
 function aScene(handler: HandlerFunction, loops = 1): Scene {
   const clock = new ManualClock();
   const engine = new MemoryEngine(someSettings(clock));
-  const work = runOnEventLoop({
+  const run = runOnEventLoop({
     engine,
     handlers: defineHandlers({ default: handler }),
     resultBytesMax: 100,
@@ -25,7 +25,7 @@ function aScene(handler: HandlerFunction, loops = 1): Scene {
     log: silentLog,
   });
   const scene = new Scene(engine, clock);
-  new Pool({ engine, lane: "loop", work, loops, clock }).start();
+  new Pool({ engine, lane: "loop", run, loops, clock }).start();
   return scene;
 }
 
