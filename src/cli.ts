@@ -6,7 +6,7 @@
 import type { Config } from "./config.ts";
 import { DataFileError } from "./engine/sqlite/data-file.ts";
 import { backUp, verifyDataFile } from "./engine/sqlite/maintenance.ts";
-import { writeToStderr, writeToStdout } from "./log.ts";
+import { writeToStderr, writeToStdout } from "./log-output.ts";
 
 const EXIT_FAULT = 1;
 const EXIT_USAGE = 2;
