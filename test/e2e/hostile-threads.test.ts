@@ -74,6 +74,13 @@ describe("a handler that misuses its thread", () => {
     expect(await run("waits-a-turn")).toMatchObject({ status: "done", progress: null });
   });
 
+  test("and changes the working directory takes nothing from the next thread", async () => {
+    await run("changes-the-directory");
+    await run("exits");
+
+    expect(await run("fine", { payload: "still here" })).toMatchObject({ result: "still here" });
+  });
+
   test("and blocks it holds up neither HTTP nor the event loop's tasks", async () => {
     const id = await server.enqueue({ type: "spins", timeout_ms: 3_600_000 });
     await server.taskThat(id, ({ progress }) => progress === "spinning");

@@ -21,7 +21,7 @@ async function enqueueRunning(server: ServerProcess): Promise<string> {
   return id;
 }
 
-describe.each(["SIGTERM", "SIGINT"] as const)("%s", (signal) => {
+describe.each(["SIGTERM", "SIGINT", "SIGHUP"] as const)("%s", (signal) => {
   test("ends an idle process with 0", async () => {
     await using server = await start(QUICK);
 
@@ -65,17 +65,57 @@ describe.each(["SIGTERM", "SIGINT"] as const)("%s", (signal) => {
     expect(lines.at(-1)).toMatchObject({ event: "stopped", interrupted: 0, unfinished: 0 });
   });
 
-  test("a second time ends the process at once with 130", async () => {
+  test("ends a process that stops already at once with 130", async () => {
     await using server = await start(ENDLESS);
     await enqueueRunning(server);
     server.signal(signal);
     await server.event("stopping");
 
-    server.signal(signal);
+    server.signal(signal === "SIGHUP" ? "SIGTERM" : signal);
 
     const { exitCode, lines } = await server.ended();
     expect(exitCode).toBe(130);
     expect(lines.some(({ event }) => event === "stopped")).toBe(false);
+  });
+});
+
+describe("SIGHUP", () => {
+  test("comes twice from a terminal that closes, and the second changes nothing", async () => {
+    await using server = await start(ENDLESS);
+    const id = await enqueueRunning(server);
+    server.signal("SIGHUP");
+    await server.event("stopping");
+
+    server.signal("SIGHUP");
+    await server.request(`/tasks/${id}`, { method: "DELETE" });
+
+    const { exitCode, lines } = await server.ended();
+    expect(exitCode).toBe(0);
+    expect(lines.filter(({ event }) => event === "signal_received")).toHaveLength(1);
+  });
+
+  test("does not stop a process that was started to ignore it, as by nohup", async () => {
+    const command = `trap '' HUP; exec ${process.execPath} src/main.ts`;
+    const server = Bun.spawn(["sh", "-c", command], {
+      cwd: `${import.meta.dir}/../..`,
+      env: { PATH: process.env["PATH"] ?? "", PORT: "0" },
+      stdio: ["ignore", "pipe", "ignore"],
+    });
+    const reader = server.stdout.getReader();
+    const first = new TextDecoder().decode((await reader.read()).value);
+
+    server.kill("SIGHUP");
+    const { url } = JSON.parse(first) as { url: string };
+    expect((await fetch(`${url}/healthz`)).status).toBe(200);
+    server.kill("SIGTERM");
+
+    let rest = "";
+    for (let read = await reader.read(); !read.done; read = await reader.read()) {
+      rest += new TextDecoder().decode(read.value);
+    }
+    expect(await server.exited).toBe(0);
+    expect(rest).toContain('"signal":"SIGTERM"');
+    expect(rest).not.toContain("SIGHUP");
   });
 });
 
