@@ -1,6 +1,7 @@
 #!/usr/bin/env bun
 /**
- * The process: reads the configuration, starts the server, and turns signals into a stop and the stop into an exit code.
+ * The process: reads the configuration, starts the server, and turns signals into a stop and the
+ * stop into an exit code.
  */
 
 import { readFileSync } from "node:fs";
@@ -17,7 +18,10 @@ const EXIT_CONFIG = 2;
 /** A second signal asked to end at once. */
 const EXIT_INTERRUPTED = 130;
 
-/** The codes with which Bun fails to listen on a host that is unknown, of another machine, or no name at all. */
+/**
+ * The codes with which Bun fails to listen on a host that is unknown, of another machine, or no
+ * name at all.
+ */
 const HOST_ERRORS: readonly unknown[] = ["EINVAL", "EADDRNOTAVAIL", "ERR_INVALID_ARG_TYPE"];
 
 await main();
@@ -86,7 +90,8 @@ function stopOnSignals(log: Log): (server: Server) => void {
     if (isStopping) process.exit(EXIT_INTERRUPTED);
     void stop();
   };
-  // Something escaped every place that catches: the state may be wrong, so finish what can be finished and end.
+  // Something escaped every place that catches: the state may be wrong, so finish what can be
+  // finished and end.
   const onFault = (fault: unknown): void => {
     hasFault = true;
     log.error("process_fault", {
@@ -105,8 +110,8 @@ function stopOnSignals(log: Log): (server: Server) => void {
 }
 
 /**
- * Whether this process was started to outlive its terminal, as by nohup: a listener would undo that. Where the system
- * does not say, only a process on a terminal can be hung up.
+ * Whether this process was started to outlive its terminal, as by nohup: a listener would undo
+ * that. Where the system does not say, only a process on a terminal can be hung up.
  */
 function ignoresHangUp(): boolean {
   try {

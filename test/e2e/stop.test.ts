@@ -49,7 +49,7 @@ describe.each(["SIGTERM", "SIGINT", "SIGHUP"] as const)("%s", (signal) => {
     expect((await server.ended()).exitCode).toBe(0);
   });
 
-  test("lets what runs and what waits finish, and ends with 0", async () => {
+  test("lets running and waiting tasks finish, and ends with 0", async () => {
     await using server = await start({ FAILURE_RATE: "0", SIMULATED_WORK_MS: "100", WORKERS: "2" });
     const ids: string[] = [];
     for (let index = 0; index < 6; index += 1) ids.push(await server.enqueue({ type: "x" }));
@@ -120,7 +120,7 @@ describe("SIGHUP", () => {
 });
 
 describe("a process that stops", () => {
-  test("ends at once with 130 when the second signal is another", async () => {
+  test("ends at once with 130 at a second signal of another kind", async () => {
     await using server = await start(ENDLESS);
     await enqueueRunning(server);
     server.signal("SIGTERM");
@@ -155,7 +155,7 @@ describe("a process that stops", () => {
     expect((await server.request("/queues")).status).toBe(200);
   });
 
-  test("tells every client that this was its last answer", async () => {
+  test("closes each connection with its next answer", async () => {
     await using server = await start(ENDLESS);
     await enqueueRunning(server);
     using socket = await RawSocket.open(Number(new URL(server.url).port));
@@ -170,7 +170,7 @@ describe("a process that stops", () => {
     await socket.closed();
   });
 
-  test("can be told to drop what holds it up", async () => {
+  test("ends once the task that it waits for is cancelled", async () => {
     await using server = await start({ ...ENDLESS, WORKERS: "1" });
     const running = await enqueueRunning(server);
     server.signal("SIGTERM");
@@ -183,7 +183,7 @@ describe("a process that stops", () => {
     expect(lines.at(-1)).toMatchObject({ event: "stopped", finished: 1, unfinished: 0 });
   });
 
-  test("interrupts what still runs when the grace is over, and ends with 1", async () => {
+  test("releases running tasks when the grace is over, and ends with 1", async () => {
     await using server = await start({ ...ENDLESS, WORKERS: "1", SHUTDOWN_GRACE_MS: "50" });
     await enqueueRunning(server);
     await server.enqueue({ type: "x" });
@@ -200,7 +200,7 @@ describe("a process that stops", () => {
     });
   });
 
-  test("does not wait for what can't start within the grace, and ends with 1", async () => {
+  test("does not wait for a task that can't start within the grace, and ends with 1", async () => {
     await using server = await start({ ...QUICK, SHUTDOWN_GRACE_MS: "600000" });
     await server.enqueue({ type: "x", delay_ms: 86_400_000 });
 
@@ -294,7 +294,7 @@ describe("SIGTERM under load", () => {
     expect(lines.at(-1)).toMatchObject({ event: "stopped", interrupted: 0, unfinished: 0 });
   });
 
-  test("finishes all that it accepted and that can finish within the grace", async () => {
+  test("finishes all accepted tasks that can finish within the grace", async () => {
     await using server = await start({
       ...QUICK,
       SIMULATED_WORK_MS: "5",
