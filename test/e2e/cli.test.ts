@@ -158,7 +158,7 @@ describe("ringq verify", () => {
 });
 
 describe("ringq verify of a file in a place that can't be written", () => {
-  const canRunAsUser = ringq(["--help"], {}, USER).exitCode === 2;
+  const canRunAsUser = ringq(["--help"], {}, USER).exitCode === 0;
 
   /** A folder with a stopped data file in it that everybody may read, and nobody else may write to. */
   function aReadonlyFolder(): string {
@@ -241,15 +241,12 @@ test("a stop while somebody reads leaves a log, which verify misses in a copy an
   });
 });
 
-test.each(["verify", "backup", "frob x", "verify a b", "--help"])(
-  "ringq %s says how it is used",
-  (line) => {
-    const { exitCode, stderr } = ringq(line.split(" "));
+test.each(["verify", "backup", "frob x", "verify a b"])("ringq %s says how it is used", (line) => {
+  const { exitCode, stderr } = ringq(line.split(" "));
 
-    expect(exitCode).toBe(2);
-    expect(stderr).toStartWith("Usage:\n  ringq ");
-  },
-);
+  expect(exitCode).toBe(2);
+  expect(stderr).toStartWith("Usage:\n  ringq ");
+});
 
 test("a data file that can't be used ends the start, by name", () => {
   const path = folder.newFile();
