@@ -1,13 +1,14 @@
 /**
- * One thread, seen from the process: it loads, runs one attempt at a time, and ends. Once ended it is of no more use.
+ * One thread, seen from the process: it loads, runs one attempt at a time, and ends. Once ended it
+ * is of no more use.
  */
 
 import type { Clock } from "../../clock.ts";
-import type { Outcome } from "../../engine/engine.ts";
+import type { AttemptOutcome, TaskView } from "../../engine/engine.ts";
 import type { Log } from "../../log.ts";
 import type { StopReason } from "../attempt.ts";
-import type { AttemptFacts } from "../context.ts";
 import { failed } from "../outcome.ts";
+import { LogRoom } from "./log-room.ts";
 import type { FromThread, Load, ToThread } from "./protocol.ts";
 
 export interface ThreadOptions {
@@ -19,12 +20,15 @@ export interface ThreadOptions {
   readonly onEnd: () => void;
 }
 
-/** How long a thread that is to end may go on to load. A module that never ends to load must not hold up the stop. */
+/**
+ * How long a thread that is to end may go on to load. A module that never ends to load must not
+ * hold up the stop.
+ */
 const LOAD_GRACE_MS = 1000;
 
 interface Run {
-  readonly facts: AttemptFacts;
-  readonly resolve: (outcome: Outcome) => void;
+  readonly task: TaskView;
+  readonly resolve: (outcome: AttemptOutcome) => void;
   readonly noteProgress: (text: string) => void;
 }
 
@@ -34,6 +38,7 @@ export class Thread {
   readonly #worker: Worker;
   readonly #port: MessagePort;
   readonly #options: ThreadOptions;
+  readonly #logRoom = new LogRoom();
   #settleLoaded: (why: string | null) => void = () => undefined;
   #hasLoaded = false;
   #hasWorked = false;
@@ -59,19 +64,30 @@ export class Thread {
     this.#port = port1;
     port1.onmessage = ({ data }: { readonly data: FromThread }) => this.#hear(data);
     const { path, resultBytesMax, log } = options;
-    const load: Load = { port: port2, path, resultBytesMax, isDebug: log.isDebug };
+    const { memory } = this.#logRoom;
+    const load: Load = {
+      port: port2,
+      path,
+      resultBytesMax,
+      isDebug: log.isDebug,
+      logRoom: memory,
+    };
     this.#worker.postMessage(load, [port2]);
   }
 
-  get isAlive(): boolean {
-    return this.#isAlive;
+  /** Whether it can run an attempt. */
+  get isIdle(): boolean {
+    return this.#isAlive && this.#hasLoaded && this.#run === null;
   }
 
   get hasLoaded(): boolean {
     return this.#hasLoaded;
   }
 
-  /** Whether an attempt has ended in it, or it in an attempt. One that dies before that dies of what it loads, and its successor will too. */
+  /**
+   * Whether an attempt has ended in it, or it in an attempt. One that dies before that dies of what
+   * it loads, and its successor will too.
+   */
   get hasWorked(): boolean {
     return this.#hasWorked;
   }
@@ -82,14 +98,11 @@ export class Thread {
   }
 
   /** Runs an attempt. Whatever becomes of the thread, an outcome comes. */
-  run(
-    facts: AttemptFacts,
-    payload: string,
-    noteProgress: (text: string) => void,
-  ): Promise<Outcome> {
+  run(task: TaskView, noteProgress: (text: string) => void): Promise<AttemptOutcome> {
+    const { id, type, queue, attempt, maxRetries, payload } = task;
     return new Promise((resolve) => {
-      this.#run = { facts, resolve, noteProgress };
-      this.#say({ kind: "run", facts, payload });
+      this.#run = { task, resolve, noteProgress };
+      this.#say({ kind: "run", task: { id, type, queue, attempt, maxRetries }, payload });
     });
   }
 
@@ -103,7 +116,10 @@ export class Thread {
     this.#terminate("it was killed because its handler did not stop");
   }
 
-  /** Ends it for good, once it has loaded: a thread that is terminated while it loads can take the process with it. */
+  /**
+   * Ends it for good, once it has loaded: a thread that is terminated while it loads can take the
+   * process with it.
+   */
   async end(): Promise<void> {
     await new Promise<void>((resolve) => {
       const cancelGrace = this.#options.clock.after(LOAD_GRACE_MS, resolve);
@@ -136,6 +152,7 @@ export class Thread {
         break;
       case "ended":
         this.#hasWorked = true;
+        this.#reportDropped(this.#logRoom.takeDropped());
         this.#finish(message.outcome);
         break;
       case "progress":
@@ -143,6 +160,8 @@ export class Thread {
         break;
       case "log":
         this.#options.log[message.level](message.event, message.fields);
+        this.#logRoom.giveBack(message.length);
+        this.#reportDropped(this.#logRoom.takeDropped());
         break;
       case "fault":
         // It is not left to end itself: its handlers may have taken process.exit away.
@@ -153,7 +172,13 @@ export class Thread {
     }
   }
 
-  #finish(outcome: Outcome): void {
+  #reportDropped(lines: number): void {
+    if (lines === 0) return;
+    const { id, type } = this.#run?.task ?? {};
+    this.#options.log.warn("log_lines_dropped", { lines, id, type });
+  }
+
+  #finish(outcome: AttemptOutcome): void {
     const run = this.#run;
     this.#run = null;
     run?.resolve(outcome);
@@ -165,6 +190,7 @@ export class Thread {
     this.#port.close();
     this.#endReason ??= why;
     if (this.#run !== null) this.#hasWorked = true;
+    this.#reportDropped(this.#logRoom.takeLost());
     this.#settleLoaded(this.#endReason);
     this.#options.onEnd();
     const message = `the thread of the attempt ended: ${this.#endReason}`;
