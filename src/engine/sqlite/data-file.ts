@@ -23,7 +23,7 @@ import { basename, dirname, join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { APPLICATION_ID, headerFault, versionFault } from "./file-header.ts";
 import { lockPathOf, takeLock } from "./file-lock.ts";
-import { checkpoint, emptyLog, isInUse, isLogEmpty, markInUse } from "./file-log.ts";
+import { emptyLog, isInUse, isLogEmpty, markOpened } from "./file-log.ts";
 import { MIGRATIONS } from "./migrations.ts";
 import { PRIVATE_MODE } from "./private-file.ts";
 
@@ -111,9 +111,8 @@ function openLocked(path: string, durability: Durability, unlock: () => void): D
     configure(db, path, durability);
     const isLogMissing = !hasLog && isInUse(db, versionOf(db, path));
     migrate(db, path, MIGRATIONS);
-    markInUse(db, true);
-    // Into the file itself. Where a reader keeps it in the log, that reader found a log: the file says so already.
-    checkpoint(db, "PASSIVE");
+    markOpened(db);
+    db.run(`PRAGMA synchronous = ${durability}`);
     const opened = db;
     return { path, db, isLogMissing, close: () => closeAll(opened, unlock) };
   } catch (error) {

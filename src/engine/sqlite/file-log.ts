@@ -17,6 +17,9 @@ import { statSync } from "node:fs";
 /** The first version that says whether it is in use. */
 const IN_USE_VERSION = 2;
 
+/** Only checkpoints flush, the log first and then the file: a commit before one needs no flush of its own. */
+const CHECKPOINT_FLUSHES = "PRAGMA synchronous = NORMAL";
+
 /** Whether nothing is in the log of this data file, or there is none. */
 export function isLogEmpty(path: string): boolean {
   return (statSync(`${path}-wal`, { throwIfNoEntry: false })?.size ?? 0) === 0;
@@ -34,12 +37,21 @@ export function markInUse(db: Database, isInUse: boolean): void {
   db.run(`UPDATE identity SET in_use = ${Number(isInUse)}`);
 }
 
+/** Notes in a data file, and on the disk, that it is in use from now on. Leaves `synchronous` at `NORMAL`. */
+export function markOpened(db: Database): void {
+  db.run(CHECKPOINT_FLUSHES);
+  markInUse(db, true);
+  // Where a reader keeps the mark in the log, that reader has found a log: the file says 1 already.
+  checkpoint(db, "PASSIVE");
+}
+
 /**
  * Moves the log into the data file, and notes there that nothing is missing from it. Says whether that worked: a reader
- * may be in the way, or the disk.
+ * may be in the way, or the disk. Nothing else may be written after it.
  */
 export function emptyLog(db: Database): boolean {
   try {
+    db.run(CHECKPOINT_FLUSHES);
     // This moves everything but does not empty the log, so that it is not empty while the file still says 1.
     if (!checkpoint(db, "FULL")) return false;
     markInUse(db, false);
@@ -51,7 +63,7 @@ export function emptyLog(db: Database): boolean {
 }
 
 /** Moves the log into the file, and says, unless it is passive, whether all of it was moved. */
-export function checkpoint(db: Database, mode: "PASSIVE" | "FULL" | "TRUNCATE"): boolean {
+function checkpoint(db: Database, mode: "PASSIVE" | "FULL" | "TRUNCATE"): boolean {
   const [row] = db.query(`PRAGMA wal_checkpoint(${mode})`).values();
   // The first column says whether somebody was in the way. A passive one never says so.
   return row?.[0] === 0;
