@@ -112,7 +112,6 @@ function openLocked(path: string, durability: Durability, unlock: () => void): D
     const isLogMissing = !hasLog && isInUse(db, versionOf(db, path));
     migrate(db, path, MIGRATIONS);
     markOpened(db);
-    db.run(`PRAGMA synchronous = ${durability}`);
     const opened = db;
     return { path, db, isLogMissing, close: () => closeAll(opened, unlock) };
   } catch (error) {

@@ -37,12 +37,14 @@ export function markInUse(db: Database, isInUse: boolean): void {
   db.run(`UPDATE identity SET in_use = ${Number(isInUse)}`);
 }
 
-/** Notes in a data file, and on the disk, that it is in use from now on. Leaves `synchronous` at `NORMAL`. */
+/** Notes in a data file, and on the disk, that it is in use from now on. */
 export function markOpened(db: Database): void {
+  const [row] = db.query("PRAGMA synchronous").values();
   db.run(CHECKPOINT_FLUSHES);
   markInUse(db, true);
   // Where a reader keeps the mark in the log, that reader has found a log: the file says 1 already.
   checkpoint(db, "PASSIVE");
+  db.run(`PRAGMA synchronous = ${row?.[0]}`);
 }
 
 /**
