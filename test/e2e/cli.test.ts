@@ -183,7 +183,9 @@ describe("ringq verify", () => {
 describe("ringq verify of a file in a place that can't be written", () => {
   const canRunAsUser = ringq(["--help"], {}, USER).exitCode === 2;
 
-  /** A folder with a stopped data file in it that everybody may read, and nobody else may write to. */
+  /**
+   * A folder with a stopped data file in it that everybody may read, and nobody else may write to.
+   */
   function aReadonlyFolder(): string {
     const place = folder.newFile();
     mkdirSync(place);
@@ -235,7 +237,7 @@ describe("ringq verify of a file in a place that can't be written", () => {
   });
 });
 
-test("a stop while somebody reads leaves a log, which verify misses in a copy and then moves", async () => {
+test("ringq verify misses the log in a copy, and moves one that a reader left", async () => {
   const path = folder.newFile();
   await using server = await startServerProcess(HANDLERS, { DATA_FILE: path });
   await server.enqueue({ type: "echo", delay_ms: 3_600_000 });
@@ -256,7 +258,9 @@ test("a stop while somebody reads leaves a log, which verify misses in a copy an
   expect(inPlace.stdout).toContain("scheduled: 2\n");
   expect(ringq(["verify", early])).toMatchObject({
     exitCode: 1,
-    stderr: `ringq: ${early}: may have been copied or moved without its log (${early}-wal): tasks may be missing. Copy both\n`,
+    stderr:
+      `ringq: ${early}: may have been copied or moved without its log (${early}-wal): ` +
+      "tasks may be missing. Copy both\n",
   });
   expect(ringq(["verify", late])).toMatchObject({
     exitCode: 0,

@@ -1,14 +1,16 @@
 /**
  * The write-ahead log beside a data file, with what is not in the file yet.
  *
- * The file says whether it is whole without its log (`identity.in_use`), so that a copy made without the log is noticed:
+ * The file says whether it is whole without its log (`identity.in_use`), so that a copy made
+ * without the log is noticed:
  *
  * ```
  *   0 ──opened──► 1: the log may have what the file lacks
  *   1 ──log moved into the file, wholly──► 0
  * ```
  *
- * Either is only ever noted while the log is not empty. So a file that says 1 beside an empty log was torn from it.
+ * Either is only ever noted while the log is not empty. So a file that says 1 beside an empty log
+ * was torn from it.
  */
 
 import { type Database, SQLiteError } from "bun:sqlite";
@@ -17,7 +19,10 @@ import { statSync } from "node:fs";
 /** The first version that says whether it is in use. */
 const IN_USE_VERSION = 2;
 
-/** Only checkpoints flush, the log first and then the file: a commit before one needs no flush of its own. */
+/**
+ * Only checkpoints flush, the log first and then the file: a commit before one needs no flush of
+ * its own.
+ */
 const CHECKPOINT_FLUSHES = "PRAGMA synchronous = NORMAL";
 
 /** Whether nothing is in the log of this data file, or there is none. */
@@ -48,13 +53,14 @@ export function markOpened(db: Database): void {
 }
 
 /**
- * Moves the log into the data file, and notes there that nothing is missing from it. Says whether that worked: a reader
- * may be in the way, or the disk. Nothing else may be written after it.
+ * Moves the log into the data file, and notes there that nothing is missing from it. Says whether
+ * that worked: a reader may be in the way, or the disk. Nothing else may be written after it.
  */
 export function emptyLog(db: Database): boolean {
   try {
     db.run(CHECKPOINT_FLUSHES);
-    // This moves everything but does not empty the log, so that it is not empty while the file still says 1.
+    // This moves everything but does not empty the log, so that it is not empty while the file
+    // still says 1.
     if (!checkpoint(db, "FULL")) return false;
     markInUse(db, false);
     return checkpoint(db, "TRUNCATE");

@@ -48,8 +48,9 @@ export class RunningFile {
   #nextSlot = FIRST_SLOT;
 
   /**
-   * Opens the board of the data file with this number. What is on it stays until {@link wipe}. Throws a
-   * {@link DataFileError} when that can't be done, or it is a link: to write to it would write over another file.
+   * Opens the board of the data file with this number. What is on it stays until {@link wipe}.
+   * Throws a {@link DataFileError} when that can't be done, or it is a link: to write to it would
+   * write over another file.
    */
   constructor(path: string, fileId: number) {
     this.#path = path;
