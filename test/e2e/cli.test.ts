@@ -1,5 +1,5 @@
 import { Database } from "bun:sqlite";
-import { afterAll, describe, expect, test } from "bun:test";
+import { afterAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import {
   chmodSync,
   copyFileSync,
@@ -20,6 +20,9 @@ const MAIN = join(import.meta.dir, "../../src/main.ts");
 const HANDLERS = join(import.meta.dir, "../fixtures/echo.ts");
 /** Somebody who may not write everywhere, as root may. */
 const USER = process.getuid?.() === 0 ? { uid: 65_534, gid: 65_534 } : {};
+
+// Every run of ringq is a process of its own, which may take a second on a busy machine.
+setDefaultTimeout(60_000);
 
 const folder = makeDataFolder();
 const readonlyPlaces: string[] = [];
