@@ -209,7 +209,7 @@ export class Broker {
     const queue = this.#queues.find(name);
     if (queue === undefined) return { kind: "unknown" };
     if (!isPaused || this.#queues.mayBeInUse(queue)) return null;
-    return { kind: "refused", bound: "queues_max", queue: name };
+    return this.#queues.refusalOfUse(name);
   }
 
   /** Stops or resumes claiming from a queue. */

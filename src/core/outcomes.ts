@@ -38,6 +38,8 @@ export interface Refusal {
   readonly bound: "queue_size" | "queue_bytes" | "queues_max";
   /** The queue that is full, or that there is no room for. */
   readonly queue: string;
+  /** The bound itself: tasks, bytes or queues. */
+  readonly limit: number;
 }
 
 /** How an attempt ended. */

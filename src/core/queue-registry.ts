@@ -75,6 +75,11 @@ export class QueueRegistry {
     return null;
   }
 
+  /** Why a queue that is not in use may not come into use. */
+  refusalOfUse(name: string): Refusal {
+    return { kind: "refused", bound: "queues_max", queue: name, limit: this.#limits.queuesMax };
+  }
+
   /** The queue of this name, made if there is none. */
   findOrMake(name: string): Queue {
     const found = this.#byName.get(name);
@@ -199,17 +204,15 @@ export class QueueRegistry {
     comingIntoUse: number,
   ): Refusal | null {
     const queue = this.#byName.get(name);
-    if (!this.mayBeInUse(queue, comingIntoUse)) {
-      return { kind: "refused", bound: "queues_max", queue: name };
-    }
+    if (!this.mayBeInUse(queue, comingIntoUse)) return this.refusalOfUse(name);
     const limits = queue?.limits ?? this.#limitsOf(name);
     const held = queue === undefined ? 0 : queue.waiting + queue.reserved;
     if (held + tasks > limits.size) {
-      return { kind: "refused", bound: "queue_size", queue: name };
+      return { kind: "refused", bound: "queue_size", queue: name, limit: limits.size };
     }
     const heldBytes = queue === undefined ? 0 : queue.waitingBytes + queue.reservedBytes;
     if (heldBytes + bytes > limits.bytes) {
-      return { kind: "refused", bound: "queue_bytes", queue: name };
+      return { kind: "refused", bound: "queue_bytes", queue: name, limit: limits.bytes };
     }
     return null;
   }

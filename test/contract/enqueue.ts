@@ -67,7 +67,7 @@ export function describeEnqueue(makeEngine: MakeEngine): void {
 
       const answer = await scene.engine.enqueue([aRequest()]);
 
-      expect(answer).toEqual({ kind: "refused", bound: "queue_size", queue: "default" });
+      expect(answer).toEqual({ kind: "refused", bound: "queue_size", queue: "default", limit: 2 });
       expect(await scene.claimAll()).toEqual(ids);
     });
 
@@ -90,7 +90,7 @@ export function describeEnqueue(makeEngine: MakeEngine): void {
         aRequest({ queue: "full" }),
       ]);
 
-      expect(answer).toEqual({ kind: "refused", bound: "queue_size", queue: "full" });
+      expect(answer).toEqual({ kind: "refused", bound: "queue_size", queue: "full", limit: 1 });
       expect(await scene.listAll()).toEqual([id]);
       expect(await scene.engine.queue("empty")).toBeUndefined();
     });
@@ -114,7 +114,7 @@ export function describeEnqueue(makeEngine: MakeEngine): void {
 
       const answer = await scene.engine.enqueue([aRequest({ payload: 1 })]);
 
-      expect(answer).toEqual({ kind: "refused", bound: "queue_bytes", queue: "default" });
+      expect(answer).toEqual({ kind: "refused", bound: "queue_bytes", queue: "default", limit: 8 });
     });
 
     test("no more queues come into use than may be", async () => {
@@ -123,7 +123,7 @@ export function describeEnqueue(makeEngine: MakeEngine): void {
 
       const answer = await scene.engine.enqueue([aRequest({ queue: "second" })]);
 
-      expect(answer).toEqual({ kind: "refused", bound: "queues_max", queue: "second" });
+      expect(answer).toEqual({ kind: "refused", bound: "queues_max", queue: "second", limit: 1 });
     });
   });
 

@@ -155,7 +155,7 @@ export function describeOperator(makeEngine: MakeEngine): void {
 
       const answer = await scene.engine.retry(id);
 
-      expect(answer).toEqual({ kind: "refused", bound: "queue_size", queue: "default" });
+      expect(answer).toEqual({ kind: "refused", bound: "queue_size", queue: "default", limit: 1 });
       expect(await scene.statusOf(id)).toBe("cancelled");
     });
 

@@ -104,7 +104,7 @@ export function describeQueues(makeEngine: MakeEngine): void {
 
       const answer = await scene.engine.enqueue([aRequest({ queue: "small" })]);
 
-      expect(answer).toEqual({ kind: "refused", bound: "queue_size", queue: "small" });
+      expect(answer).toEqual({ kind: "refused", bound: "queue_size", queue: "small", limit: 1 });
       await scene.enqueueAll([{ queue: "large" }, { queue: "large" }]);
     });
 
@@ -215,7 +215,7 @@ export function describeQueues(makeEngine: MakeEngine): void {
 
       const answer = await scene.engine.setPaused("idle", true);
 
-      expect(answer).toEqual({ kind: "refused", bound: "queues_max", queue: "idle" });
+      expect(answer).toEqual({ kind: "refused", bound: "queues_max", queue: "idle", limit: 1 });
       expect((await scene.queue("idle")).isPaused).toBe(false);
     });
 
