@@ -5,18 +5,17 @@
  * no later attempt; and threads and files take it as it is.
  */
 
-/**
- * How deep a payload may nest. Parsing takes millions of levels, but every later walk over the value would pay for
- * them, and serialising throws from some tens of thousands on. No real payload comes near.
- */
-export const DEPTH_MAX = 64;
+import { LIMITS } from "../core/limits.ts";
+
+/** Parsing takes millions of levels; every later walk would pay for them, and serialising throws after thousands. */
+export const DEPTH_MAX = LIMITS.payloadDepth.max;
 
 export type Encoded =
   | { readonly kind: "encoded"; readonly text: string; readonly bytes: number }
   /** `path` is a JSON Pointer into the value (RFC 6901). */
   | { readonly kind: "invalid"; readonly path: string; readonly message: string };
 
-/** Encodes a value that came out of a JSON parser: everything JSON has, within the limits of {@link DEPTH_MAX}. */
+/** Encodes a value that came out of a JSON parser: everything JSON has, within LIMITS.payloadDepth. */
 export function encodePayload(value: unknown): Encoded {
   const fault = findFault(value, 1);
   if (fault !== null) return { kind: "invalid", ...fault };
@@ -48,6 +47,8 @@ function findFault(value: unknown, depth: number): Fault | null {
     return null;
   }
   for (const key in value) {
+    // Not what a library has put on Object.prototype, which is not serialised either.
+    if (!Object.hasOwn(value, key)) continue;
     const fault = findFault((value as Record<string, unknown>)[key], depth + 1);
     if (fault !== null) return under(key, fault);
   }
