@@ -82,6 +82,8 @@ function listen(config: Config, runtime: Runtime, log: Log): Server {
   const app = createApp({
     engine: runtime.engine,
     bodyBytesMax: config.maxBodyBytes,
+    answerBytesTotal: config.answerBytesTotal,
+    access: config,
     version,
     log,
   });
@@ -97,7 +99,8 @@ function listen(config: Config, runtime: Runtime, log: Log): Server {
   });
   const { server } = app;
   if (server === null) throw new Error("the HTTP server did not start");
-  const url = `http://${server.hostname}:${server.port}`;
+  // With brackets around an IPv6 address, which its hostname has not.
+  const url = server.url.origin;
   log.info("server_listening", {
     url,
     version,

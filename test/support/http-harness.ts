@@ -65,7 +65,14 @@ export async function openScene(options: ServerOptions = {}): Promise<Scene> {
 
 /** A scene of HTTP alone, before an engine that the test brings, and without workers. */
 export function openSceneOf(engine: Engine, log: Log = silentLog): Scene {
-  const app = createApp({ engine, bodyBytesMax: 1024, version: "0.0.0", log });
+  const app = createApp({
+    engine,
+    bodyBytesMax: 1024,
+    answerBytesTotal: 1024 * 1024,
+    access: { host: "127.0.0.1", allowedHosts: [], corsOrigins: [] },
+    version: "0.0.0",
+    log,
+  });
   app.listen({ port: 0, hostname: "127.0.0.1", development: false });
   const { server } = app;
   if (server === null) throw new Error("the HTTP server did not start");
