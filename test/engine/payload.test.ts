@@ -62,6 +62,23 @@ describe("a payload is encoded", () => {
     expect(encodePayload(nested(DEPTH_MAX)).kind).toBe("encoded");
   });
 
+  test("without what a library has put on every object", () => {
+    Object.defineProperty(Object.prototype, "each", {
+      value: () => undefined,
+      enumerable: true,
+      configurable: true,
+    });
+    try {
+      expect(encodePayload({ a: [{}] })).toEqual({
+        kind: "encoded",
+        text: '{"a":[{}]}',
+        bytes: 10,
+      });
+    } finally {
+      Reflect.deleteProperty(Object.prototype, "each");
+    }
+  });
+
   test("however many siblings there are", () => {
     expect(encodePayload(Array.from({ length: 100_000 }, () => [])).kind).toBe("encoded");
   });
