@@ -36,6 +36,7 @@ describe("a host", () => {
     "evil.example:8080",
     "localhost.evil.example",
     "xlocalhost.example",
+    "evil.xlocalhost",
     "127.0.0.1.evil.example",
     "127.0.0.1.",
     "ringq.example.evil.example",
