@@ -208,7 +208,7 @@ describe("ALLOWED_HOSTS", () => {
   ])("is not %p", (text) => {
     expect(faultsOf({ ALLOWED_HOSTS: text })).toEqual([
       expect.stringMatching(
-        /^ALLOWED_HOSTS must be host names or IP addresses without a port, but is \[/,
+        /^ALLOWED_HOSTS must be a list of host names or IP addresses without ports, but is \[/,
       ),
     ]);
   });
@@ -240,7 +240,7 @@ describe("CORS_ORIGINS", () => {
   ])("is not %p", (text) => {
     expect(faultsOf({ CORS_ORIGINS: text })).toEqual([
       expect.stringMatching(
-        /^CORS_ORIGINS must be origins such as https:\/\/app.example:8443, but is \[/,
+        /^CORS_ORIGINS must be a list of origins such as https:\/\/app.example:8443, but is \[/,
       ),
     ]);
   });
@@ -282,8 +282,8 @@ describe("options of a program", () => {
           "queueSize must be a whole number of at least 1, but is NaN",
           'host must be text, but is ""',
           "handlers must be a path, but is 7",
-          'allowedHosts must be host names or IP addresses without a port, but is "localhost"',
-          "corsOrigins must be origins such as https://app.example:8443, but is [ 8080 ]",
+          'allowedHosts must be a list of host names or IP addresses without ports, but is "localhost"',
+          "corsOrigins must be a list of origins such as https://app.example:8443, but is [ 8080 ]",
           "failureRate must be a number from 0 to 1, but is 10n",
           "retainMs must be a whole number of at least 0, but is Infinity",
           'logLevel must be one of debug, info, warn, error, silent, but is "loud"',

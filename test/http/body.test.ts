@@ -1,4 +1,7 @@
 import { describe, expect, test } from "bun:test";
+import { Type } from "@sinclair/typebox";
+import { type Body, withBody } from "../../src/http/body.ts";
+import { shapeOf } from "../../src/http/shape.ts";
 import { expectProblem, openScene } from "../support/http-harness.ts";
 import { RawSocket, requestText } from "../support/socket.ts";
 
@@ -281,5 +284,36 @@ describe("a call that takes no body", () => {
     await using scene = await openScene();
 
     await expectProblem(scene.send(method, path, { body: "{broken" }), "not_found");
+  });
+});
+
+describe("a body is a value before any binding puts it into words", () => {
+  const shape = shapeOf(Type.Object({ a: Type.Number() }));
+
+  function valueOf(body: string, type = "application/json"): Promise<Body<{ a: number }>> {
+    const headers = { "content-type": type, "content-length": String(body.length) };
+    const request = new Request("http://localhost/", { method: "POST", headers, body });
+    return withBody(request, shape, 100, (value) => value);
+  }
+
+  test("when it fits", async () => {
+    expect(await valueOf('{"a":1}')).toEqual({ kind: "body", value: { a: 1 } });
+  });
+
+  test.each([
+    ["{}", "text/plain", "unsupported_media_type"],
+    [" ".repeat(101), "application/json", "too_large"],
+    ["{", "application/json", "invalid_json"],
+    ["{}", "application/json", "misshapen"],
+  ] as const)("when it does not: %p", async (body, type, kind) => {
+    expect((await valueOf(body, type)).kind).toBe(kind);
+  });
+
+  test("with its faults", async () => {
+    const body = await valueOf('{"a":"b"}');
+
+    expect(body.kind === "misshapen" ? [...body.faults] : []).toEqual([
+      { path: "/a", message: "Expected number" },
+    ]);
   });
 });
