@@ -290,14 +290,14 @@ describe("a call that takes no body", () => {
 describe("a body is a value before any binding puts it into words", () => {
   const shape = shapeOf(Type.Object({ a: Type.Number() }));
 
-  function valueOf(body: string, type = "application/json"): Promise<Body<{ a: number }>> {
+  function read(body: string, type = "application/json"): Promise<Body<{ a: number }>> {
     const headers = { "content-type": type, "content-length": String(body.length) };
     const request = new Request("http://localhost/", { method: "POST", headers, body });
     return withBody(request, shape, 100, (value) => value);
   }
 
   test("when it fits", async () => {
-    expect(await valueOf('{"a":1}')).toEqual({ kind: "body", value: { a: 1 } });
+    expect(await read('{"a":1}')).toEqual({ kind: "body", value: { a: 1 } });
   });
 
   test.each([
@@ -306,11 +306,11 @@ describe("a body is a value before any binding puts it into words", () => {
     ["{", "application/json", "invalid_json"],
     ["{}", "application/json", "misshapen"],
   ] as const)("when it does not: %p", async (body, type, kind) => {
-    expect((await valueOf(body, type)).kind).toBe(kind);
+    expect((await read(body, type)).kind).toBe(kind);
   });
 
   test("with its faults", async () => {
-    const body = await valueOf('{"a":"b"}');
+    const body = await read('{"a":"b"}');
 
     expect(body.kind === "misshapen" ? [...body.faults] : []).toEqual([
       { path: "/a", message: "Expected number" },
