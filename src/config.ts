@@ -1,7 +1,7 @@
 /**
- * What can be configured, with its default and its bounds, and the only reader of the environment. A configuration is
- * checked whole: every fault is reported, by name, with what was allowed, so that nobody has to start five times to
- * find five typos.
+ * What can be configured, with its default and its bounds, and the only reader of the environment.
+ * A configuration is checked whole: every fault is reported, by name, with what was allowed, so
+ * that nobody has to start five times to find five typos.
  */
 
 import { isIP } from "node:net";
@@ -52,7 +52,9 @@ export interface Config {
   readonly shutdownGraceMs: number;
   /** The path of the file that keeps the tasks; null to keep them in memory only. */
   readonly dataFile: string | null;
-  /** What a power cut may take from the data file: nothing (`full`), or the last moments (`normal`). */
+  /**
+   * What a power cut may take from the data file: nothing (`full`), or the last moments (`normal`).
+   */
   readonly durability: Durability;
   readonly logLevel: LogLevel;
 }
@@ -126,7 +128,10 @@ export function readProcessConfig(): ConfigOutcome {
   return readConfig(process.env);
 }
 
-/** Checks options given by a program, and fills in the defaults of those left out. Throws a RangeError with every fault. */
+/**
+ * Checks options given by a program, and fills in the defaults of those left out. Throws a
+ * RangeError with every fault.
+ */
 export function configOf(options: Partial<Config>): Config {
   const unknown = Object.keys(options).filter((name) => !Object.hasOwn(SETTINGS, name));
   const outcome = check(options, (name) => name);
@@ -154,7 +159,10 @@ function check(
   return { kind: "valid", config: Object.fromEntries(values) };
 }
 
-/** Text without the form of a value stays text, which no setting but those of text allows: so it shows in the fault. */
+/**
+ * Text without the form of a value stays text, which no setting but those of text allows: so it
+ * shows in the fault.
+ */
 function readOrKeep(setting: Setting<unknown>, raw: string): unknown {
   return setting.read(raw) ?? raw;
 }
@@ -233,7 +241,9 @@ function isHost(text: string): boolean {
   return isIP(text) !== 0 || /^[\w-]+(\.[\w-]+)*$/.test(text);
 }
 
-/** An origin as a browser writes it: without a path, without the port that its scheme has anyway. */
+/**
+ * An origin as a browser writes it: without a path, without the port that its scheme has anyway.
+ */
 function isOrigin(text: string): boolean {
   return /^https?:/.test(text) && URL.canParse(text) && new URL(text).origin === text;
 }

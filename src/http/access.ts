@@ -1,7 +1,7 @@
 /**
- * Whom a server without keys answers. Every web page can make its visitor's browser send requests to a server on that
- * machine: with another name in `Host` once the page's own name points there (DNS rebinding), or across sites. Neither
- * comes from a client that somebody started for ringq. Decides only: the words are the binding's.
+ * Access to a server without keys. Any web page can make a browser send requests to a server on the
+ * same machine: across sites, or under the page's own name once that name points to the machine (DNS
+ * rebinding). Both are refused. This file only decides: the words are the binding's.
  */
 
 import { isIP } from "node:net";
@@ -28,12 +28,12 @@ export class Access {
     this.#origins = new Set(corsOrigins);
   }
 
-  /** Whether any origin may use it: only then do answers depend on the origin. */
+  /** Whether any origin is listed: only then do answers depend on the origin. */
   get hasOrigins(): boolean {
     return this.#origins.size > 0;
   }
 
-  /** Whether it is known by this `Host`. Without one (HTTP/1.0) it is not. */
+  /** Whether this `Host` is a name of the server. No header (HTTP/1.0) is none. */
   allowsHost(host: string | null): boolean {
     if (host === this.#lastHost) return true;
     if (host === null || !this.#isKnown(host)) return false;
@@ -41,7 +41,7 @@ export class Access {
     return true;
   }
 
-  /** Whether a page from somewhere else sent this, as far as its browser tells. */
+  /** Whether a page of another site sent this, as far as its browser tells. */
   isCrossSite(headers: Headers): boolean {
     const origin = headers.get("origin");
     if (origin !== null && this.#origins.has(origin)) return false;
@@ -53,13 +53,16 @@ export class Access {
     return authority !== host.toLowerCase() && !this.#allowed.has(hostOf(authority) ?? "");
   }
 
-  /** The origin of this request, if it is one of those whose pages may use the server. */
+  /** The origin of this request if it is listed, else null. */
   allowedOrigin(headers: Headers): string | null {
     const origin = headers.get("origin");
     return origin !== null && this.#origins.has(origin) ? origin : null;
   }
 
-  /** A page can't come to use a host without a dot or an address as its own name, so these are no rebinding. */
+  /**
+   * A page can't come to use a host without a dot or an address as its own name, so these are no
+   * rebinding.
+   */
   #isKnown(header: string): boolean {
     const host = hostOf(header);
     if (host === null) return false;

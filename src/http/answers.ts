@@ -1,11 +1,14 @@
 /**
  * Sends answers of JSON, and bounds the bytes of those that wait for their clients to read them.
  *
- * A long answer is a stream that is asked for a piece when the connection has room, so what a client has not read is
- * known. Any other answer leaves at once into a buffer without a bound, for as long as the client does not read.
+ * A long answer is a stream that is asked for a piece when the connection has room, so what a
+ * client has not read is known. Any other answer leaves at once into a buffer without a bound, for
+ * as long as the client does not read.
  */
 
-/** From this length on an answer is a stream. A shorter one fits into the buffers of its connection. */
+/**
+ * From this length on an answer is a stream. A shorter one fits into the buffers of its connection.
+ */
 const LONG = 64 * 1024;
 
 /** As many bytes as the stream gives at a time. */
@@ -19,7 +22,10 @@ export class Answers {
     this.#bytesMax = bytesMax;
   }
 
-  /** Whether no room is left for an answer of these parts. One that is already due is sent all the same. */
+  /**
+   * Whether no room is left for an answer of these parts. One that is already due is sent all the
+   * same.
+   */
   hasNoRoomFor(parts: readonly string[]): boolean {
     return this.#unreadBytes >= this.#bytesMax && isLong(parts);
   }
@@ -69,7 +75,10 @@ function isLong(parts: readonly string[]): boolean {
   return length > LONG;
 }
 
-/** The text of these parts, the last one first, as bytes, piece by piece. Takes them out, so that none is kept. */
+/**
+ * The text of these parts, the last one first, as bytes, piece by piece. Takes them out, so that
+ * none is kept.
+ */
 function* piecesOf(parts: string[]): Generator<Uint8Array, undefined> {
   while (parts.length > 0) {
     let text = "";

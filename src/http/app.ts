@@ -1,6 +1,6 @@
 /**
- * The HTTP application: the routes of every concern, who may use them, and one place where whatever goes wrong becomes a
- * problem.
+ * The HTTP application: the routes of every concern, who may use them, and one place where whatever
+ * goes wrong becomes a problem.
  */
 
 import type { TSchema } from "@sinclair/typebox";
@@ -41,14 +41,16 @@ export function createApp(options: AppOptions) {
   const app = new Elysia({
     precompile: true,
     normalize: false,
-    // The one route that carries the load skips Elysia's context, which would be the dearest part of it. Elysia has the
-    // same route, for its other forms and for the API's description; docs/DECISIONS.md has the reasons.
+    // The one route that carries the load skips Elysia's context, which would be the dearest part
+    // of it. Elysia has the same route, for its other forms and for the API's description;
+    // docs/DECISIONS.md has the reasons.
     serve: {
       routes: { "/enqueue": { POST: guarded(enqueueOne, access) } },
       // Only that route's errors come here: those of the others Elysia gives to onError.
       error: (error: unknown) => failed(error, "POST"),
     },
-    // Elysia otherwise takes hosts to have four characters at least, and finds the path of http://a/x/tasks at /tasks.
+    // Elysia otherwise takes hosts to have four characters at least, and finds the path of
+    // http://a/x/tasks at /tasks.
     handler: { standardHostname: false },
   })
     .onRequest(({ request, set }): Response | undefined => {
@@ -63,7 +65,8 @@ export function createApp(options: AppOptions) {
     })
     .use(healthRoutes(engine))
     .use(openapiRoutes(version))
-    // Above are the routes that take no notice of a query: probes and caches add parameters of their own to them.
+    // Above are the routes that take no notice of a query: probes and caches add parameters of
+    // their own to them.
     .onBeforeHandle(({ request }): Response | undefined => {
       const faults = repeatedParameters(request.url);
       return faults.length === 0 ? undefined : invalidRequest(faults);
@@ -75,8 +78,8 @@ export function createApp(options: AppOptions) {
 }
 
 /**
- * The hot route for those who may use it. A page of another site can't send its content type without a preflight, which
- * it is not granted, so that its Host is all there is to look at.
+ * The hot route for those who may use it. A page of another site can't send its content type
+ * without a preflight, which it is not granted, so that its Host is all there is to look at.
  */
 function guarded(handle: EnqueueHandler, access: Access): EnqueueHandler {
   const guard = (request: Request): MaybePromise<Response> =>
@@ -91,7 +94,10 @@ function guarded(handle: EnqueueHandler, access: Access): EnqueueHandler {
   };
 }
 
-/** Probes come from supervisors and balancers, by whatever name these know the server, and hold no data. */
+/**
+ * Probes come from supervisors and balancers, by whatever name these know the server, and hold no
+ * data.
+ */
 function isProbe(url: string): boolean {
   return /^(?:https?:\/\/[^/]*)?\/(?:healthz|readyz)\/?(?:\?|$)/.test(url);
 }

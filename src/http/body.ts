@@ -1,9 +1,10 @@
 /**
- * Reads the body of a request: JSON, within the limit, of the shape that its schema says. Finds faults in the order in
- * which they are cheapest to find, and answers values: the words are the binding's.
+ * Reads the body of a request: JSON, within the limit, of the shape that its schema says. Finds
+ * faults in the order in which they are cheapest to find, and answers values: the words are the
+ * binding's.
  *
- * Elysia could parse and check bodies itself, but not in this order, not with a problem in the 413, and a parser of
- * one's own costs it a stream per request; docs/DECISIONS.md has the reasons.
+ * Elysia could parse and check bodies itself, but not in this order, not with a problem in the 413,
+ * and a parser of one's own costs it a stream per request; docs/DECISIONS.md has the reasons.
  */
 
 import type { Static, TSchema } from "@sinclair/typebox";
@@ -18,8 +19,8 @@ export type Body<T> =
   | { readonly kind: "misshapen"; readonly faults: Iterable<Fault> };
 
 /**
- * Answers with what `answer` makes of the body. One asynchronous function with one wait in the common case: every further
- * one would cost each request.
+ * Answers with what `answer` makes of the body. One asynchronous function with one wait in the
+ * common case: every further one would cost each request.
  */
 export async function withBody<T extends TSchema, Answer>(
   request: Request,
@@ -51,8 +52,8 @@ export async function withBody<T extends TSchema, Answer>(
 }
 
 /**
- * Strict: bytes that are no UTF-8 would become U+FFFD, and bodies that differ would be stored as the same. Skips a byte
- * order mark.
+ * Strict: bytes that are no UTF-8 would become U+FFFD, and bodies that differ would be stored as
+ * the same. Skips a byte order mark.
  */
 const UTF_8 = new TextDecoder("utf-8", { fatal: true });
 
@@ -63,7 +64,8 @@ function isJson(contentType: string | null): boolean {
 
 /** Reads a body of unknown length, or gives up with null as soon as it is too long. */
 async function readUpTo(request: Request, bytesMax: number): Promise<Uint8Array | null> {
-  // One buffer for all chunks: kept one by one, a million chunks of a byte would take a hundred times their size.
+  // One buffer for all chunks: kept one by one, a million chunks of a byte would take a hundred
+  // times their size.
   const sink = new Bun.ArrayBufferSink();
   sink.start({ asUint8Array: true });
   let bytes = 0;

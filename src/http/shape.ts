@@ -1,8 +1,9 @@
 /**
  * Whether a value has the shape of its schema, and what is wrong with one that has not.
  *
- * TypeBox compiles a schema to code that is fast but for one thing: to find properties that the schema does not name, it
- * makes a list of all names of every object. This part is done here; docs/DECISIONS.md has the figures.
+ * TypeBox compiles a schema to code that is fast but for one thing: to find properties that the
+ * schema does not name, it makes a list of all names of every object. This part is done here;
+ * docs/DECISIONS.md has the figures.
  */
 
 import type { Static, TSchema } from "@sinclair/typebox";
@@ -62,7 +63,8 @@ function namesOf(schema: TSchema): ((value: unknown) => boolean) | null {
   return (value) => {
     const object = value as Readonly<Record<string, unknown>>;
     if (isStrict) {
-      // A library may have put an enumerable property on Object.prototype: that is no name of this object.
+      // A library may have put an enumerable property on Object.prototype: that is no name of this
+      // object.
       for (const name in object) if (!names.has(name) && Object.hasOwn(object, name)) return false;
     }
     for (const { name, check } of inner) {

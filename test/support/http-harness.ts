@@ -1,6 +1,6 @@
 /**
- * What an HTTP test stands on: a server that really listens, on a port that the system picks, with handlers that do what
- * the test asks of them.
+ * What an HTTP test stands on: a server that really listens, on a port that the system picks, with
+ * handlers that do what the test asks of them.
  */
 
 import { expect } from "bun:test";
@@ -156,7 +156,10 @@ export class Scene implements AsyncDisposable {
     return bodyOf<TaskBody>(await this.expectStatus(200, this.get(`/tasks/${id}?wait_ms=60000`)));
   }
 
-  /** The task once it is as `is` says. Every look costs a turn of the server's event loop, so that it goes on. */
+  /**
+   * The task once it is as `is` says. Every look costs a turn of the server's event loop, so that
+   * it goes on.
+   */
   async untilTask(id: string, is: (task: TaskBody) => boolean): Promise<TaskBody> {
     while (true) {
       const task = await this.task(id);

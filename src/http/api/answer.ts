@@ -24,7 +24,10 @@ export function readAnswer(answers: Answers, parts: readonly string[]): Response
   return answers.hasNoRoomFor(parts) ? overloadedProblem() : answers.json(parts);
 }
 
-/** Answers with what was done, or why it was not. `missing` is the answer when there is no such task or queue. */
+/**
+ * Answers with what was done, or why it was not. `missing` is the answer when there is no such task
+ * or queue.
+ */
 export function changeAnswer(
   answer: CancelAnswer | RetryAnswer | PauseAnswer | PurgeAnswer,
   answers: Answers,

@@ -112,7 +112,10 @@ export function enqueueRoutes(
     );
 }
 
-/** What differs between one task and many: where a task stands in the body, and how its receipt is handed out. */
+/**
+ * What differs between one task and many: where a task stands in the body, and how its receipt is
+ * handed out.
+ */
 interface Form {
   readonly pathOf: (index: number) => string;
   readonly accepted: (receipts: readonly Receipt[], headers: Record<string, string>) => Response;

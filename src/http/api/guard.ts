@@ -1,5 +1,5 @@
 /**
- * Turns away what {@link Access} does not allow, and lets the pages of listed origins in (CORS).
+ * Refuses requests that {@link Access} does not allow, and answers the pages of listed origins (CORS).
  */
 
 import type { Access } from "../access.ts";
@@ -28,7 +28,10 @@ function crossSiteProblem(): Response {
   );
 }
 
-/** The answer to a browser that asks whether a page may send a request; null if it does not, or the page may not. */
+/**
+ * The answer to a browser that asks whether a page may send a request; null if it does not, or the
+ * page may not.
+ */
 export function preflightAnswer(access: Access, { method, headers }: Request): Response | null {
   if (method !== "OPTIONS" || !headers.has("access-control-request-method")) return null;
   return access.allowedOrigin(headers) === null

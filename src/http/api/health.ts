@@ -1,4 +1,4 @@
-/** Whether the process lives, and whether it accepts tasks. */
+/** Probes: liveness of the process, and readiness to accept tasks. */
 
 import { Elysia } from "elysia";
 import type { Engine, Readiness } from "../../engine/engine.ts";

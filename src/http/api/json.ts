@@ -1,5 +1,6 @@
 /**
- * Tasks and queues as they stand on the wire: what a body asks the engine for, and what is shown of what it keeps.
+ * Tasks and queues as they stand on the wire: what a body asks the engine for, and what is shown of
+ * what it keeps.
  */
 
 import type { Static } from "@sinclair/typebox";
@@ -41,7 +42,10 @@ export function requestOf(body: EnqueueBody): EnqueueRequest {
   return request as EnqueueRequest;
 }
 
-/** A pointer into a request of the engine as a pointer into the body: `/maxRetries` is `/max_retries`. */
+/**
+ * A pointer into a request of the engine as a pointer into the body: `/maxRetries` is
+ * `/max_retries`.
+ */
 export function wirePath(path: string): string {
   const [, field = "", rest = ""] = /^\/([^/]*)(.*)$/s.exec(path) ?? [];
   return path === "" ? "" : `/${NAME_OF.get(field) ?? field}${rest}`;
@@ -63,8 +67,9 @@ export function runAtFault({ run_at: runAt, delay_ms: delayMs }: EnqueueBody): s
 }
 
 /**
- * Milliseconds since the Unix epoch, or NaN for a time that does not exist. Its form alone does not tell: parsers take
- * 30 February for 2 March, and 24:00, which RFC 3339 does not have, for the next day.
+ * Milliseconds since the Unix epoch, or NaN for a time that does not exist. Its form alone does not
+ * tell: parsers take 30 February for 2 March, and 24:00, which RFC 3339 does not have, for the next
+ * day.
  */
 function msOfTime(time: string): number {
   const day = new Date(`${time.slice(0, 10)}T00:00:00Z`);

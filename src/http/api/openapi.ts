@@ -1,6 +1,6 @@
 /**
- * Descriptions of routes, and the description of the whole API that the official plugin makes of them: as JSON at
- * /openapi.json, and as a page at /docs.
+ * Descriptions of routes, and the description of the whole API that the official plugin makes of
+ * them: as JSON at /openapi.json, and as a page at /docs.
  */
 
 import { openapi, toOpenAPISchema } from "@elysiajs/openapi";

@@ -1,6 +1,6 @@
 /**
- * Every no of the API in its words: RFC 9457 problem details with a stable `code`. The same in production as in
- * development, and never with a stack, a payload or another parser's words in it.
+ * Every refusal of the API in its words: RFC 9457 problem details with a stable `code`. The same in
+ * production as in development, and never with a stack, a payload or another parser's words in it.
  */
 
 import { Type } from "@sinclair/typebox";
@@ -43,7 +43,10 @@ export const ProblemSchema = Type.Object(
   { description: "RFC 9457 problem details with a stable code." },
 );
 
-/** When a client that is refused for now should ask again, in seconds. Queues move fast, and the load is the client's. */
+/**
+ * When a client that is refused for now should ask again, in seconds. Queues move fast, and the
+ * load is the client's.
+ */
 const RETRY_AFTER_S = "1";
 
 export interface ProblemOptions {
@@ -69,7 +72,9 @@ export function problem(
   });
 }
 
-/** Faults in one answer: enough to mend the request, and no way to make the server talk for long. */
+/**
+ * Faults in one answer: enough to mend the request, and no way to make the server talk for long.
+ */
 const ERRORS_MAX = 20;
 
 /** The answer to a request with these faults. */

@@ -1,5 +1,6 @@
 /**
- * The query of a request. Nothing in one is ignored: a purge whose filter was passed over would purge too much.
+ * The query of a request. Nothing in one is ignored: a purge whose filter was passed over would
+ * purge too much.
  */
 
 import type { Fault } from "../shape.ts";
@@ -7,7 +8,10 @@ import type { Fault } from "../shape.ts";
 /** A whole number as a query writes it. */
 const DIGITS = /^\d{1,15}$/;
 
-/** Before a query is checked: what has the form of an integer becomes one, since all in a query is text. */
+/**
+ * Before a query is checked: what has the form of an integer becomes one, since all in a query is
+ * text.
+ */
 export function readIntegers({ query }: { readonly query: Record<string, unknown> }): void {
   for (const name of ["limit", "wait_ms"]) {
     const text = query[name];

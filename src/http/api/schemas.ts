@@ -1,6 +1,6 @@
 /**
- * The shapes on the wire, and the only source of them: requests are checked against these, types are derived from
- * these, and the API description is made of these. Every bound comes from LIMITS.
+ * The shapes on the wire, and the only source of them: requests are checked against these, types
+ * are derived from these, and the API description is made of these. Every bound comes from LIMITS.
  */
 
 import { type Static, Type } from "@sinclair/typebox";

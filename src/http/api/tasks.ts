@@ -14,7 +14,10 @@ import { ListQuery, NoQuery, Receipt, TaskJson, TaskPageJson, WaitQuery } from "
 
 const LIMIT_DEFAULT = 50;
 
-/** Added to a long poll's own time before the connection counts as idle, so that the answer always comes first. */
+/**
+ * Added to a long poll's own time before the connection counts as idle, so that the answer always
+ * comes first.
+ */
 const IDLE_MARGIN_S = 15;
 
 export function taskRoutes(engine: Engine, answers: Answers) {

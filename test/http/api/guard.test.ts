@@ -1,5 +1,6 @@
 /**
- * Who is answered: by the name in Host, by the site that a page is of, and by the origins that are listed.
+ * Who is answered: by the name in Host, by the site that a page is of, and by the origins that are
+ * listed.
  */
 
 import { describe, expect, test } from "bun:test";

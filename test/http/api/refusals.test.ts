@@ -1,6 +1,6 @@
 /**
- * What HTTP makes of an engine that can't do what it is asked: one that stops, one whose storage fails, and one that
- * breaks its promises.
+ * What HTTP makes of an engine that can't do what it is asked: one that stops, one whose storage
+ * fails, and one that breaks its promises.
  */
 
 import { describe, expect, test } from "bun:test";
