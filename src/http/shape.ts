@@ -1,5 +1,5 @@
 /**
- * Whether a value has the shape of its schema, and what is wrong with one that has not.
+ * Checks values against schemas, and says what is wrong with one that does not fit.
  *
  * TypeBox compiles a schema to code that is fast but for one thing: to find properties that the
  * schema does not name, it makes a list of all names of every object. This part is done here;
