@@ -252,7 +252,8 @@ export class Model {
     const queue = this.queueNamed(name);
     if (queue === undefined) return "unknown";
     if (isPaused && !this.#isInUse(queue) && this.#inUse() >= this.#limits.queuesMax) {
-      return { kind: "refused", bound: "queues_max", queue: name };
+      const limit = this.#limits.queuesMax;
+      return { kind: "refused", bound: "queues_max", queue: name, limit };
     }
     queue.isPaused = isPaused;
     this.#lineUp(now);
@@ -480,15 +481,17 @@ export class Model {
       const queue = this.queueNamed(name);
       const isInUse = queue !== undefined && this.#isInUse(queue);
       const limits = this.#limitsOf(name);
-      const refused = (bound: Refusal["bound"]): Refusal => ({
+      const refused = (bound: Refusal["bound"], limit: number): Refusal => ({
         kind: "refused",
         bound,
         queue: name,
+        limit,
       });
       if (!isInUse && this.#inUse() + comingIntoUse + 1 > this.#limits.queuesMax)
-        return refused("queues_max");
-      if (waiting.length + share.length > limits.size) return refused("queue_size");
-      if (bytesOf(waiting) + bytesOf(share) > limits.bytes) return refused("queue_bytes");
+        return refused("queues_max", this.#limits.queuesMax);
+      if (waiting.length + share.length > limits.size) return refused("queue_size", limits.size);
+      if (bytesOf(waiting) + bytesOf(share) > limits.bytes)
+        return refused("queue_bytes", limits.bytes);
       if (!isInUse) comingIntoUse += 1;
     }
     return null;

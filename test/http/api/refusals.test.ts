@@ -1,6 +1,6 @@
 /**
- * What HTTP makes of an engine that can't do what it is asked: one that stops, one whose storage fails, and one that
- * breaks its promises.
+ * What HTTP makes of an engine that can't do what it is asked: one that stops, one whose storage
+ * fails, and one that breaks its promises.
  */
 
 import { describe, expect, test } from "bun:test";
@@ -46,7 +46,8 @@ function anUnwritableEngine(): Engine {
     enqueue: unavailable,
     cancel: unavailable,
     retry: unavailable,
-    setPaused: unavailable,
+    pause: unavailable,
+    resume: unavailable,
     purge: unavailable,
   });
 }
@@ -61,7 +62,8 @@ function aBrokenEngine(): Engine {
     find: breakDown,
     cancel: breakDown,
     retry: breakDown,
-    setPaused: breakDown,
+    pause: breakDown,
+    resume: breakDown,
     purge: breakDown,
   });
 }
