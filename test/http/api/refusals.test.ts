@@ -5,7 +5,7 @@
 
 import { describe, expect, test } from "bun:test";
 import type { Engine, StorageUnavailable } from "../../../src/engine/engine.ts";
-import { MemoryEngine } from "../../../src/engine/memory/engine.ts";
+import { createMemoryEngine } from "../../../src/engine/memory/engine.ts";
 import { createLog } from "../../../src/log-output.ts";
 import { someSettings } from "../../support/engine-harness.ts";
 import { expectProblem, openSceneOf } from "../../support/http-harness.ts";
@@ -24,8 +24,8 @@ const CHANGES: readonly (readonly [method: string, path: string, json: object | 
 
 const SECRET = "s3cret";
 
-function anEngine(): MemoryEngine {
-  return new MemoryEngine(someSettings(new ManualClock()));
+function anEngine(): Engine {
+  return createMemoryEngine(someSettings(new ManualClock()));
 }
 
 /** An engine that answers some calls otherwise. */
