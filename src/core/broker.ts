@@ -1,45 +1,77 @@
 /**
  * The broker: every rule of the queue in one deterministic state machine. It holds the tasks, says yes or no to new
- * ones, hands them out, and takes their outcomes. The diagram of a task's life is in task.ts.
+ * ones, hands them out, and takes their outcomes. The diagram of a task's life is in status.ts, the rules of its steps in
+ * rules.ts.
  *
  * It never waits, never reads a clock and never draws a random number of its own: time and randomness are arguments,
  * so the same calls give the same history. What it decided it returns; what happened to a task it tells its observer.
+ *
+ * A step that has to be written before it is taken comes in two halves: a plan, which changes nothing, and `take`.
  */
 
-import { assert } from "./assert.ts";
-import { backoffMs } from "./backoff.ts";
 import { type IdempotencyKeys, type KeyRecord, newKey, type Receipt } from "./idempotency.ts";
 import type { Instant, Random } from "./instant.ts";
+import { LANES, type Lane } from "./lane.ts";
 import type {
+  AttemptOutcome,
   CancelOutcome,
+  ClaimLost,
+  ClaimRequest,
   EnqueueOutcome,
+  ExtendOutcome,
   IdempotencyKey,
-  Outcome,
   PauseOutcome,
   Reservation,
   ReserveOutcome,
   RetryOutcome,
   RevokeReason,
+  SettleOutcome,
 } from "./outcomes.ts";
 import { type ListFilter, pageOf, type TaskPage } from "./page.ts";
 import type { Queue } from "./queue.ts";
 import type { QueueRegistry } from "./queue-registry.ts";
-import { LANES, type Lane } from "./ready-list.ts";
+import type { ReadyList } from "./ready-list.ts";
+import {
+  afterCancel,
+  afterFailure,
+  afterLoss,
+  afterRetry,
+  afterSettle,
+  isRetryable,
+  type StateChange,
+} from "./rules.ts";
 import type { Schedule } from "./schedule.ts";
 import type { Snapshot } from "./snapshot.ts";
-import { isFinished, isWaiting, type NewTask, type Task } from "./task.ts";
-import { type RegistryLimits, type RegistryObserver, TaskRegistry } from "./task-registry.ts";
+import { isFinished, isWaiting } from "./status.ts";
+import type { LostClaim, NewTask, SettleReceipt, Task } from "./task.ts";
+import {
+  change,
+  grantLease,
+  type RegistryLimits,
+  type RegistryObserver,
+  TaskRegistry,
+} from "./task-registry.ts";
 
 export type BrokerLimits = RegistryLimits;
 
 /** Hears what happens to tasks, at once and in order. It must not call back into the broker. */
 export interface BrokerObserver extends RegistryObserver {
-  /** A running attempt lost its lease: whoever runs it should stop, and its outcome no longer counts. */
+  /** A running attempt lost its task: its worker should stop, and its outcome no longer counts. */
   onRevoke(task: Task, fence: number, reason: RevokeReason): void;
+}
+
+/** A step of a task that was planned and not taken yet. */
+export interface Step {
+  readonly kind: "step";
+  readonly task: Task;
+  readonly to: StateChange;
 }
 
 /** How many due tasks one tick moves. The rest follows in the next, after the event loop had its turn. */
 export const TICK_MAX = 4096;
+
+/** How long a lease lasts at least after the process started, or did not run for a while: workers could not extend it. */
+export const LEASE_GRACE_MS = 10_000;
 
 export class Broker {
   readonly #observer: BrokerObserver;
@@ -47,28 +79,33 @@ export class Broker {
   readonly #queues: QueueRegistry;
   readonly #keys: IdempotencyKeys;
   readonly #schedule: Schedule;
+  #nextFence: number;
+  /** Since when leases have their grace. */
+  #graceSinceMs = Number.NEGATIVE_INFINITY;
 
-  constructor(limits: BrokerLimits, observer: BrokerObserver) {
+  /** Fences count up from `firstFence`. Drawn at random below 2⁵², it makes sure that none ever comes again. */
+  constructor(limits: BrokerLimits, observer: BrokerObserver, firstFence: number) {
     this.#observer = observer;
     this.#tasks = new TaskRegistry(limits, observer);
     this.#queues = this.#tasks.queues;
     this.#keys = this.#tasks.keys;
     this.#schedule = this.#tasks.schedule;
+    this.#nextFence = firstFence;
   }
 
   /** Takes all of these tasks, or none. */
-  enqueue(fresh: readonly NewTask[], now: Instant, idempotency?: IdempotencyKey): EnqueueOutcome {
-    const answer = this.#answerOf(fresh, idempotency);
+  enqueue(specs: readonly NewTask[], now: Instant, idempotency?: IdempotencyKey): EnqueueOutcome {
+    const answer = this.#answerOf(specs, idempotency);
     if (answer !== null) return answer;
     // Counted loops, here and in what it calls: for a single task, the most common case, closures and iterators cost more.
     const receipts: Receipt[] = [];
-    for (let index = 0; index < fresh.length; index += 1) {
-      receipts.push(receiptOf(fresh[index] as NewTask));
+    for (let index = 0; index < specs.length; index += 1) {
+      receipts.push(receiptOf(specs[index] as NewTask));
     }
     const key = this.#keyOf(idempotency, receipts);
     if (key !== null) this.#keys.add(key);
-    for (let index = 0; index < fresh.length; index += 1) {
-      this.#tasks.admit(this.#tasks.make(fresh[index] as NewTask, key, now), now);
+    for (let index = 0; index < specs.length; index += 1) {
+      this.#tasks.admit(this.#tasks.make(specs[index] as NewTask, key, now), now);
     }
     return { kind: "accepted", receipts };
   }
@@ -78,16 +115,13 @@ export class Broker {
    * claims them until they are published. What was reserved first has to be published or withdrawn first, and no key may
    * be reserved twice at a time.
    */
-  reserve(fresh: readonly NewTask[], now: Instant, idempotency?: IdempotencyKey): ReserveOutcome {
-    const answer = this.#answerOf(fresh, idempotency);
+  reserve(specs: readonly NewTask[], now: Instant, idempotency?: IdempotencyKey): ReserveOutcome {
+    const answer = this.#answerOf(specs, idempotency);
     if (answer !== null) return answer;
-    const receipts = fresh.map(receiptOf);
+    const receipts = specs.map(receiptOf);
     const key = this.#keyOf(idempotency, receipts);
-    const tasks = fresh.map((each) => this.#tasks.make(each, key, now));
-    for (const task of tasks) {
-      task.home.reserve(task);
-      this.#queues.changed(task.home, now.monoMs);
-    }
+    const tasks = specs.map((each) => this.#tasks.make(each, key, now));
+    for (const task of tasks) this.holdPlace(task, now);
     return { kind: "reserved", reservation: { tasks, key, receipts } };
   }
 
@@ -95,162 +129,213 @@ export class Broker {
   publish({ tasks, key }: Reservation, now: Instant): void {
     if (key !== null) this.#keys.add(key);
     for (const task of tasks) {
-      task.home.release(task);
+      task.queue.release(task);
       this.#tasks.admit(task, now);
     }
   }
 
   /** Gives back what was reserved: nothing of it is left. */
   withdraw({ tasks }: Reservation, now: Instant): void {
-    for (const task of tasks) {
-      task.home.release(task);
-      this.#queues.withdrawn(task.home, now.monoMs);
-    }
+    for (const task of tasks) this.releasePlace(task, now);
+  }
+
+  /** Holds a place in the bounds of its queue for a task that is about to wait there. */
+  holdPlace(task: Task, now: Instant): void {
+    task.queue.reserve(task);
+    this.#queues.changed(task.queue, now.monoMs);
+  }
+
+  releasePlace(task: Task, now: Instant): void {
+    task.queue.release(task);
+    this.#queues.withdrawn(task.queue, now.monoMs);
   }
 
   /**
-   * Takes back what an earlier life left behind, into a broker that is still empty. What ran when that life ended was
-   * interrupted by its end.
+   * Takes back what an earlier process left behind, into a broker that is still empty. Attempts that ran in it were lost;
+   * remote claims go on.
    */
   restore(snapshot: Snapshot, now: Instant): void {
+    this.allowLateLeases(now);
     this.#tasks.restore(snapshot, now);
   }
 
   /** Whether there is something to claim in this lane. */
-  hasTurn(lane: Lane): boolean {
-    return this.#queues.hasTurn(lane);
+  hasReady(lane: Lane): boolean {
+    return this.#queues.hasReady(lane);
   }
 
-  /** Hands out the task of this lane whose turn it is, if there is one. Its attempt number is the fence for settling it. */
-  claim(lane: Lane, now: Instant): Task | undefined {
-    const line = this.#queues.takeTurn(lane);
-    if (line === undefined) return undefined;
-    const task = line.first();
-    assert(task !== undefined, "a line that takes a turn has a task to give");
-    this.#tasks.leave(task);
-    task.attempt += 1;
-    task.startedAtMs = now.wallMs;
-    task.dueAtMs = now.monoMs + task.timeoutMs;
-    task.progress = null;
-    this.#tasks.enter(task, "running", now);
-    return task;
-  }
-
-  /** Takes the outcome of an attempt. Says false, and changes nothing, when the attempt no longer holds the task. */
-  settle(task: Task, fence: number, outcome: Outcome, now: Instant, random: Random): boolean {
-    // A late settle loses: the lease moved on, so the fence no longer matches.
-    if (task.status !== "running" || task.attempt !== fence) return false;
-    switch (outcome.kind) {
-      case "done":
-        this.#tasks.leave(task);
-        task.result = outcome.result;
-        this.#tasks.enter(task, "done", now);
-        break;
-      case "failed":
-        this.#fail(task, outcome, now, random);
-        break;
-      case "interrupted":
-        this.#tasks.leave(task);
-        task.home.totals.interrupted += 1;
-        this.#tasks.enterAtFront(task, now);
-        break;
-      default:
-        outcome satisfies never;
+  /** Starts up to `max` attempts at the tasks that are next. Each has a new fence. */
+  claim(request: ClaimRequest, now: Instant): readonly Task[] {
+    const tasks: Task[] = [];
+    while (tasks.length < request.max) {
+      const task = this.#next(request);
+      if (task === undefined) break;
+      this.#start(task, request, now);
+      tasks.push(task);
     }
-    this.#tasks.forgetWhatIsOver(now.monoMs);
-    return true;
+    return tasks;
+  }
+
+  /** Takes the outcome of an attempt, unless its claim no longer holds the task: then nothing changes. */
+  settle(
+    taskId: string,
+    fence: number,
+    outcome: AttemptOutcome,
+    now: Instant,
+    random: Random,
+  ): SettleOutcome {
+    const plan = this.planSettle(taskId, fence, outcome, now, random);
+    if (plan.kind !== "step") return plan;
+    this.take(plan, now);
+    return { kind: "settled", receipt: plan.to.receipt as SettleReceipt };
+  }
+
+  /** The step that a settle leads to, or the answer where there is none to take. */
+  planSettle(
+    taskId: string,
+    fence: number,
+    outcome: AttemptOutcome,
+    now: Instant,
+    random: Random,
+  ): Step | SettleOutcome {
+    const task = this.#tasks.find(taskId);
+    if (task === undefined) return UNKNOWN_CLAIM;
+    if (isHeldBy(task, fence)) {
+      const to = afterSettle(task, task.settings, fence, outcome, now, random);
+      return { kind: "step", task, to };
+    }
+    const { settledFence, receipt } = task;
+    if (settledFence === fence && receipt?.outcome === outcome.kind) {
+      return { kind: "repeated", receipt };
+    }
+    return lostBy(task, fence);
+  }
+
+  /** Makes the lease of a remote claim end `leaseMs` from now, but not beyond its timeout. */
+  extend(taskId: string, fence: number, leaseMs: number, now: Instant): ExtendOutcome {
+    const task = this.#tasks.find(taskId);
+    if (task === undefined) return UNKNOWN_CLAIM;
+    if (!isHeldBy(task, fence) || task.lease === null) return lostBy(task, fence);
+    this.#renew(task, { ...task.lease, lengthMs: leaseMs, endsAtMs: now.monoMs + leaseMs }, now);
+    const { endsAtMs, endsAtWallMs } = task.lease;
+    return { kind: "extended", leaseMs: endsAtMs - now.monoMs, leaseEndsAtMs: endsAtWallMs };
+  }
+
+  /** Notes the progress of a running attempt. Null, or why it changed nothing. */
+  noteProgress(taskId: string, fence: number, progress: string): ClaimLost | null {
+    const task = this.#tasks.find(taskId);
+    if (task === undefined) return UNKNOWN_CLAIM;
+    if (!isHeldBy(task, fence)) return lostBy(task, fence);
+    task.progress = progress;
+    return null;
   }
 
   cancel(id: string, now: Instant): CancelOutcome {
+    const plan = this.planCancel(id, now);
+    if (plan.kind !== "step") return plan;
+    this.take(plan, now);
+    return { kind: "cancelled", task: plan.task };
+  }
+
+  planCancel(id: string, now: Instant): Step | CancelOutcome {
     const task = this.#tasks.find(id);
     if (task === undefined) return { kind: "unknown" };
     if (isFinished(task.status)) return { kind: "finished", task };
-    this.#cancel(task, now);
-    this.#tasks.forgetWhatIsOver(now.monoMs);
-    return { kind: "cancelled", task };
-  }
-
-  /** Why a task can't be queued again, or null when it can. */
-  retryRefusal(id: string): Exclude<RetryOutcome, { readonly kind: "queued" }> | null {
-    const task = this.#tasks.find(id);
-    if (task === undefined) return { kind: "unknown" };
-    if (task.status !== "failed" && task.status !== "cancelled")
-      return { kind: "not_retryable", task };
-    return this.#queues.refusalOf([task]);
+    return { kind: "step", task, to: afterCancel(task, now) };
   }
 
   /** Queues a failed or cancelled task again, with all its retries, as an operator asked. */
   retry(id: string, now: Instant): RetryOutcome {
-    const refusal = this.retryRefusal(id);
-    if (refusal !== null) return refusal;
-    const task = this.#tasks.find(id) as Task;
-    this.#tasks.leave(task);
-    task.failures = 0;
-    task.crashes = 0;
-    task.runAtMs = null;
-    task.finishedAtMs = null;
-    if (task.key !== null) this.#keys.resumed(task.key);
-    this.#tasks.enter(task, "queued", now);
-    return { kind: "queued", task };
+    const plan = this.planRetry(id);
+    if (plan.kind !== "step") return plan;
+    this.take(plan, now);
+    return { kind: "queued", task: plan.task };
   }
 
-  /** Notes how far a running attempt is. Says false, and changes nothing, when it no longer holds the task. */
-  noteProgress(task: Task, fence: number, progress: string): boolean {
-    if (task.status !== "running" || task.attempt !== fence) return false;
-    task.progress = progress;
-    return true;
+  planRetry(id: string): Step | RetryOutcome {
+    const task = this.#tasks.find(id);
+    if (task === undefined) return { kind: "unknown" };
+    if (!isRetryable(task.status)) return { kind: "not_retryable", task };
+    const { queue, payloadBytes } = task;
+    const refusal = this.#queues.refusalOf([{ queue: queue.name, payloadBytes }]);
+    return refusal ?? { kind: "step", task, to: afterRetry(task) };
   }
 
-  /** Why a queue can't be paused or resumed, or null when it can. A paused queue is in use: there must be room for that. */
-  pauseRefusal(
-    name: string,
-    isPaused: boolean,
-  ): Exclude<PauseOutcome, { readonly kind: "set" }> | null {
+  /** Takes a planned step. Nothing may have happened to its task since. */
+  take(step: Step, now: Instant): void {
+    this.#take(step.task, step.to, now);
+    this.#tasks.forgetWhatIsOver(now.monoMs);
+  }
+
+  /** Starts no more tasks of a queue. A paused queue is in use: there must be room for that. */
+  pause(name: string, now: Instant): PauseOutcome {
     const queue = this.#queues.find(name);
     if (queue === undefined) return { kind: "unknown" };
-    if (!isPaused || this.#queues.mayBeInUse(queue)) return null;
-    return { kind: "refused", bound: "queues_max", queue: name };
+    if (!this.#queues.mayBeInUse(queue)) return this.#queues.queuesRefusal(name);
+    return this.#setPaused(queue, true, now);
   }
 
-  /** Stops or resumes claiming from a queue. */
-  setPaused(name: string, isPaused: boolean, now: Instant): PauseOutcome {
-    const refusal = this.pauseRefusal(name, isPaused);
-    if (refusal !== null) return refusal;
-    const queue = this.#queues.find(name) as Queue;
-    queue.isPaused = isPaused;
+  /** Starts tasks of a paused queue again. */
+  resume(name: string, now: Instant): PauseOutcome {
+    const queue = this.#queues.find(name);
+    return queue === undefined ? { kind: "unknown" } : this.#setPaused(queue, false, now);
+  }
+
+  /** Keeps a queue in use while a command for it is under way. */
+  pin(queue: Queue, now: Instant): void {
+    queue.pins += 1;
     this.#queues.changed(queue, now.monoMs);
-    return { kind: "set", queue };
   }
 
-  /** Everything that waits in a queue, oldest first; undefined when there is no such queue. O(n) in all tasks. */
+  unpin(queue: Queue, now: Instant): void {
+    queue.pins -= 1;
+    this.#queues.changed(queue, now.monoMs);
+  }
+
+  /** All waiting tasks of a queue, oldest first; undefined when there is no such queue. O(n) in all tasks. */
   waitingIn(name: string): readonly Task[] | undefined {
     const queue = this.#queues.find(name);
     if (queue === undefined) return undefined;
-    return [...this.#tasks.timeline.newestFirst(Number.POSITIVE_INFINITY)]
-      .filter((task) => task.home === queue && isWaiting(task.status))
+    return [...this.#tasks.index.newestFirst(Number.POSITIVE_INFINITY)]
+      .filter((task) => task.queue === queue && isWaiting(task.status))
       .reverse();
   }
 
-  /** Cancels everything that waits in a queue, and says how many that were; undefined when there is no such queue. */
+  /** Cancels all waiting tasks of a queue and returns their number; undefined when there is no such queue. */
   purge(name: string, now: Instant): number | undefined {
     const waiting = this.waitingIn(name);
     if (waiting === undefined) return undefined;
-    for (const task of waiting) this.#cancel(task, now);
+    for (const task of waiting) this.#take(task, afterCancel(task, now), now);
     this.#tasks.forgetWhatIsOver(now.monoMs);
     return waiting.length;
   }
 
-  /** Does what is due by now: up to {@link TICK_MAX} tasks start to wait for their turn or lose their lease. */
+  /** Does what is due by now: up to {@link TICK_MAX} tasks become ready, or lose their attempt. */
   tick(now: Instant, random: Random): void {
     for (let left = TICK_MAX; left > 0; left -= 1) {
       const task = this.#schedule.due(now);
       if (task === undefined) break;
-      if (task.status === "running") this.#expireLease(task, now, random);
-      else this.#becomeQueued(task, now);
+      if (task.status === "running") this.#endAttempt(task, now, random);
+      else this.#becomeReady(task, now);
     }
     this.#tasks.forgetWhatIsOver(now.monoMs);
     this.#keys.expire(now.monoMs);
     this.#queues.expire(now.monoMs);
+  }
+
+  /** From now on no remote claim ends by itself: its settle could not be taken. */
+  suspendRemote(): void {
+    this.#schedule.isRemoteSuspended = true;
+  }
+
+  resumeRemote(now: Instant): void {
+    this.#schedule.isRemoteSuspended = false;
+    this.allowLateLeases(now);
+  }
+
+  /** Nothing was heard for a while: no lease ends before {@link LEASE_GRACE_MS} from now, or its length if that is less. */
+  allowLateLeases(now: Instant): void {
+    this.#graceSinceMs = now.monoMs;
   }
 
   /**
@@ -258,9 +343,13 @@ export class Broker {
    * in time counts until it is due.
    */
   hasWorkWithin(ms: number, now: Instant): boolean {
-    if (LANES.some((lane) => this.#queues.hasTurn(lane))) return true;
-    // Leases are scheduled as well: whatever runs counts as work, however long its lease is.
-    if (this.#schedule.msToNext(now) <= ms) return true;
+    if (LANES.some((lane) => this.#queues.hasReady(lane))) return true;
+    // Running attempts are scheduled as well: they count as work, however long they may take.
+    return this.#schedule.msToNext(now) <= ms || this.isAnythingRunning();
+  }
+
+  /** Whether an attempt runs, in one of these lanes. */
+  isAnythingRunning(): boolean {
     for (const queue of this.#queues.all()) if (queue.counts.running > 0) return true;
     return false;
   }
@@ -286,7 +375,12 @@ export class Broker {
 
   /** Newest first, from the newest task whose number is below `beforeSeq`. */
   list(filter: ListFilter, limit: number, beforeSeq: number): TaskPage {
-    return pageOf(this.#tasks.timeline.newestFirst(beforeSeq), filter, limit);
+    return pageOf(this.#tasks.index.newestFirst(beforeSeq), filter, limit);
+  }
+
+  /** All tasks, newest first. They must not change meanwhile. */
+  tasks(): Iterable<Task> {
+    return this.#tasks.index.newestFirst(Number.POSITIVE_INFINITY);
   }
 
   findQueue(name: string): Queue | undefined {
@@ -296,7 +390,7 @@ export class Broker {
   /** How many tasks wait or run. */
   get unfinished(): number {
     let unfinished = 0;
-    for (const queue of this.#queues.all()) unfinished += queue.load;
+    for (const queue of this.#queues.all()) unfinished += queue.unfinished;
     return unfinished;
   }
 
@@ -305,13 +399,13 @@ export class Broker {
   }
 
   /** Throws when the broker contradicts itself. O(n): for tests. */
-  check(): void {
-    this.#tasks.check();
+  verify(): void {
+    this.#tasks.verify();
   }
 
   /** Why these tasks are not taken, or what was answered to them before; null when they are new and fit. */
   #answerOf(
-    fresh: readonly NewTask[],
+    specs: readonly NewTask[],
     idempotency: IdempotencyKey | undefined,
   ): Exclude<EnqueueOutcome, { readonly kind: "accepted" }> | null {
     if (idempotency !== undefined) {
@@ -321,7 +415,7 @@ export class Broker {
         return { kind: "repeated", receipts: known.receipts };
       }
     }
-    return this.#queues.refusalOf(fresh);
+    return this.#queues.refusalOf(specs);
   }
 
   /** The record of a key for tasks that are about to be made; null without one, or when there are no tasks to keep it. */
@@ -331,51 +425,128 @@ export class Broker {
     return newKey(key, fingerprint, receipts, this.#tasks.nextSeq);
   }
 
-  #fail(
-    task: Task,
-    { code, message, retry }: Outcome & { kind: "failed" },
-    now: Instant,
-    random: Random,
-  ): void {
+  /** The task that a claim of one starts. */
+  #next({ lane, queues, types }: ClaimRequest): Task | undefined {
+    if (queues !== undefined) return this.#nextOfQueues(lane, queues, types);
+    if (types === undefined) return this.#queues.nextReady(lane)?.first();
+    for (const list of this.#queues.readyLists(lane)) {
+      const task = list.firstOf(types);
+      if (task === undefined) continue;
+      this.#queues.tookTurn(list);
+      return task;
+    }
+    return undefined;
+  }
+
+  #nextOfQueues(
+    lane: Lane,
+    names: readonly string[],
+    types: readonly string[] | undefined,
+  ): Task | undefined {
+    for (const name of names) {
+      const queue = this.#queues.find(name);
+      if (queue === undefined || !queue.isOpen) continue;
+      const list: ReadyList = queue.ready[lane];
+      const task = types === undefined ? list.first() : list.firstOf(types);
+      if (task !== undefined) return task;
+    }
+    return undefined;
+  }
+
+  #start(task: Task, { leaseMs, worker }: ClaimRequest, now: Instant): void {
     this.#tasks.leave(task);
-    task.addError({ code, message, attempt: task.attempt, atMs: now.wallMs });
-    task.failures += 1;
-    if (retry.kind === "never" || task.failures > task.maxRetries) {
-      this.#tasks.enter(task, "failed", now);
+    task.attempt += 1;
+    task.fence = this.#nextFence;
+    this.#nextFence += 1;
+    task.startedAtMs = now.wallMs;
+    task.progress = null;
+    const { lane, timeoutMs } = task.settings;
+    const timeoutAtMs = now.monoMs + timeoutMs;
+    task.dueAtMs = timeoutAtMs;
+    if (lane === "remote") {
+      const lengthMs = leaseMs ?? timeoutMs;
+      grantLease(task, { lengthMs, endsAtMs: now.monoMs + lengthMs, timeoutAtMs, worker: worker ?? null }, now);
+    }
+    this.#tasks.enter(task, "running", now);
+  }
+
+  /** Takes a step by hand or by a settle: applies its state, and puts the task where that belongs. */
+  #take(task: Task, to: StateChange, now: Instant): void {
+    const from = task.status;
+    const { fence, queue } = task;
+    if (from === "running") {
+      if (to.status === "retrying" && to.failures > task.failures) queue.totals.retried += 1;
+      else if (isWaiting(to.status)) queue.totals.interrupted += 1;
+    }
+    this.#tasks.leave(task);
+    change(task, to);
+    if (to.runAtMs !== null) task.dueAtMs = now.monoMs + (to.runAtMs - now.wallMs);
+    if (isFinished(from) && task.key !== null) this.#keys.resumed(task.key);
+    this.#tasks.enter(task, to.status, now, from);
+    if (from === "running" && to.status === "cancelled") this.#revoke(task, fence, "cancelled");
+  }
+
+  /** The attempt of a task is due: its time is up, or its lease has ended. */
+  #endAttempt(task: Task, now: Instant, random: Random): void {
+    const { fence, lease, settings } = task;
+    if (lease === null || lease.timeoutAtMs <= now.monoMs) {
+      const message = `the attempt took longer than ${settings.timeoutMs} ms`;
+      const failure = { kind: "failed", code: "timeout", message, retry: BACKOFF } as const;
+      this.#take(task, afterFailure(task, settings, failure, now, random), now);
+      this.#revoke(task, fence, "timeout");
       return;
     }
-    // The delay counts from now, when the failure is known, not from when the attempt started.
-    const delayMs =
-      retry.kind === "after" ? retry.ms : backoffMs(task.backoff, task.failures - 1, random);
-    task.dueAtMs = now.monoMs + delayMs;
-    task.runAtMs = now.wallMs + delayMs;
-    task.home.totals.retried += 1;
-    this.#tasks.enter(task, "retrying", now);
+    const graceEndMs = this.#graceSinceMs + Math.min(LEASE_GRACE_MS, lease.lengthMs);
+    if (graceEndMs > now.monoMs) {
+      this.#renew(task, { ...lease, endsAtMs: graceEndMs }, now);
+      return;
+    }
+    this.#take(task, afterLoss(task, "lease_lost", now), now);
+    this.#revoke(task, fence, "lease_lost");
   }
 
-  #expireLease(task: Task, now: Instant, random: Random): void {
-    const fence = task.attempt;
-    const message = `the attempt took longer than ${task.timeoutMs} ms`;
-    this.#fail(
-      task,
-      { kind: "failed", code: "timeout", message, retry: { kind: "backoff" } },
-      now,
-      random,
-    );
-    this.#observer.onRevoke(task, fence, "timeout");
+  #renew(task: Task, lease: Parameters<typeof grantLease>[1], now: Instant): void {
+    this.#schedule.remove(task);
+    grantLease(task, lease, now);
+    this.#schedule.add(task);
   }
 
-  #becomeQueued(task: Task, now: Instant): void {
+  #revoke(task: Task, fence: number, reason: RevokeReason): void {
+    task.lostClaim = { fence, ended: ENDED[reason] };
+    this.#observer.onRevoke(task, fence, reason);
+  }
+
+  #becomeReady(task: Task, now: Instant): void {
     this.#tasks.leave(task);
     this.#tasks.enter(task, "queued", now);
   }
 
-  #cancel(task: Task, now: Instant): void {
-    const isRunning = task.status === "running";
-    this.#tasks.leave(task);
-    this.#tasks.enter(task, "cancelled", now);
-    if (isRunning) this.#observer.onRevoke(task, task.attempt, "cancelled");
+  #setPaused(queue: Queue, isPaused: boolean, now: Instant): PauseOutcome {
+    queue.isPaused = isPaused;
+    this.#queues.changed(queue, now.monoMs);
+    return { kind: "set", queue };
   }
+}
+
+const BACKOFF = { kind: "backoff" } as const;
+
+const UNKNOWN_CLAIM: ClaimLost = { kind: "claim_lost", ended: "unknown" };
+
+const ENDED: Readonly<Record<RevokeReason, LostClaim["ended"]>> = {
+  cancelled: "cancelled",
+  timeout: "timeout",
+  lease_lost: "expired",
+};
+
+/** Whether the claim with this fence holds the task. A late settle loses: the task has moved on, so the fence is another. */
+function isHeldBy(task: Task, fence: number): boolean {
+  return task.status === "running" && task.fence === fence;
+}
+
+/** How the claim with this fence ended, as far as the task remembers. */
+function lostBy({ lostClaim, settledFence }: Task, fence: number): ClaimLost {
+  if (lostClaim?.fence === fence) return { kind: "claim_lost", ended: lostClaim.ended };
+  return settledFence === fence ? { kind: "claim_lost", ended: "settled" } : UNKNOWN_CLAIM;
 }
 
 function receiptOf({ id, when }: NewTask): Receipt {

@@ -12,8 +12,8 @@ export interface DueMember {
   dueAtMs: number;
   /** Breaks ties: the smaller one entered ringq first. */
   readonly seq: number;
-  /** The index in the heap, or {@link NOT_LINKED}. Only the heap writes it. */
-  place: number;
+  /** The position in the heap, or {@link NOT_LINKED}. Only the heap writes it. */
+  position: number;
 }
 
 export class DueHeap<T extends DueMember> {
@@ -29,27 +29,27 @@ export class DueHeap<T extends DueMember> {
   }
 
   push(member: T): void {
-    assert(member.place === NOT_LINKED, "a member enters one heap at a time");
+    assert(member.position === NOT_LINKED, "a member enters one heap at a time");
     this.#members.push(member);
     this.#siftUp(member, this.#members.length - 1);
   }
 
   /** Takes out a member of this heap, wherever it is. */
   remove(member: T): void {
-    const index = member.place;
+    const index = member.position;
     assert(this.#members[index] === member, "only a member of this heap can be removed from it");
-    member.place = NOT_LINKED;
+    member.position = NOT_LINKED;
     const last = this.#members.pop();
     if (last === undefined || last === member) return;
     // The last one fills the gap and then finds its level: at most one of the two moves it.
     this.#siftDown(last, index);
-    this.#siftUp(last, last.place);
+    this.#siftUp(last, last.position);
   }
 
   /** Throws when the heap contradicts itself. O(n): for tests. */
-  check(): void {
+  verify(): void {
     for (const [index, member] of this.#members.entries()) {
-      assert(member.place === index, "a heap's member knows its index");
+      assert(member.position === index, "a heap's member knows its index");
       const parent = this.#members[(index - 1) >> 1];
       assert(
         index === 0 || (parent !== undefined && !isBefore(member, parent)),
@@ -90,7 +90,7 @@ export class DueHeap<T extends DueMember> {
 
   #put(member: T, index: number): void {
     this.#members[index] = member;
-    member.place = index;
+    member.position = index;
   }
 }
 

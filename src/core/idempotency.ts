@@ -29,7 +29,7 @@ export interface KeyRecord {
   finishedAtMs: number | null;
   /** Monotonic time when it is forgotten, once nothing is unfinished. */
   forgetAtMs: number;
-  place: number;
+  position: number;
 }
 
 /** Hears what happens to keys, at once and in order. */
@@ -54,7 +54,7 @@ export function newKey(
     unfinished: receipts.length,
     finishedAtMs: null,
     forgetAtMs: 0,
-    place: NOT_LINKED,
+    position: NOT_LINKED,
   };
 }
 
@@ -124,7 +124,7 @@ export class IdempotencyKeys {
   /** One of its finished tasks was retried by hand. The key may be forgotten already: then it stays so. */
   resumed(record: KeyRecord): void {
     record.unfinished += 1;
-    if (record.place === NOT_LINKED) return;
+    if (record.position === NOT_LINKED) return;
     this.#takeFromFinished(record);
     record.finishedAtMs = null;
     this.#observer.onKeyChange?.(record);

@@ -1,12 +1,11 @@
 /**
- * What the broker is told and what it answers, as values. A refusal is an answer, not an error.
+ * What the broker is asked and what it answers, as values. A refusal is an answer, not an error.
  */
 
 import type { KeyRecord, Receipt } from "./idempotency.ts";
+import type { Lane } from "./lane.ts";
 import type { Queue } from "./queue.ts";
-import type { Task } from "./task.ts";
-
-export type RevokeReason = "cancelled" | "timeout";
+import type { SettleReceipt, Task } from "./task.ts";
 
 /** A key that makes an enqueue repeatable, and a fingerprint that tells what was asked for under it. */
 export interface IdempotencyKey {
@@ -36,12 +35,29 @@ export interface Reservation {
 export interface Refusal {
   readonly kind: "refused";
   readonly bound: "queue_size" | "queue_bytes" | "queues_max";
+  /** The value of the bound. */
+  readonly limit: number;
   /** The queue that is full, or that there is no room for. */
   readonly queue: string;
 }
 
+/** What a worker asks for. */
+export interface ClaimRequest {
+  readonly lane: Lane;
+  /** Strictly in this order; left out: all queues, in turn. */
+  readonly queues?: readonly string[] | undefined;
+  /** Passes over tasks of other types; left out: tasks of every type. */
+  readonly types?: readonly string[] | undefined;
+  /** How many tasks at most. It is the same as so many claims of one task. */
+  readonly max: number;
+  /** How long a remote claim holds its task unless it is extended. Local claims end by their timeout alone. */
+  readonly leaseMs?: number | undefined;
+  /** The name that a remote worker gives itself. */
+  readonly worker?: string | undefined;
+}
+
 /** How an attempt ended. */
-export type Outcome =
+export type AttemptOutcome =
   | { readonly kind: "done"; readonly result: string | null }
   | {
       readonly kind: "failed";
@@ -49,14 +65,42 @@ export type Outcome =
       readonly message: string;
       readonly retry: Retry;
     }
-  /** It ended through no fault of its own: the task goes back to the front of its queue and pays no retry. */
-  | { readonly kind: "interrupted" };
+  /**
+   * It ended through no fault of its own, and pays no retry: the task goes back to the front of its queue, or, with a
+   * delay, waits for that long and goes to the back.
+   */
+  | { readonly kind: "released"; readonly delayMs?: number };
 
 /** What a failed attempt asks for: the usual backoff, no further attempt, or one after a time of its choice. */
 export type Retry =
   | { readonly kind: "backoff" }
   | { readonly kind: "never" }
   | { readonly kind: "after"; readonly ms: number };
+
+export type SettleOutcome =
+  /** `repeated`: this settle came before, and this was the answer to it. */
+  { readonly kind: "settled" | "repeated"; readonly receipt: SettleReceipt } | ClaimLost;
+
+export type ExtendOutcome =
+  | {
+      readonly kind: "extended";
+      readonly leaseMs: number;
+      /** Wall-clock milliseconds. */
+      readonly leaseEndsAtMs: number;
+    }
+  | ClaimLost;
+
+/** The claim no longer holds its task. Nothing was changed. */
+export interface ClaimLost {
+  readonly kind: "claim_lost";
+  readonly ended: ClaimEnd;
+}
+
+/** How a claim ended. `unknown`: the task is forgotten, or this claim was never made, or it is too long ago. */
+export type ClaimEnd = "expired" | "timeout" | "settled" | "cancelled" | "unknown";
+
+/** Why a running attempt has lost its task. */
+export type RevokeReason = "cancelled" | "timeout" | "lease_lost";
 
 export type CancelOutcome =
   | { readonly kind: "cancelled" | "finished"; readonly task: Task }

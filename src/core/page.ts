@@ -2,7 +2,8 @@
  * One page of a list of tasks, bounded in what it returns and in what it looks at.
  */
 
-import type { Task, TaskStatus } from "./task.ts";
+import type { TaskStatus } from "./status.ts";
+import type { Task } from "./task.ts";
 
 export interface ListFilter {
   readonly status?: TaskStatus | undefined;
@@ -47,7 +48,7 @@ export function pageOf(tasks: Iterable<Task>, filter: ListFilter, limit: number)
 function passes(task: Task, { status, queue, type }: ListFilter): boolean {
   return (
     (status === undefined || task.status === status) &&
-    (queue === undefined || task.queue === queue) &&
-    (type === undefined || task.type === type)
+    (queue === undefined || task.queue.name === queue) &&
+    (type === undefined || task.settings.type === type)
   );
 }

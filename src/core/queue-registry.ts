@@ -1,16 +1,19 @@
 /**
- * The queues that exist, which of them are in use, and whose turn it is.
+ * The queues that exist, which of them are in use, and which one is next.
  *
- * A queue is made by its first task. It is in use while a task of it waits or runs, or while it is paused; only so many
- * may be in use at once. One that knows no task any more is idle, and forgotten after a while, or sooner when there are
- * many: names that come and go leave nothing behind.
+ * A queue is made by its first task. It is in use while a task of it waits or runs, or while it is paused; the number of
+ * queues in use is bounded. A queue without a task is idle, and forgotten after a while, or sooner when there are many:
+ * names that come and go leave nothing behind.
  */
 
 import { assert } from "./assert.ts";
+import { LANES, type Lane } from "./lane.ts";
 import type { Refusal } from "./outcomes.ts";
 import { Queue, type QueueLimits } from "./queue.ts";
-import { LANES, type Lane, type ReadyList } from "./ready-list.ts";
+import type { ReadyList } from "./ready-list.ts";
 import { NOT_LINKED, Ring, type RingMember } from "./ring.ts";
+import { boundPassed, type Load } from "./rules.ts";
+import type { TaskSpec } from "./task.ts";
 
 export interface QueueRegistryLimits {
   /** What a queue gets that has no limits of its own. */
@@ -23,19 +26,17 @@ export interface QueueRegistryLimits {
   readonly idleMs: number;
 }
 
-/** What a bound needs to know of a task that asks to enter. */
-export interface Entrant {
-  readonly queue: string;
-  readonly payloadBytes: number;
-}
+/** What the bounds need to know of a task that asks to enter. */
+export type Entrant = Pick<TaskSpec, "queue" | "payloadBytes">;
 
 export class QueueRegistry {
   readonly #limits: QueueRegistryLimits;
   readonly #byName = new Map<string, Queue>();
-  /** The lines with something to claim, by lane. */
-  readonly #turns: Readonly<Record<Lane, Ring<ReadyList>>> = {
+  /** The lists with something to claim, by lane. They take turns. */
+  readonly #ready: Readonly<Record<Lane, Ring<ReadyList>>> = {
     loop: new Ring(),
     thread: new Ring(),
+    remote: new Ring(),
   };
   readonly #idle = new Ring<Queue>();
   #inUse = 0;
@@ -60,15 +61,15 @@ export class QueueRegistry {
   }
 
   /** Why these tasks may not enter, or null when all of them fit. */
-  refusalOf(fresh: readonly Entrant[]): Refusal | null {
+  refusalOf(entrants: readonly Entrant[]): Refusal | null {
     // Most batches go to one queue, as every single task does: no need to group them.
-    const queue = fresh[0]?.queue;
-    if (queue !== undefined && areFor(queue, fresh)) {
-      return this.#refusalOfShare(queue, fresh.length, bytesOf(fresh), 0);
+    const queue = entrants[0]?.queue;
+    if (queue !== undefined && areFor(queue, entrants)) {
+      return this.#refusalOfShare(queue, loadOf(entrants), 0);
     }
     let comingIntoUse = 0;
-    for (const [name, share] of Map.groupBy(fresh, ({ queue }) => queue)) {
-      const refusal = this.#refusalOfShare(name, share.length, bytesOf(share), comingIntoUse);
+    for (const [name, share] of Map.groupBy(entrants, ({ queue }) => queue)) {
+      const refusal = this.#refusalOfShare(name, loadOf(share), comingIntoUse);
       if (refusal !== null) return refusal;
       if (this.#byName.get(name)?.isInUse !== true) comingIntoUse += 1;
     }
@@ -89,32 +90,50 @@ export class QueueRegistry {
     return queue?.isInUse === true || this.#inUse + comingIntoUse < this.#limits.queuesMax;
   }
 
-  /** Whether there is something to claim in this lane. */
-  hasTurn(lane: Lane): boolean {
-    return this.#turns[lane].size > 0;
+  /** Why one more queue may not come into use. */
+  queuesRefusal(queue: string): Refusal {
+    return { kind: "refused", bound: "queues_max", limit: this.#limits.queuesMax, queue };
   }
 
-  /** The line of this lane whose turn it is, which then goes to the end. Undefined when there is nothing to claim. */
-  takeTurn(lane: Lane): ReadyList | undefined {
-    const turns = this.#turns[lane];
-    const line = turns.front();
-    if (line === undefined || turns.size === 1) return line;
-    turns.remove(line);
-    turns.pushBack(line);
-    return line;
+  /** Whether there is something to claim in this lane. */
+  hasReady(lane: Lane): boolean {
+    return this.#ready[lane].size > 0;
+  }
+
+  /** The next list of this lane, which then goes to the end. Undefined when there is nothing to claim. */
+  nextReady(lane: Lane): ReadyList | undefined {
+    const ring = this.#ready[lane];
+    const list = ring.front();
+    if (list !== undefined) this.tookTurn(list);
+    return list;
+  }
+
+  /** The lists of this lane with something to claim, the next one first. They must not change meanwhile. */
+  readyLists(lane: Lane): Iterable<ReadyList> {
+    return this.#ready[lane];
+  }
+
+  /** Puts a list behind all others of its lane. */
+  tookTurn(list: ReadyList): void {
+    const ring = this.#ready[list.lane];
+    if (ring.size === 1) return;
+    ring.remove(list);
+    ring.pushBack(list);
   }
 
   /**
-   * Puts a queue where it belongs after it changed. To be called after every change to its load, its lines, its pause or
-   * its idleness.
+   * Puts a queue where it belongs after it changed. To be called after every change to its counts, its ready lists, its
+   * pause or its idleness.
    */
   changed(queue: Queue, nowMs: number): void {
     this.#countUse(queue);
     const { isOpen } = queue;
-    keepIf(isOpen && queue.lines.loop.size > 0, queue.lines.loop, this.#turns.loop);
-    keepIf(isOpen && queue.lines.thread.size > 0, queue.lines.thread, this.#turns.thread);
+    const { loop, thread, remote } = queue.ready;
+    keepIf(isOpen && loop.size > 0, loop, this.#ready.loop);
+    keepIf(isOpen && thread.size > 0, thread, this.#ready.thread);
+    keepIf(isOpen && remote.size > 0, remote, this.#ready.remote);
     const { isIdle } = queue;
-    if (isIdle && queue.place === NOT_LINKED) queue.idleSinceMs = nowMs;
+    if (isIdle && queue.position === NOT_LINKED) queue.idleSinceMs = nowMs;
     keepIf(isIdle, queue, this.#idle);
     // At once, not with the next tick: that may be as far away as the time for which idle queues are kept.
     if (isIdle && this.#idle.size > this.#limits.queuesMax) this.#forgetLongestIdle();
@@ -147,38 +166,37 @@ export class QueueRegistry {
     return front === undefined ? Number.POSITIVE_INFINITY : front.idleSinceMs + this.#limits.idleMs;
   }
 
-  /** Throws when the register contradicts itself. O(n): for tests. */
-  check(): void {
-    for (const lane of LANES) this.#turns[lane].check();
-    this.#idle.check();
-    const turns = new Set(LANES.flatMap((lane) => [...this.#turns[lane]]));
+  /** Throws when the registry contradicts itself. O(n): for tests. */
+  verify(): void {
+    for (const lane of LANES) this.#ready[lane].verify();
+    this.#idle.verify();
+    const ready = new Set(LANES.flatMap((lane) => [...this.#ready[lane]]));
     const idle = new Set(this.#idle);
     let inUse = 0;
     for (const queue of this.#byName.values()) {
-      queue.check();
+      queue.verify();
       if (queue.isInUse) inUse += 1;
-      const hasWork = queue.load > 0 || queue.isPaused;
-      assert(queue.isInUse === hasWork, "a queue is in use while it has work or is paused");
+      assert(queue.isInUse === queue.hasUse, "a queue is in use while it has work or is paused");
       for (const lane of LANES) {
-        const line = queue.lines[lane];
-        const isClaimable = queue.isOpen && line.size > 0;
-        assert(turns.has(line) === isClaimable, "exactly the lines with something to claim turn");
+        const list = queue.ready[lane];
+        const isClaimable = queue.isOpen && list.size > 0;
+        assert(ready.has(list) === isClaimable, "exactly the claimable lists take turns");
       }
       assert(idle.has(queue) === queue.isIdle, "exactly the queues without tasks are idle");
     }
-    assert(inUse === this.#inUse, "the register counts the queues in use");
+    assert(inUse === this.#inUse, "the registry counts the queues in use");
     assert(inUse <= this.#inUseAllowed, "no more queues are in use than may be");
     assert(idle.size <= this.#limits.queuesMax, "no more idle queues are kept than may be");
-    for (const queue of [...Array.from(turns, (line) => line.queue), ...idle]) {
+    for (const queue of [...Array.from(ready, (list) => list.queue), ...idle]) {
       assert(this.#byName.get(queue.name) === queue, "a forgotten queue is in no ring");
     }
   }
 
   #countUse(queue: Queue): void {
-    const isInUse = queue.load > 0 || queue.isPaused;
-    if (isInUse === queue.isInUse) return;
-    queue.isInUse = isInUse;
-    this.#inUse += isInUse ? 1 : -1;
+    const { hasUse } = queue;
+    if (hasUse === queue.isInUse) return;
+    queue.isInUse = hasUse;
+    this.#inUse += hasUse ? 1 : -1;
   }
 
   #forgetLongestIdle(): void {
@@ -192,47 +210,37 @@ export class QueueRegistry {
     return this.#limits.queues.get(name) ?? this.#limits.queue;
   }
 
-  #refusalOfShare(
-    name: string,
-    tasks: number,
-    bytes: number,
-    comingIntoUse: number,
-  ): Refusal | null {
+  #refusalOfShare(name: string, asked: Load, comingIntoUse: number): Refusal | null {
     const queue = this.#byName.get(name);
-    if (!this.mayBeInUse(queue, comingIntoUse)) {
-      return { kind: "refused", bound: "queues_max", queue: name };
-    }
+    if (!this.mayBeInUse(queue, comingIntoUse)) return this.queuesRefusal(name);
     const limits = queue?.limits ?? this.#limitsOf(name);
-    const held = queue === undefined ? 0 : queue.waiting + queue.reserved;
-    if (held + tasks > limits.size) {
-      return { kind: "refused", bound: "queue_size", queue: name };
-    }
-    const heldBytes = queue === undefined ? 0 : queue.waitingBytes + queue.reservedBytes;
-    if (heldBytes + bytes > limits.bytes) {
-      return { kind: "refused", bound: "queue_bytes", queue: name };
-    }
-    return null;
+    const bound = boundPassed(limits, queue?.held ?? NOTHING, asked);
+    if (bound === null) return null;
+    const limit = bound === "queue_size" ? limits.size : limits.bytes;
+    return { kind: "refused", bound, limit, queue: name };
   }
 }
 
-function areFor(queue: string, fresh: readonly Entrant[]): boolean {
-  for (let index = 1; index < fresh.length; index += 1) {
-    if (fresh[index]?.queue !== queue) return false;
+const NOTHING: Load = { tasks: 0, bytes: 0 };
+
+function areFor(queue: string, entrants: readonly Entrant[]): boolean {
+  for (let index = 1; index < entrants.length; index += 1) {
+    if (entrants[index]?.queue !== queue) return false;
   }
   return true;
 }
 
-function bytesOf(share: readonly Entrant[]): number {
+function loadOf(entrants: readonly Entrant[]): Load {
   let bytes = 0;
-  for (let index = 0; index < share.length; index += 1) {
-    bytes += (share[index] as Entrant).payloadBytes;
+  for (let index = 0; index < entrants.length; index += 1) {
+    bytes += (entrants[index] as Entrant).payloadBytes;
   }
-  return bytes;
+  return { tasks: entrants.length, bytes };
 }
 
 /** Puts a member into its ring, or takes it out. */
 function keepIf<T extends RingMember>(isIn: boolean, member: T, ring: Ring<T>): void {
-  if (isIn === (member.place !== NOT_LINKED)) return;
+  if (isIn === (member.position !== NOT_LINKED)) return;
   if (isIn) ring.pushBack(member);
   else ring.remove(member);
 }

@@ -1,11 +1,21 @@
 /**
- * A named queue: its bounds, its counts, and a line of ready tasks per lane. It knows no other queue.
+ * A named queue: its bounds, its counts, and a list of ready tasks per lane. It knows no other queue.
  */
 
 import { assert } from "./assert.ts";
-import { LANES, type Lane, ReadyList } from "./ready-list.ts";
+import { LANES, type Lane } from "./lane.ts";
+import { ReadyList } from "./ready-list.ts";
 import { NOT_LINKED } from "./ring.ts";
-import { isFinished, isWaiting, TASK_STATUSES, type Task, type TaskStatus } from "./task.ts";
+import type { Load } from "./rules.ts";
+import {
+  countersOf,
+  FINISHED_STATUSES,
+  type FinishedStatus,
+  isWaiting,
+  TASK_STATUSES,
+  type TaskStatus,
+} from "./status.ts";
+import type { Task } from "./task.ts";
 
 /** What a queue may hold. */
 export interface QueueLimits {
@@ -18,14 +28,11 @@ export interface QueueLimits {
 }
 
 /** How often each thing happened since the queue was made. */
-export interface QueueTotals {
+export interface QueueTotals extends Record<FinishedStatus, number> {
   enqueued: number;
-  done: number;
-  failed: number;
-  cancelled: number;
   /** Attempts that failed and were to be tried again. */
   retried: number;
-  /** Attempts that ended without an outcome and went back to the queue. */
+  /** Attempts that were released: they went back to the queue. */
   interrupted: number;
 }
 
@@ -44,59 +51,68 @@ export interface QueueView {
 export class Queue implements QueueView {
   readonly name: string;
   readonly limits: QueueLimits;
-  readonly counts: Record<TaskStatus, number> = {
-    scheduled: 0,
-    queued: 0,
-    running: 0,
-    retrying: 0,
-    done: 0,
-    failed: 0,
-    cancelled: 0,
-  };
+  readonly counts = countersOf(TASK_STATUSES);
   readonly totals: QueueTotals = {
     enqueued: 0,
-    done: 0,
-    failed: 0,
-    cancelled: 0,
+    ...countersOf(FINISHED_STATUSES),
     retried: 0,
     interrupted: 0,
   };
-  readonly lines: Readonly<Record<Lane, ReadyList>>;
+  readonly ready: Readonly<Record<Lane, ReadyList>>;
 
   waiting = 0;
   waitingBytes = 0;
   /** Tasks that hold a place here and can't be seen yet, and their payload bytes. */
   reserved = 0;
   reservedBytes = 0;
-  /** Tasks of any status that this queue is home to. */
+  /** Commands under way that need this queue to stay. */
+  pins = 0;
+  /** Tasks of any status that belong to it. */
   known = 0;
   isPaused = false;
-  /** Whether it counts against the number of queues in use. Only the register writes it. */
+  /** Whether it counts against the number of queues in use. Only the registry writes it. */
   isInUse = false;
   /** Monotonic time since when it is idle, while it is. */
   idleSinceMs = 0;
-  /** Its place among the idle queues. */
-  place = NOT_LINKED;
+  /** Its position among the idle queues. */
+  position = NOT_LINKED;
 
   constructor(name: string, limits: QueueLimits) {
     this.name = name;
     this.limits = limits;
-    this.lines = { loop: new ReadyList(this, "loop"), thread: new ReadyList(this, "thread") };
+    this.ready = {
+      loop: new ReadyList(this, "loop"),
+      thread: new ReadyList(this, "thread"),
+      remote: new ReadyList(this, "remote"),
+    };
   }
 
-  /** Whether a task may be claimed from it, if one is lined up. */
+  /** Whether a ready task of it may be claimed. */
   get isOpen(): boolean {
     return !this.isPaused && this.counts.running < this.limits.concurrency;
   }
 
-  /** Tasks that hold it in use: those that wait, those that run, and those that hold a place. */
-  get load(): number {
-    return this.waiting + this.counts.running + this.reserved;
+  /** Accepted tasks that have not finished. */
+  get unfinished(): number {
+    return this.waiting + this.counts.running;
+  }
+
+  /** Whether something keeps it in use: tasks that wait, run or hold a place, a pause, a command under way. */
+  get hasUse(): boolean {
+    return this.unfinished > 0 || this.reserved > 0 || this.pins > 0 || this.isPaused;
   }
 
   /** Whether nothing holds it but its name. */
   get isIdle(): boolean {
-    return this.known === 0 && this.reserved === 0 && !this.isPaused;
+    return this.known === 0 && this.reserved === 0 && this.pins === 0 && !this.isPaused;
+  }
+
+  /** How much of its bounds is taken, by waiting tasks and by those that hold a place. */
+  get held(): Load {
+    return {
+      tasks: this.waiting + this.reserved,
+      bytes: this.waitingBytes + this.reservedBytes,
+    };
   }
 
   /** Holds a place for a task. */
@@ -131,28 +147,25 @@ export class Queue implements QueueView {
 
   /** Monotonic time since when its longest-waiting queued task is queued, or null when none is. */
   oldestQueuedSinceMs(): number | null {
-    const oldestMs = Math.min(...LANES.map((lane) => this.lines[lane].oldestSinceMs()));
+    const oldestMs = Math.min(...LANES.map((lane) => this.ready[lane].oldestSinceMs()));
     return oldestMs === Number.POSITIVE_INFINITY ? null : oldestMs;
   }
 
   /** Throws when the queue contradicts itself. O(n): for tests. */
-  check(): void {
+  verify(): void {
     let queued = 0;
     for (const lane of LANES) {
-      this.lines[lane].check();
-      queued += this.lines[lane].size;
+      this.ready[lane].verify();
+      queued += this.ready[lane].size;
     }
-    assert(queued === this.counts.queued, "every queued task lines up");
+    assert(queued === this.counts.queued, "every queued task is ready");
     const known = TASK_STATUSES.reduce((sum, status) => sum + this.counts[status], 0);
     assert(known === this.known, "the counts by status add up");
-    const finished = TASK_STATUSES.filter(isFinished).reduce(
+    const waiting = TASK_STATUSES.filter(isWaiting).reduce(
       (sum, status) => sum + this.counts[status],
       0,
     );
-    assert(
-      known - this.counts.running - finished === this.waiting,
-      "what waits is what is known, neither running nor finished",
-    );
+    assert(waiting === this.waiting, "the waiting tasks are counted");
     assert(this.counts.running <= this.limits.concurrency, "no more run at once than may");
   }
 }

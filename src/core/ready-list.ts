@@ -1,26 +1,23 @@
 /**
- * The tasks of one queue and one lane that may start: by priority, and within one by arrival.
- *
- * A lane is a kind of place to run: the event loop or a thread. Tasks of one lane never wait for a place in the other,
- * so each has a line of its own, and lines, not queues, take turns.
+ * The tasks of one queue and one lane that may start: by priority, and within one by arrival. Released tasks come before
+ * the rest of their priority, in the order in which they were queued before they were claimed.
  */
 
 import { assert } from "./assert.ts";
+import type { Lane } from "./lane.ts";
 import type { Queue } from "./queue.ts";
 import { NOT_LINKED, Ring } from "./ring.ts";
 import type { Task } from "./task.ts";
 
-export type Lane = "loop" | "thread";
-
-/** Every lane there is. */
-export const LANES = ["loop", "thread"] as const satisfies readonly Lane[];
+/** How many tasks a search by type looks at: it must not hold up the event loop while a million tasks of others wait. */
+export const SEARCHED_MAX = 1000;
 
 export class ReadyList {
   readonly queue: Queue;
   readonly lane: Lane;
-  /** Its place among the lines that take turns. */
-  place = NOT_LINKED;
-  /** Highest priority first. At most 201 priorities exist, so a level, once made, stays. */
+  /** Its position among the lists that take turns. */
+  position = NOT_LINKED;
+  /** Highest priority first. At most 201 priorities exist (limits.ts), so a level, once made, stays. */
   readonly #levels: Level[] = [];
   #size = 0;
 
@@ -33,68 +30,97 @@ export class ReadyList {
     return this.#size;
   }
 
-  /** Lines a task up behind those of its priority. */
+  /** Puts a task behind all others of its priority. */
   pushBack(task: Task): void {
-    this.#level(task.priority).ring.pushBack(task);
+    this.#level(task.settings.priority).waiting.pushBack(task);
     this.#size += 1;
   }
 
   /**
-   * Gives a task its turn back, before all others of its priority. It counts as queued for as long as the one that is
-   * now behind it, so that the front of a level is always the task that waits longest.
+   * Puts a released task back before the rest of its priority. It counts as queued for as long as the one that is now
+   * behind it, so that the front of a level is always the task that waits longest.
    */
-  pushFront(task: Task): void {
-    const { ring } = this.#level(task.priority);
-    const behind = ring.front();
+  putBack(task: Task): void {
+    const { released, waiting } = this.#level(task.settings.priority);
+    const index = indexOf(released, task.order);
+    const behind = released[index] ?? waiting.front();
     if (behind !== undefined) {
       task.queuedSinceMs = Math.min(task.queuedSinceMs, behind.queuedSinceMs);
     }
-    ring.pushFront(task);
+    released.splice(index, 0, task);
     this.#size += 1;
   }
 
-  /** Takes out a task that is lined up. */
+  /** Takes out a task of this list. */
   remove(task: Task): void {
-    this.#level(task.priority).ring.remove(task);
+    const { released, waiting } = this.#level(task.settings.priority);
+    if (task.position !== NOT_LINKED) waiting.remove(task);
+    else {
+      const index = indexOf(released, task.order);
+      assert(released[index] === task, "only a task of this list can be removed from it");
+      released.splice(index, 1);
+    }
     this.#size -= 1;
   }
 
-  /** The task whose turn it is, which stays. */
+  /** The next task, which stays. */
   first(): Task | undefined {
-    for (const level of this.#levels) {
-      if (level.ring.size > 0) return level.ring.front();
+    for (const { released, waiting } of this.#levels) {
+      const task = released[0] ?? waiting.front();
+      if (task !== undefined) return task;
     }
     return undefined;
   }
 
-  /** Monotonic time since when the task that waits longest is queued; Infinity when none is. */
+  /** The next task of one of these types, among the first {@link SEARCHED_MAX}. It stays. */
+  firstOf(types: readonly string[]): Task | undefined {
+    let searched = 0;
+    for (const { released, waiting } of this.#levels) {
+      for (const tasks of [released, waiting]) {
+        for (const task of tasks) {
+          if (searched === SEARCHED_MAX) return undefined;
+          searched += 1;
+          if (types.includes(task.settings.type)) return task;
+        }
+      }
+    }
+    return undefined;
+  }
+
+  /** Monotonic time since when the longest-waiting task is queued; Infinity when there is none. */
   oldestSinceMs(): number {
     let oldestMs = Number.POSITIVE_INFINITY;
-    for (const { ring } of this.#levels) {
-      oldestMs = Math.min(oldestMs, ring.front()?.queuedSinceMs ?? Number.POSITIVE_INFINITY);
+    for (const { released, waiting } of this.#levels) {
+      const task = released[0] ?? waiting.front();
+      oldestMs = Math.min(oldestMs, task?.queuedSinceMs ?? Number.POSITIVE_INFINITY);
     }
     return oldestMs;
   }
 
-  /** Throws when the line contradicts itself. O(n): for tests. */
-  check(): void {
+  /** Throws when the list contradicts itself. O(n): for tests. */
+  verify(): void {
     let size = 0;
     let abovePriority = Number.POSITIVE_INFINITY;
-    for (const { priority, ring } of this.#levels) {
+    for (const { priority, released, waiting } of this.#levels) {
       assert(priority < abovePriority, "levels go from the highest priority down");
       abovePriority = priority;
-      ring.check();
+      waiting.verify();
+      assert(areInOrder(released), "released tasks are in the order of queueing");
+      assert(areInOrder([...waiting]), "waiting tasks are in the order of queueing");
       let sinceMs = Number.NEGATIVE_INFINITY;
-      for (const task of ring) {
-        assert(task.queuedSinceMs >= sinceMs, "who is ahead waits no shorter");
+      for (const task of [...released, ...waiting]) {
+        assert(task.queuedSinceMs >= sinceMs, "the task ahead waits no shorter");
         sinceMs = task.queuedSinceMs;
-        assert(task.priority === priority, "a task lines up in its own level");
-        assert(task.home === this.queue && task.lane === this.lane, "a task is in its own line");
-        assert(task.status === "queued", "only queued tasks line up");
+        assert(task.settings.priority === priority, "a task is in the level of its priority");
+        assert(
+          task.queue === this.queue && task.lane === this.lane,
+          "a task is in the list of its queue and lane",
+        );
+        assert(task.status === "queued", "only queued tasks are ready");
+        size += 1;
       }
-      size += ring.size;
     }
-    assert(size === this.#size, "a line counts its tasks");
+    assert(size === this.#size, "a list counts its tasks");
   }
 
   #level(priority: number): Level {
@@ -105,7 +131,7 @@ export class ReadyList {
       if (level.priority === priority) return level;
       if (level.priority < priority) break;
     }
-    const level = { priority, ring: new Ring<Task>() };
+    const level = { priority, released: [], waiting: new Ring<Task>() };
     levels.splice(index, 0, level);
     return level;
   }
@@ -113,5 +139,23 @@ export class ReadyList {
 
 interface Level {
   readonly priority: number;
-  readonly ring: Ring<Task>;
+  /** Few, since they were in flight before: sorted by their order. */
+  readonly released: Task[];
+  readonly waiting: Ring<Task>;
+}
+
+function areInOrder(tasks: readonly Task[]): boolean {
+  return tasks.every((task, index) => task.order > (tasks[index - 1]?.order ?? 0));
+}
+
+/** The index of the first of these tasks whose order is not below this one. */
+function indexOf(tasks: readonly Task[], order: number): number {
+  let low = 0;
+  let high = tasks.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if ((tasks[middle] as Task).order < order) low = middle + 1;
+    else high = middle;
+  }
+  return low;
 }

@@ -52,8 +52,8 @@ export class Retention {
   }
 
   /** Throws when the retention contradicts itself. O(n): for tests. */
-  check(): void {
-    this.#finished.check();
+  verify(): void {
+    this.#finished.verify();
     let bytes = 0;
     for (const task of this.#finished) bytes += task.retainedBytes;
     assert(bytes === this.#bytes, "retention counts its bytes");

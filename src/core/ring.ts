@@ -1,8 +1,8 @@
 /**
- * A growable ring buffer in which every member knows its place, so that one may leave from the middle in O(1).
+ * A growable ring buffer in which every member knows its position, so that one may leave from the middle in O(1).
  *
- * Places are absolute: the front is `#head`, the next push goes to `#tail`, and a place lives in the array at
- * `place & mask`. Leaving makes a hole; holes are passed over at the front and squeezed out when the array is full.
+ * Positions are absolute: the front is `#head`, the next push goes to `#tail`, and a position lives in the array at
+ * `position & mask`. Leaving makes a hole; holes are passed over at the front and squeezed out when the array is full.
  * So every operation is O(1) amortised and the array never holds more than four times what the ring holds.
  */
 
@@ -10,14 +10,14 @@ import { assert } from "./assert.ts";
 
 /** What a ring can hold: something with a field for its place. A member is in one ring at a time. */
 export interface RingMember {
-  /** The place in the ring, or {@link NOT_LINKED}. Only the ring writes it. */
-  place: number;
+  /** The position in the ring, or {@link NOT_LINKED}. Only the ring writes it. */
+  position: number;
 }
 
-/** The place of something that is in no ring. */
+/** The position of something that is in no ring. */
 export const NOT_LINKED = -1;
 
-/** Where places start: far from 0, so that pushes to the front stay positive, and still a small integer to the engine. */
+/** Where positions start: far from 0, so that pushes to the front stay positive, and still a small integer to the engine. */
 const ORIGIN = 2 ** 30;
 
 /** Small enough that a thousand idle queues cost nothing worth counting. */
@@ -60,10 +60,10 @@ export class Ring<T extends RingMember> {
 
   /** Takes out a member of this ring, wherever it is. */
   remove(member: T): void {
-    const slot = member.place & this.#mask;
+    const slot = member.position & this.#mask;
     assert(this.#slots[slot] === member, "only a member of this ring can be removed from it");
     this.#slots[slot] = undefined;
-    member.place = NOT_LINKED;
+    member.position = NOT_LINKED;
     this.#size -= 1;
     if (this.#size === 0) this.#reset();
     else {
@@ -75,19 +75,19 @@ export class Ring<T extends RingMember> {
 
   /** Front to back. The ring must not change meanwhile. */
   *[Symbol.iterator](): Generator<T> {
-    for (let place = this.#head; place < this.#tail; place += 1) {
-      const member = this.#slots[place & this.#mask];
+    for (let position = this.#head; position < this.#tail; position += 1) {
+      const member = this.#slots[position & this.#mask];
       if (member !== undefined) yield member;
     }
   }
 
   /** Throws when the ring contradicts itself. O(capacity): for tests. */
-  check(): void {
+  verify(): void {
     let live = 0;
-    for (let place = this.#head; place < this.#tail; place += 1) {
-      const member = this.#slots[place & this.#mask];
+    for (let position = this.#head; position < this.#tail; position += 1) {
+      const member = this.#slots[position & this.#mask];
       if (member === undefined) continue;
-      assert(member.place === place, "a ring's member knows its place");
+      assert(member.position === position, "a ring's member knows its position");
       live += 1;
     }
     assert(live === this.#size, "a ring's size counts its members");
@@ -100,10 +100,10 @@ export class Ring<T extends RingMember> {
     assert(this.#size === 0 || this.front() !== undefined, "the front of a ring is not a hole");
   }
 
-  #put(place: number, member: T): void {
-    assert(member.place === NOT_LINKED, "a member enters one ring at a time");
-    this.#slots[place & this.#mask] = member;
-    member.place = place;
+  #put(position: number, member: T): void {
+    assert(member.position === NOT_LINKED, "a member enters one ring at a time");
+    this.#slots[position & this.#mask] = member;
+    member.position = position;
   }
 
   #makeRoom(): void {
@@ -117,11 +117,11 @@ export class Ring<T extends RingMember> {
     const slots: (T | undefined)[] = new Array(capacity).fill(undefined);
     let tail = ORIGIN;
     // Not by the iterator: for a million members that is several times slower.
-    for (let place = this.#head; place < this.#tail; place += 1) {
-      const member = this.#slots[place & this.#mask];
+    for (let position = this.#head; position < this.#tail; position += 1) {
+      const member = this.#slots[position & this.#mask];
       if (member === undefined) continue;
       slots[tail & (capacity - 1)] = member;
-      member.place = tail;
+      member.position = tail;
       tail += 1;
     }
     this.#slots = slots;

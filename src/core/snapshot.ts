@@ -1,9 +1,9 @@
 /**
- * What a broker can be given back of an earlier life.
+ * What a broker is restored from: everything that an earlier process left behind.
  */
 
 import type { KeyRecord } from "./idempotency.ts";
-import type { TaskBasis, TaskError, TaskStatus } from "./task.ts";
+import type { TaskSpec, TaskState } from "./task.ts";
 
 export interface Snapshot {
   /** The names of the paused queues. */
@@ -13,21 +13,19 @@ export interface Snapshot {
   readonly tasks: Iterable<SavedTask>;
 }
 
-/** A task as it was. One that is `running` had an attempt when that life ended. */
-export interface SavedTask extends TaskBasis {
+/** A task as it was. One that is `running` had an attempt when the earlier process ended. */
+export interface SavedTask extends TaskSpec, TaskState {
   readonly seq: number;
   readonly key: KeyRecord | null;
   readonly enqueuedAtMs: number;
-  readonly status: TaskStatus;
-  readonly attempt: number;
-  readonly failures: number;
-  readonly crashes: number;
-  readonly runAtMs: number | null;
-  /** Whether it waits for a time on the wall clock. */
-  readonly isDueByWall: boolean;
-  readonly startedAtMs: number | null;
-  readonly finishedAtMs: number | null;
-  readonly result: string | null;
-  readonly progress: string | null;
-  readonly errors: readonly TaskError[];
+  /** The remote claim that held it, which goes on; null when it ran in the process, and so has crashed with it. */
+  readonly claim: SavedClaim | null;
+}
+
+export interface SavedClaim {
+  readonly fence: number;
+  readonly worker: string | null;
+  readonly leaseMs: number;
+  /** Wall-clock milliseconds. */
+  readonly leaseEndsAtMs: number;
 }

@@ -3,12 +3,13 @@
  * O(1) amortised, finding is O(1) expected: removing leaves a gap, and the gaps are squeezed out once they outnumber the tasks.
  *
  * Ids are found by a hash table with open addressing (Knuth, volume 3, 6.4, algorithm L) that holds nothing but numbers:
- * positions in the line, and hashes. So nothing is made for an entry, the collector has nothing to look through, and a task that
+ * positions, and hashes. So nothing is made for an entry, the collector has nothing to look through, and a task that
  * leaves is not looked for: its position now leads to a gap. docs/DECISIONS.md has the figures. Ids are drawn by the
  * engine, so nobody can choose them to collide.
  */
 
 import { assert } from "./assert.ts";
+import { NOT_LINKED } from "./ring.ts";
 import type { Task } from "./task.ts";
 
 /** Fewer gaps than this are not worth a squeeze. */
@@ -24,8 +25,8 @@ const FREE = 0;
 const HASHED_LENGTH = 8;
 
 export class TaskIndex {
-  /** A gap keeps the number of the task that left, so that the line stays searchable. */
-  readonly #line: (Task | number)[] = [];
+  /** A gap keeps the number of the task that left, so that the index stays searchable. */
+  readonly #entries: (Task | number)[] = [];
   #gaps = 0;
   /** By position: the hash of the id of the task there, or of the one that left. */
   #hashes = new Int32Array(CAPACITY_MIN);
@@ -33,7 +34,7 @@ export class TaskIndex {
   #slots = new Int32Array(CAPACITY_MIN * 2);
 
   get size(): number {
-    return this.#line.length - this.#gaps;
+    return this.#entries.length - this.#gaps;
   }
 
   /** The number of positions reserved, gaps and free ones included. */
@@ -48,27 +49,27 @@ export class TaskIndex {
   /** Adds a task. Neither it nor another with its id may be in here. */
   append(task: Task): void {
     const hash = hashOf(task.id);
-    assert(this.#find(task.id, hash) === undefined, "an id is in the timeline once");
-    const position = this.#line.length;
+    assert(this.#find(task.id, hash) === undefined, "an id is indexed once");
+    const position = this.#entries.length;
     if (position === this.capacity) this.#fill(emptyTable(position * 2));
-    task.line = position;
-    this.#line.push(task);
+    task.indexPosition = position;
+    this.#entries.push(task);
     this.#hashes[position] = hash;
     this.#link(position);
   }
 
   remove(task: Task): void {
-    assert(this.#line[task.line] === task, "only a task of the timeline can be removed from it");
-    this.#line[task.line] = task.seq;
-    task.line = -1;
+    assert(this.#entries[task.indexPosition] === task, "only an indexed task can be removed");
+    this.#entries[task.indexPosition] = task.seq;
+    task.indexPosition = NOT_LINKED;
     this.#gaps += 1;
-    if (this.#gaps > GAPS_MIN && this.#gaps * 2 > this.#line.length) this.#squeeze();
+    if (this.#gaps > GAPS_MIN && this.#gaps * 2 > this.#entries.length) this.#squeeze();
   }
 
-  /** Newest first, from the newest task whose number is below `beforeSeq`. The timeline must not change meanwhile. */
+  /** Newest first, from the newest task whose number is below `beforeSeq`. The index must not change meanwhile. */
   *newestFirst(beforeSeq: number): Generator<Task> {
     for (let index = this.#indexOf(beforeSeq) - 1; index >= 0; index -= 1) {
-      const entry = this.#line[index];
+      const entry = this.#entries[index];
       if (typeof entry === "object") yield entry;
     }
   }
@@ -84,25 +85,25 @@ export class TaskIndex {
     return longest;
   }
 
-  /** Throws when the timeline contradicts itself. O(n): for tests. */
-  check(): void {
+  /** Throws when the index contradicts itself. O(n): for tests. */
+  verify(): void {
     let gaps = 0;
     let lastSeq = 0;
-    for (const [index, entry] of this.#line.entries()) {
-      assert(seqOf(entry) > lastSeq, "the timeline is in order of arrival");
+    for (const [index, entry] of this.#entries.entries()) {
+      assert(seqOf(entry) > lastSeq, "the index is in order of arrival");
       lastSeq = seqOf(entry);
       if (typeof entry === "number") {
         gaps += 1;
         continue;
       }
-      assert(entry.line === index, "a task knows its index in the timeline");
+      assert(entry.indexPosition === index, "a task knows its position in the index");
       assert(this.find(entry.id) === entry, "a task is found by its id");
     }
-    assert(gaps === this.#gaps, "the timeline counts its gaps");
-    assert(gaps <= GAPS_MIN || gaps * 2 <= this.#line.length, "gaps never outnumber tasks");
+    assert(gaps === this.#gaps, "the index counts its gaps");
+    assert(gaps <= GAPS_MIN || gaps * 2 <= this.#entries.length, "gaps never outnumber tasks");
     assert(this.#slots.length === this.capacity * 2, "half of the slots are free");
     const taken = this.#slots.reduce((count, value) => count + (value === FREE ? 0 : 1), 0);
-    assert(taken === this.#line.length, "each position is in the table once");
+    assert(taken === this.#entries.length, "each position is in the table once");
   }
 
   #find(id: string, hash: number): Task | undefined {
@@ -112,7 +113,7 @@ export class TaskIndex {
       if (value === FREE) return undefined;
       // Only a task with this hash is looked at: one that nobody asks for may long have left the processor's cache.
       if (this.#hashes[value - 1] !== hash) continue;
-      const entry = this.#line[value - 1];
+      const entry = this.#entries[value - 1];
       if (typeof entry === "object" && entry.id === id) return entry;
     }
   }
@@ -127,7 +128,7 @@ export class TaskIndex {
 
   /** Enters every position in a new table, which takes the place of the old one. */
   #fill({ hashes, slots }: Table): void {
-    const { length } = this.#line;
+    const { length } = this.#entries;
     hashes.set(this.#hashes.subarray(0, length));
     this.#hashes = hashes;
     this.#slots = slots;
@@ -137,10 +138,10 @@ export class TaskIndex {
   /** The index of the first entry whose number is at least `seq`. */
   #indexOf(seq: number): number {
     let low = 0;
-    let high = this.#line.length;
+    let high = this.#entries.length;
     while (low < high) {
       const middle = (low + high) >> 1;
-      if (seqOf(this.#line[middle] as Task | number) < seq) low = middle + 1;
+      if (seqOf(this.#entries[middle] as Task | number) < seq) low = middle + 1;
       else high = middle;
     }
     return low;
@@ -151,15 +152,15 @@ export class TaskIndex {
     while (capacity < this.size * 2) capacity *= 2;
     const table = emptyTable(capacity);
     let index = 0;
-    for (let from = 0; from < this.#line.length; from += 1) {
-      const entry = this.#line[from] as Task | number;
+    for (let from = 0; from < this.#entries.length; from += 1) {
+      const entry = this.#entries[from] as Task | number;
       if (typeof entry === "number") continue;
-      entry.line = index;
-      this.#line[index] = entry;
+      entry.indexPosition = index;
+      this.#entries[index] = entry;
       this.#hashes[index] = this.#hashes[from] as number;
       index += 1;
     }
-    this.#line.length = index;
+    this.#entries.length = index;
     this.#gaps = 0;
     this.#fill(table);
   }

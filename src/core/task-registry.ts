@@ -1,7 +1,6 @@
 /**
- * Every known task, in the structures that its status asks for: a line, the schedule or retention, and always the
- * timeline and the counts of its queue. It moves tasks and keeps the books; which step is to be taken, the broker
- * decides.
+ * Every known task, in the structure that its status asks for: a ready list, the schedule or retention, and always the
+ * task index and the counts of its queue. It moves tasks and counts them; which step is to be taken, the broker decides.
  */
 
 import { assert } from "./assert.ts";
@@ -10,17 +9,11 @@ import type { Instant } from "./instant.ts";
 import type { Queue, QueueLimits } from "./queue.ts";
 import { QueueRegistry } from "./queue-registry.ts";
 import { Retention } from "./retention.ts";
+import { afterLoss, type StateChange } from "./rules.ts";
+import type { SavedClaim, SavedTask, Snapshot } from "./snapshot.ts";
 import { Schedule } from "./schedule.ts";
-import type { SavedTask, Snapshot } from "./snapshot.ts";
-import {
-  isFinished,
-  isStep,
-  type NewTask,
-  settingsOf,
-  Task,
-  type TaskSettings,
-  type TaskStatus,
-} from "./task.ts";
+import { holderOf, isFinished, isStep, type TaskStatus } from "./status.ts";
+import { type Lease, type NewTask, settingsOf, Task, type TaskSettings } from "./task.ts";
 import { TaskIndex } from "./task-index.ts";
 
 export interface RegistryLimits {
@@ -36,22 +29,21 @@ export interface RegistryLimits {
 /** Hears what happens to tasks, at once and in order. It must not call back into the core. */
 export interface RegistryObserver extends KeyObserver {
   /** A task took a step; `from` is null for one that has just entered. */
-  onStep(task: Task, from: TaskStatus | null): void;
+  onStep(task: Task, from: TaskStatus | null, now: Instant): void;
   /** A finished task was forgotten. */
   onForget?(task: Task): void;
 }
 
-/** How often a task may run when the process crashes. One that brings it down each time must not do so for ever. */
-export const CRASHES_MAX = 3;
-
 export class TaskRegistry {
-  readonly timeline = new TaskIndex();
+  readonly index = new TaskIndex();
   readonly schedule = new Schedule();
   readonly queues: QueueRegistry;
   readonly keys: IdempotencyKeys;
   readonly retention: Retention;
   readonly #observer: RegistryObserver;
   #lastSeq = 0;
+  /** The number of the task that was last put at the back of a ready list. */
+  #lastOrder = 0;
   /** Those of the task that was made last: the next one is most often treated alike. */
   #settings: TaskSettings | null = null;
 
@@ -80,16 +72,16 @@ export class TaskRegistry {
   }
 
   find(id: string): Task | undefined {
-    return this.timeline.find(id);
+    return this.index.find(id);
   }
 
   /** Makes a new task, which is in no structure yet. */
-  make(fresh: NewTask, key: KeyRecord | null, now: Instant): Task {
+  make(spec: NewTask, key: KeyRecord | null, now: Instant): Task {
     this.#lastSeq += 1;
-    const home = this.queues.findOrMake(fresh.queue);
-    this.#settings = settingsOf(fresh, this.#settings);
-    const task = new Task(fresh, this.#settings, this.#lastSeq, home, key, now.wallMs);
-    const { when } = fresh;
+    const queue = this.queues.findOrMake(spec.queue);
+    this.#settings = settingsOf(spec, this.#settings);
+    const task = new Task(spec, this.#settings, this.#lastSeq, queue, key, now.wallMs);
+    const { when } = spec;
     switch (when.kind) {
       case "now":
         break;
@@ -110,17 +102,17 @@ export class TaskRegistry {
 
   /** Lets a task in that was made. */
   admit(task: Task, now: Instant): void {
-    this.timeline.append(task);
-    task.home.totals.enqueued += 1;
+    this.index.append(task);
+    task.queue.totals.enqueued += 1;
     this.enter(task, task.runAtMs === null ? "queued" : "scheduled", now, null);
   }
 
   /**
-   * Takes back what an earlier life left behind: paused queues, keys, and tasks by their numbers. Only into an empty
-   * broker. What ran when that life ended was interrupted by its end; a task to which that happens too often fails.
+   * Takes back what an earlier process left behind: paused queues, keys, and tasks by their numbers. Only into an empty
+   * broker. Attempts in that process were lost with it; remote claims go on.
    */
   restore({ paused, keys, tasks }: Snapshot, now: Instant): void {
-    assert(this.#lastSeq === 0, "only an empty broker takes back what was");
+    assert(this.#lastSeq === 0, "only an empty broker is restored");
     for (const name of paused) {
       const queue = this.queues.findOrMake(name);
       queue.isPaused = true;
@@ -134,7 +126,7 @@ export class TaskRegistry {
     const finished: Task[] = [];
     for (const saved of tasks) {
       const task = this.#makeAgain(saved);
-      this.#takeBack(task, now);
+      this.#takeBack(task, saved.claim, now);
       if (isFinished(task.status)) finished.push(task);
       else if (task.key !== null) task.key.unfinished += 1;
     }
@@ -150,70 +142,57 @@ export class TaskRegistry {
     this.forgetWhatIsOver(now.monoMs);
   }
 
-  /** Takes a task out of the one structure that its status puts it in. The other half of a step is {@link TaskRegistry.enter}. */
+  /** Takes a task out of the structure that its status puts it in. The other half of a step is {@link enter}. */
   leave(task: Task): void {
-    const { status, home } = task;
-    switch (status) {
-      case "queued":
-        home.lines[task.lane].remove(task);
+    const { status, queue } = task;
+    const holder = holderOf(status);
+    switch (holder) {
+      case "ready":
+        queue.ready[task.lane].remove(task);
         break;
-      case "scheduled":
-      case "retrying":
-      case "running":
+      case "schedule":
         this.schedule.remove(task);
         task.isDueByWall = false;
+        task.lease = null;
         break;
-      case "done":
-      case "failed":
-      case "cancelled":
+      case "retention":
         this.retention.remove(task);
         break;
       default:
-        status satisfies never;
+        holder satisfies never;
     }
-    home.countOut(task, status);
+    queue.countOut(task, status);
   }
 
-  /** Puts a task into the structure that its new status asks for, and tells. Its times are set by the caller. */
+  /**
+   * Puts a task into the structure that its new status asks for, and tells. Its times are set by the caller. From running
+   * to queued it was released, and goes back to where it was.
+   */
   enter(task: Task, status: TaskStatus, now: Instant, from: TaskStatus | null = task.status): void {
     assert(from === null || isStep(from, status), "a task only takes a step that exists");
-    const { home } = task;
+    const { queue } = task;
     task.status = status;
-    home.countIn(task, status);
-    switch (status) {
-      case "queued":
+    queue.countIn(task, status);
+    const holder = holderOf(status);
+    switch (holder) {
+      case "ready":
         task.queuedSinceMs = now.monoMs;
-        home.lines[task.lane].pushBack(task);
+        if (from === "running") queue.ready[task.lane].putBack(task);
+        else this.#pushBack(task);
         break;
-      case "scheduled":
-      case "retrying":
-      case "running":
+      case "schedule":
         this.schedule.add(task);
         break;
-      case "done":
-      case "failed":
-      case "cancelled":
-        home.totals[status] += 1;
-        task.finishedAtMs = now.wallMs;
+      case "retention":
+        if (isFinished(status)) queue.totals[status] += 1;
         this.retention.add(task, now.monoMs);
         if (task.key !== null) this.keys.finished(task.key, now);
         break;
       default:
-        status satisfies never;
+        holder satisfies never;
     }
-    this.queues.changed(home, now.monoMs);
-    this.#observer.onStep(task, from);
-  }
-
-  /** The one step that keeps a task's turn: an interrupted attempt was ahead of all who wait. */
-  enterAtFront(task: Task, now: Instant): void {
-    const { home } = task;
-    task.status = "queued";
-    task.queuedSinceMs = now.monoMs;
-    home.countIn(task, "queued");
-    home.lines[task.lane].pushFront(task);
-    this.queues.changed(home, now.monoMs);
-    this.#observer.onStep(task, "running");
+    this.queues.changed(queue, now.monoMs);
+    this.#observer.onStep(task, from, now);
   }
 
   /** Forgets the finished tasks that are too many or too old. */
@@ -224,34 +203,35 @@ export class TaskRegistry {
       task = this.retention.nextToForget(nowMs)
     ) {
       this.leave(task);
-      this.timeline.remove(task);
+      this.index.remove(task);
       // Finished tasks hold a queue only by being there: nothing changes for it before the last one goes.
-      if (task.home.known === 0) this.queues.changed(task.home, nowMs);
+      if (task.queue.known === 0) this.queues.changed(task.queue, nowMs);
       this.#observer.onForget?.(task);
     }
   }
 
-  /** Throws when the stock contradicts itself. O(n): for tests. */
-  check(): void {
-    this.timeline.check();
-    this.queues.check();
-    this.retention.check();
-    this.schedule.check();
+  /** Throws when the registry contradicts itself. O(n): for tests. */
+  verify(): void {
+    this.index.verify();
+    this.queues.verify();
+    this.retention.verify();
+    this.schedule.verify();
     const seen = { scheduled: 0, finished: 0 };
     const known = new Map<Queue, number>();
-    for (const task of this.timeline.newestFirst(Number.POSITIVE_INFINITY)) {
-      assert(this.queues.find(task.queue) === task.home, "a known task's queue is known");
-      known.set(task.home, (known.get(task.home) ?? 0) + 1);
+    for (const task of this.index.newestFirst(Number.POSITIVE_INFINITY)) {
+      assert(this.queues.find(task.queue.name) === task.queue, "a known task's queue is known");
+      known.set(task.queue, (known.get(task.queue) ?? 0) + 1);
       if (isFinished(task.status)) seen.finished += 1;
-      else if (task.status !== "queued") seen.scheduled += 1;
+      else if (holderOf(task.status) === "schedule") seen.scheduled += 1;
+      assert(task.lease === null || task.status === "running", "only a running task has a lease");
       assert(
         isFinished(task.status) === (task.finishedAtMs !== null),
         "exactly the finished tasks have an end",
       );
-      assert(task.failures <= task.maxRetries + 1, "no task fails more often than it may");
+      assert(task.failures <= task.settings.maxRetries + 1, "no task fails more often than it may");
     }
-    assert(seen.scheduled === this.schedule.size, "what is delayed or runs is in the schedule");
-    assert(seen.finished === this.retention.size, "what is finished is in retention");
+    assert(seen.scheduled === this.schedule.size, "delayed and running tasks are in the schedule");
+    assert(seen.finished === this.retention.size, "finished tasks are in retention");
     for (const queue of this.queues.all())
       assert(queue.known === (known.get(queue) ?? 0), "a queue counts its tasks");
   }
@@ -259,54 +239,109 @@ export class TaskRegistry {
   #makeAgain(saved: SavedTask): Task {
     assert(saved.seq > this.#lastSeq, "saved tasks come by their numbers");
     this.#lastSeq = saved.seq;
-    const home = this.queues.findOrMake(saved.queue);
+    const queue = this.queues.findOrMake(saved.queue);
     this.#settings = settingsOf(saved, this.#settings);
     const { key, enqueuedAtMs } = saved;
-    const task = new Task(saved, this.#settings, saved.seq, home, key, enqueuedAtMs);
-    task.status = saved.status;
-    task.attempt = saved.attempt;
-    task.failures = saved.failures;
-    task.crashes = saved.crashes;
-    task.runAtMs = saved.runAtMs;
-    task.startedAtMs = saved.startedAtMs;
-    task.finishedAtMs = saved.finishedAtMs;
-    task.result = saved.result;
-    task.progress = saved.progress;
-    task.errors = saved.errors;
-    task.isDueByWall = saved.isDueByWall;
-    this.timeline.append(task);
+    const task = new Task(saved, this.#settings, saved.seq, queue, key, enqueuedAtMs);
+    const { isDueByWall, attempt, startedAtMs, progress } = saved;
+    Object.assign(task, { isDueByWall, attempt, startedAtMs, progress });
+    change(task, saved);
+    this.index.append(task);
     return task;
   }
 
   /** Puts a restored task where it belongs; a finished one only into the counts, since retention goes by another order. */
-  #takeBack(task: Task, now: Instant): void {
-    const hasRun = task.status === "running";
-    if (hasRun) endByCrash(task, now);
-    const { home, status } = task;
-    home.countIn(task, status);
-    if (status === "queued") {
+  #takeBack(task: Task, claim: SavedClaim | null, now: Instant): void {
+    const isCrashed = task.status === "running" && claim === null;
+    if (isCrashed) change(task, afterLoss(task, "crash_loop", now));
+    const { queue, status } = task;
+    queue.countIn(task, status);
+    const holder = holderOf(status);
+    if (holder === "ready") {
       task.queuedSinceMs = now.monoMs;
-      home.lines[task.lane].pushBack(task);
-    } else if (status === "scheduled" || status === "retrying") {
-      const runAtMs = task.runAtMs ?? now.wallMs;
-      task.dueAtMs = task.isDueByWall ? runAtMs : now.monoMs + runAtMs - now.wallMs;
+      this.#pushBack(task);
+    } else if (holder === "schedule") {
+      if (claim === null) restoreWait(task, now);
+      else {
+        restoreLease(task, claim, now);
+        task.order = this.#nextOrder();
+      }
       this.schedule.add(task);
     }
-    if (hasRun) this.#observer.onStep(task, "running");
+    if (isCrashed) this.#observer.onStep(task, "running", now);
+  }
+
+  #nextOrder(): number {
+    this.#lastOrder += 1;
+    return this.#lastOrder;
+  }
+
+  #pushBack(task: Task): void {
+    task.order = this.#nextOrder();
+    task.queue.ready[task.lane].pushBack(task);
   }
 }
 
-/** A task that ran when the process ended has lost its attempt: it waits again, or fails when that was once too often. */
-function endByCrash(task: Task, now: Instant): void {
-  task.crashes += 1;
-  if (task.crashes < CRASHES_MAX) {
-    task.status = "queued";
+/** Applies what a rule says. */
+export function change(task: Task, to: StateChange): void {
+  task.status = to.status;
+  task.failures = to.failures;
+  task.losses = to.losses;
+  task.runAtMs = to.runAtMs;
+  task.finishedAtMs = to.finishedAtMs;
+  task.result = to.result;
+  task.errors = to.errors;
+  task.settledFence = to.settledFence;
+  task.receipt = to.receipt;
+}
+
+/**
+ * A wait that goes on. It has what the wall clock leaves of it, but never more than it was meant to take: a clock that was
+ * ahead when the wait began must not stretch it.
+ */
+function restoreWait(task: Task, now: Instant): void {
+  const runAtMs = task.runAtMs ?? now.wallMs;
+  if (task.isDueByWall) {
+    task.dueAtMs = runAtMs;
     return;
   }
-  task.status = "failed";
-  task.finishedAtMs = now.wallMs;
-  const message = `the process ended ${CRASHES_MAX} times while the task ran`;
-  task.addError({ code: "crash_loop", message, attempt: task.attempt, atMs: now.wallMs });
+  const leftMs = Math.min(runAtMs - now.wallMs, runAtMs - waitSince(task));
+  task.dueAtMs = now.monoMs + leftMs;
+  task.runAtMs = now.wallMs + leftMs;
+}
+
+/** When the wait of a scheduled or retrying task began. */
+function waitSince({ status, enqueuedAtMs, startedAtMs, attempt, errors }: Task): number {
+  if (status === "scheduled" || startedAtMs === null) return enqueuedAtMs;
+  const failure = errors.at(-1);
+  // Without a failure the attempt was released: some time after its start.
+  return failure?.attempt === attempt ? failure.atMs : startedAtMs;
+}
+
+/** A claim that goes on. Its lease has what the wall clock leaves of it, at most its length. */
+function restoreLease(task: Task, { fence, worker, leaseMs, leaseEndsAtMs }: SavedClaim, now: Instant): void {
+  const { timeoutMs } = task.settings;
+  const ranMs = clamp(now.wallMs - (task.startedAtMs ?? now.wallMs), 0, timeoutMs);
+  const timeoutAtMs = now.monoMs + timeoutMs - ranMs;
+  const leftMs = clamp(leaseEndsAtMs - now.wallMs, 0, leaseMs);
+  task.fence = fence;
+  grantLease(task, { lengthMs: leaseMs, endsAtMs: now.monoMs + leftMs, timeoutAtMs, worker }, now);
+}
+
+function clamp(value: number, min: number, max: number): number {
+  return Math.min(Math.max(value, min), max);
+}
+
+/** Gives a task a lease, which never reaches beyond its timeout. The task must be in no structure. */
+export function grantLease(
+  task: Task,
+  { lengthMs, endsAtMs, timeoutAtMs, worker }: Omit<Lease, "endsAtWallMs">,
+  { monoMs, wallMs }: Instant,
+): void {
+  const endMs = Math.min(endsAtMs, timeoutAtMs);
+  const endsAtWallMs = wallMs + (endMs - monoMs);
+  task.lease = { lengthMs, endsAtMs: endMs, endsAtWallMs, timeoutAtMs, worker };
+  task.dueAtMs = endMs;
 }
 
 function finishedAtOf({ finishedAtMs }: Task): number {

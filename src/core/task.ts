@@ -1,78 +1,14 @@
 /**
- * The task: what it is, the states it goes through, and which steps between them exist.
- *
- *               delay/run_at                 claim                    ok
- *    enqueue ──► scheduled ──due──► queued ────────► running ──────────────► done
- *       └──────────────────────────► ▲  ▲              │ │ │
- *                                    │  └─interrupted──┘ │ └─error, none left─► failed ──retry──► queued
- *                                    └──due── retrying ◄─┘ error, retries left
- *    cancel: scheduled | queued | retrying | running ──► cancelled ──retry──► queued
- *
- * A task holds data and its places in the broker's structures; it decides nothing.
+ * The task: what was asked for, what has become of it, and where it is linked. It holds data and decides nothing. The
+ * statuses and the diagram of a task's life are in status.ts; the rules that change its state in rules.ts.
  */
 
 import type { Backoff } from "./backoff.ts";
 import type { KeyRecord } from "./idempotency.ts";
+import type { Lane } from "./lane.ts";
 import type { Queue } from "./queue.ts";
-import type { Lane } from "./ready-list.ts";
 import { NOT_LINKED } from "./ring.ts";
-
-export type TaskStatus =
-  | "scheduled"
-  | "queued"
-  | "running"
-  | "retrying"
-  | "done"
-  | "failed"
-  | "cancelled";
-
-/** Every status, in the order of a task's life. */
-export const TASK_STATUSES = [
-  "scheduled",
-  "queued",
-  "running",
-  "retrying",
-  "done",
-  "failed",
-  "cancelled",
-] as const satisfies readonly TaskStatus[];
-
-/** The steps that exist. Whatever is not listed here never happens. */
-const STEPS: Readonly<Record<TaskStatus, Readonly<Partial<Record<TaskStatus, true>>>>> = {
-  scheduled: { queued: true, cancelled: true },
-  queued: { running: true, cancelled: true },
-  running: { done: true, retrying: true, failed: true, queued: true, cancelled: true },
-  retrying: { queued: true, cancelled: true },
-  done: {},
-  failed: { queued: true },
-  cancelled: { queued: true },
-};
-
-export function isStep(from: TaskStatus, to: TaskStatus): boolean {
-  return STEPS[from][to] === true;
-}
-
-/** Whether a task in this status holds a place in its queue's bounds. */
-export function isWaiting(status: TaskStatus): boolean {
-  return status === "queued" || status === "scheduled" || status === "retrying";
-}
-
-export function isFinished(status: TaskStatus): boolean {
-  return status === "done" || status === "failed" || status === "cancelled";
-}
-
-/** One failed attempt, as it is kept and shown. */
-export interface TaskError {
-  readonly code: string;
-  readonly message: string;
-  /** The attempt that failed, counted from 1. */
-  readonly attempt: number;
-  /** Wall-clock milliseconds since the Unix epoch. */
-  readonly atMs: number;
-}
-
-/** How many errors a task keeps: enough to see a pattern, few enough to bound what a failing task holds. */
-const ERRORS_KEPT = 5;
+import type { TaskStatus } from "./status.ts";
 
 /** How a task is treated. Most tasks are treated like many others, and share this with them. */
 export interface TaskSettings {
@@ -86,9 +22,10 @@ export interface TaskSettings {
   readonly backoff: Backoff;
 }
 
-/** What a task is from the first to the last, but for what entering ringq gives it. */
-export interface TaskBasis extends TaskSettings {
+/** What was asked for. It never changes: every check is done and every default applied before the core sees it. */
+export interface TaskSpec extends TaskSettings {
   readonly id: string;
+  /** The name of its queue. */
   readonly queue: string;
   /** The payload as JSON text. */
   readonly payload: string;
@@ -96,8 +33,8 @@ export interface TaskBasis extends TaskSettings {
   readonly payloadBytes: number;
 }
 
-/** What it takes to enqueue a task: everything is checked and every default applied before the core sees it. */
-export interface NewTask extends TaskBasis {
+/** A task that asks to enter. */
+export interface NewTask extends TaskSpec {
   readonly when: When;
 }
 
@@ -107,40 +44,97 @@ export type When =
   | { readonly kind: "after"; readonly delayMs: number }
   | { readonly kind: "at"; readonly wallMs: number };
 
-/** What the rest of ringq may see of a task. Times are wall-clock milliseconds; what is not yet known is null. */
-export interface TaskView {
-  readonly id: string;
-  readonly type: string;
-  readonly queue: string;
+/** One failed attempt, as it is kept and shown. */
+export interface TaskError {
+  readonly code: string;
+  readonly message: string;
+  /** The attempt that failed, counted from 1. */
+  readonly attempt: number;
+  /** Wall-clock milliseconds since the Unix epoch. */
+  readonly atMs: number;
+}
+
+/** What has become of a task: everything about it that changes and that a durable engine stores. Times are wall-clock. */
+export interface TaskState {
   readonly status: TaskStatus;
-  /** JSON text. */
-  readonly payload: string;
-  readonly priority: number;
   /** How often it was started. */
   readonly attempt: number;
-  readonly maxRetries: number;
-  readonly timeoutMs: number;
-  readonly enqueuedAtMs: number;
-  /** When it was, or is, due: set by a delay, a time asked for, or the backoff before a retry. */
+  /** Failed attempts since it was enqueued or retried by hand. Released ones do not count. */
+  readonly failures: number;
+  /** Attempts lost to crashes and ended leases since one last failed, or since it was retried by hand. */
+  readonly losses: number;
+  /** When it is, or was, due: set by a delay, a time asked for, a backoff, or a release with a delay. */
   readonly runAtMs: number | null;
+  /** Whether `runAtMs` follows the wall clock wherever it goes, as a time asked for does. */
+  readonly isDueByWall: boolean;
   /** When the latest attempt started. */
   readonly startedAtMs: number | null;
   readonly finishedAtMs: number | null;
   /** JSON text. */
   readonly result: string | null;
-  /** What the handler last said of how far it is: JSON text. */
+  /** What the handler last reported of its progress: JSON text. */
   readonly progress: string | null;
   /** The last few failed attempts, oldest first. */
   readonly errors: readonly TaskError[];
+  /** The fence of the last settled claim; 0 before the first. */
+  readonly settledFence: number;
+  /** The receipt of the last settled claim. */
+  readonly receipt: SettleReceipt | null;
 }
 
-const NO_ERRORS: readonly TaskError[] = [];
+/** What the settle of a claim was answered: the same again when it is sent again. */
+export interface SettleReceipt {
+  readonly outcome: "done" | "failed" | "released";
+  /** The task's status after it. */
+  readonly status: TaskStatus;
+  /** When the task is due again, if the settle made it wait: wall-clock milliseconds. */
+  readonly runAtMs: number | null;
+}
 
-export class Task implements TaskView {
+/** How a remote claim ended that was not settled. */
+export interface LostClaim {
+  readonly fence: number;
+  readonly ended: "expired" | "timeout" | "cancelled";
+}
+
+/** The lease of a remote claim. Times are monotonic unless they say otherwise. */
+export interface Lease {
+  /** Its length when it was last granted. */
+  lengthMs: number;
+  endsAtMs: number;
+  /** For people, and for the time after a restart: wall-clock milliseconds. */
+  endsAtWallMs: number;
+  /** When the attempt runs out of time, however often the lease is extended. */
+  readonly timeoutAtMs: number;
+  readonly worker: string | null;
+}
+
+export const NO_ERRORS: readonly TaskError[] = [];
+
+/** The state of a task that has just been accepted, but for when it is due. */
+export const INITIAL_STATE: TaskState = {
+  status: "queued",
+  attempt: 0,
+  failures: 0,
+  losses: 0,
+  runAtMs: null,
+  isDueByWall: false,
+  startedAtMs: null,
+  finishedAtMs: null,
+  result: null,
+  progress: null,
+  errors: NO_ERRORS,
+  settledFence: 0,
+  receipt: null,
+};
+
+/** A task as the broker holds it. */
+export class Task implements TaskState {
+  // What was asked for.
   readonly id: string;
   /** The order of entering ringq: 1, 2, 3, … Newer tasks have larger numbers. */
   readonly seq: number;
-  readonly home: Queue;
+  readonly queue: Queue;
   readonly settings: TaskSettings;
   readonly payload: string;
   readonly payloadBytes: number;
@@ -148,42 +142,52 @@ export class Task implements TaskView {
   /** The idempotency key it was enqueued under, if any. */
   readonly key: KeyRecord | null;
 
+  // What has become of it: the fields of TaskState.
   status: TaskStatus = "queued";
   attempt = 0;
-  /** Failed attempts since it was enqueued or retried by hand. Interrupted ones do not count. */
   failures = 0;
-  /** How often the process ended while it ran, since it was enqueued or retried by hand. */
-  crashes = 0;
+  losses = 0;
   runAtMs: number | null = null;
+  isDueByWall = false;
   startedAtMs: number | null = null;
   finishedAtMs: number | null = null;
   result: string | null = null;
   progress: string | null = null;
   errors: readonly TaskError[] = NO_ERRORS;
+  settledFence = 0;
+  receipt: SettleReceipt | null = null;
 
-  /** While scheduled or retrying: when it may start. While running: when its lease ends. Finished: when it is forgotten. */
+  // Its claims, in memory only.
+  /** The fence of the latest claim; 0 before the first. */
+  fence = 0;
+  /** While a remote claim holds it. */
+  lease: Lease | null = null;
+  /** The latest remote claim that ended without a settle. */
+  lostClaim: LostClaim | null = null;
+
+  // Where it is linked.
+  /** While scheduled or retrying: when it may start. While running: when its attempt ends. Finished: when it is forgotten. */
   dueAtMs = 0;
-  /** Whether `dueAtMs` is on the wall clock, as it is for a task scheduled by `run_at`. */
-  isDueByWall = false;
   /** Monotonic time since when it is queued. */
   queuedSinceMs = 0;
-
-  /** Its place in the one structure that its status puts it in: a line, the schedule or retention. */
-  place = NOT_LINKED;
-  /** Its index in the timeline. */
-  line = -1;
+  /** Its number in the order of queueing, which a released task keeps. */
+  order = 0;
+  /** Its position in the structure that its status puts it in: a ready list, the schedule or retention. */
+  position = NOT_LINKED;
+  /** Its position in the task index. */
+  indexPosition = NOT_LINKED;
 
   constructor(
-    { id, payload, payloadBytes }: TaskBasis,
+    { id, payload, payloadBytes }: TaskSpec,
     settings: TaskSettings,
     seq: number,
-    home: Queue,
+    queue: Queue,
     key: KeyRecord | null,
     enqueuedAtMs: number,
   ) {
     this.id = id;
     this.seq = seq;
-    this.home = home;
+    this.queue = queue;
     this.settings = settings;
     this.payload = payload;
     this.payloadBytes = payloadBytes;
@@ -191,37 +195,8 @@ export class Task implements TaskView {
     this.key = key;
   }
 
-  get queue(): string {
-    return this.home.name;
-  }
-
-  get type(): string {
-    return this.settings.type;
-  }
-
-  get priority(): number {
-    return this.settings.priority;
-  }
-
-  get maxRetries(): number {
-    return this.settings.maxRetries;
-  }
-
-  get timeoutMs(): number {
-    return this.settings.timeoutMs;
-  }
-
   get lane(): Lane {
     return this.settings.lane;
-  }
-
-  get backoff(): Backoff {
-    return this.settings.backoff;
-  }
-
-  /** Notes a failed attempt; of many, the last {@link ERRORS_KEPT} are kept. */
-  addError(error: TaskError): void {
-    this.errors = [...this.errors.slice(1 - ERRORS_KEPT), error];
   }
 
   /** What a finished task keeps in memory for being read: its payload, its result, its progress and its errors. */
@@ -233,8 +208,8 @@ export class Task implements TaskView {
 }
 
 /** The settings of a task: those of the one before where they are the same, so that alike tasks share one copy. */
-export function settingsOf(fresh: TaskBasis, before: TaskSettings | null): TaskSettings {
-  const { type, priority, maxRetries, timeoutMs, lane, backoff } = fresh;
+export function settingsOf(spec: TaskSettings, before: TaskSettings | null): TaskSettings {
+  const { type, priority, maxRetries, timeoutMs, lane, backoff } = spec;
   if (
     before !== null &&
     before.type === type &&
@@ -247,4 +222,56 @@ export function settingsOf(fresh: TaskBasis, before: TaskSettings | null): TaskS
     return before;
   }
   return { type, priority, maxRetries, timeoutMs, lane, backoff };
+}
+
+/** A task as the rest of ringq sees it: plain data of one moment. Times are wall-clock; what is not yet known is null. */
+export interface TaskView
+  extends Omit<TaskSpec, "lane" | "backoff" | "payloadBytes">,
+    Omit<TaskState, "losses" | "isDueByWall" | "settledFence" | "receipt"> {
+  readonly enqueuedAtMs: number;
+  /** The remote claim that holds it. */
+  readonly claim: { readonly worker: string | null; readonly leaseEndsAtMs: number } | null;
+}
+
+export function viewOf(task: Task): TaskView {
+  const { settings, lease } = task;
+  return {
+    id: task.id,
+    type: settings.type,
+    queue: task.queue.name,
+    status: task.status,
+    payload: task.payload,
+    priority: settings.priority,
+    attempt: task.attempt,
+    failures: task.failures,
+    maxRetries: settings.maxRetries,
+    timeoutMs: settings.timeoutMs,
+    enqueuedAtMs: task.enqueuedAtMs,
+    runAtMs: task.runAtMs,
+    startedAtMs: task.startedAtMs,
+    finishedAtMs: task.finishedAtMs,
+    result: task.result,
+    progress: task.progress,
+    errors: task.errors,
+    claim: lease === null ? null : { worker: lease.worker, leaseEndsAtMs: lease.endsAtWallMs },
+  };
+}
+
+/** The stored part of a task, by value. */
+export function stateOf(task: Task): TaskState {
+  return {
+    status: task.status,
+    attempt: task.attempt,
+    failures: task.failures,
+    losses: task.losses,
+    runAtMs: task.runAtMs,
+    isDueByWall: task.isDueByWall,
+    startedAtMs: task.startedAtMs,
+    finishedAtMs: task.finishedAtMs,
+    result: task.result,
+    progress: task.progress,
+    errors: task.errors,
+    settledFence: task.settledFence,
+    receipt: task.receipt,
+  };
 }

@@ -3,29 +3,42 @@
  * passes the same contract suite, test/contract/contract.ts.
  *
  * An answer may come at once or as a promise: an engine that has to write before it may say yes needs the promise, one
- * in memory would only pay for it.
+ * in memory would only pay for it. Everything that crosses the seam is plain data of one moment.
  */
 
 import type { Backoff } from "../core/backoff.ts";
 import type { Receipt } from "../core/idempotency.ts";
-import type { Outcome, Refusal, RevokeReason } from "../core/outcomes.ts";
+import type { Lane } from "../core/lane.ts";
+import type {
+  AttemptOutcome,
+  ClaimLost,
+  ClaimRequest,
+  ExtendOutcome,
+  Refusal,
+  RevokeReason,
+  SettleOutcome,
+} from "../core/outcomes.ts";
+import type { ListFilter } from "../core/page.ts";
 import type { QueueView } from "../core/queue.ts";
-import type { Lane } from "../core/ready-list.ts";
-import type { TaskStatus, TaskView } from "../core/task.ts";
+import type { TaskView } from "../core/task.ts";
+import type { EventSubscriber } from "./events.ts";
 
 export type { Backoff } from "../core/backoff.ts";
 export type { Receipt } from "../core/idempotency.ts";
+export type { Lane } from "../core/lane.ts";
 export { LIMITS } from "../core/limits.ts";
-export type { Outcome, Refusal, Retry, RevokeReason } from "../core/outcomes.ts";
+export type {
+  AttemptOutcome,
+  ClaimEnd,
+  ClaimLost,
+  ClaimRequest,
+  Refusal,
+  Retry,
+  RevokeReason,
+} from "../core/outcomes.ts";
 export type { QueueLimits } from "../core/queue.ts";
-export type { Lane } from "../core/ready-list.ts";
-export {
-  isFinished,
-  TASK_STATUSES,
-  type TaskError,
-  type TaskStatus,
-  type TaskView,
-} from "../core/task.ts";
+export { isFinished, TASK_STATUSES, type TaskStatus } from "../core/status.ts";
+export type { SettleReceipt, TaskError, TaskView } from "../core/task.ts";
 
 export type MaybePromise<T> = T | Promise<T>;
 
@@ -47,7 +60,7 @@ export interface PayloadFault {
   readonly message: string;
 }
 
-/** A task as it is asked for. What is left out takes the engine's default. */
+/** A task as it is asked for. What is left out takes the engine's default. The bounds are in core/limits.ts. */
 export interface EnqueueRequest {
   /** Any JSON value. */
   readonly payload: unknown;
@@ -70,18 +83,27 @@ export type EnqueueAnswer =
   | { readonly kind: "repeated"; readonly receipts: readonly Receipt[] }
   | { readonly kind: "key_reused" }
   | { readonly kind: "invalid"; readonly faults: readonly RequestFault[] }
-  | { readonly kind: "stopping" }
+  | Stopping
   | StorageUnavailable
   | Refusal;
+
+/** The engine is stopping, and takes nothing more of this kind. */
+export interface Stopping {
+  readonly kind: "stopping";
+}
 
 /** What was asked for could not be written, and so was not done: nothing of it is left. It may be tried again. */
 export interface StorageUnavailable {
   readonly kind: "storage_unavailable";
 }
 
-/** What is wrong with the payload of the request at `index`. */
-export interface RequestFault extends PayloadFault {
-  readonly index: number;
+/** What is wrong with an enqueue. */
+export interface RequestFault {
+  /** Which of the requests; null for the idempotency key, which belongs to all of them. */
+  readonly index: number | null;
+  /** A JSON Pointer into the request (RFC 6901), as in `/payload/to` or `/maxRetries`; empty for the key. */
+  readonly path: string;
+  readonly message: string;
 }
 
 export type CancelAnswer =
@@ -92,7 +114,7 @@ export type CancelAnswer =
 export type RetryAnswer =
   | { readonly kind: "queued" | "not_retryable"; readonly task: TaskView }
   | { readonly kind: "unknown" }
-  | { readonly kind: "stopping" }
+  | Stopping
   | StorageUnavailable
   | Refusal;
 
@@ -103,15 +125,12 @@ export type PauseAnswer =
   | Refusal;
 
 export type PurgeAnswer =
-  /** So many tasks that waited are cancelled now. */
+  /** So many waiting tasks are cancelled now. */
   | { readonly kind: "purged"; readonly cancelled: number }
   | { readonly kind: "unknown" }
   | StorageUnavailable;
 
-export interface ListRequest {
-  readonly status?: TaskStatus | undefined;
-  readonly queue?: string | undefined;
-  readonly type?: string | undefined;
+export interface ListRequest extends ListFilter {
   /** How many tasks to return at most. */
   readonly limit: number;
   /** What the page before gave as `nextCursor`. */
@@ -133,48 +152,84 @@ export interface QueueReport extends QueueView {
   readonly oldestQueuedMs: number | null;
 }
 
-/** One attempt at a task, handed to a worker. */
+/** One attempt at a task, handed to a worker. Plain data: it can leave the process and come back. */
 export interface Claim {
-  readonly task: TaskView;
-  /** The number of this attempt. A settle with another one changes nothing. */
+  readonly taskId: string;
+  /** Makes the settle of this claim unique: a settle with another fence changes nothing, and no fence ever comes again. */
   readonly fence: number;
+  /** When it ends unless it is settled, or extended, before: wall-clock milliseconds. */
+  readonly leaseEndsAtMs: number;
+  readonly task: TaskView;
 }
 
-/** Whoever works on the tasks of an engine. It must not call the engine from inside these, only afterwards. */
+export type ClaimAnswer =
+  /** None when nothing can start now. */
+  | { readonly kind: "claimed"; readonly claims: readonly Claim[] }
+  | Stopping
+  | StorageUnavailable;
+
+export type SettleAnswer = SettleOutcome | StorageUnavailable;
+
+export type ExtendAnswer = ExtendOutcome;
+
+/** Runs the tasks of a lane. It must not call the engine from inside these, only afterwards. */
 export interface EngineWorker {
   /** So many tasks have just become claimable. */
   onReady(count: number): void;
-  /** The attempt lost its lease: stop it, and expect its outcome to be ignored. */
+  /** The attempt lost its task: stop it, and expect its outcome to be ignored. */
   onRevoke(taskId: string, fence: number, reason: RevokeReason): void;
 }
 
 export interface Engine {
-  /** Takes all of these tasks, or none. */
+  /**
+   * Takes all of these tasks, or none. `invalid` names everything that is out of its bounds; nothing of the request is
+   * left then. An `idempotencyKey` makes it safe to send the request again.
+   */
   enqueue(
     requests: readonly EnqueueRequest[],
     idempotencyKey?: string,
   ): MaybePromise<EnqueueAnswer>;
+  /** The task as it is now; undefined when it is unknown or forgotten. No end is shown before it is stored. */
   find(id: string): MaybePromise<TaskView | undefined>;
   /** The task once it has finished, or as it is when `waitMs` are over, `signal` aborts or the engine stops. */
   waitFor(id: string, waitMs: number, signal: AbortSignal): Promise<TaskView | undefined>;
+  /** A page of the tasks that pass the filter, newest first. */
   list(request: ListRequest): MaybePromise<ListAnswer>;
+  /** Cancels a task that has not finished. A running attempt is revoked. */
   cancel(id: string): MaybePromise<CancelAnswer>;
+  /** Queues a failed or cancelled task again, with all its retries. It obeys the bounds of its queue. */
   retry(id: string): MaybePromise<RetryAnswer>;
+  /** Every queue that is known. */
   queues(): MaybePromise<readonly QueueReport[]>;
+  /** One queue; undefined when it is unknown or forgotten. */
   queue(name: string): MaybePromise<QueueReport | undefined>;
-  setPaused(name: string, isPaused: boolean): MaybePromise<PauseAnswer>;
-  /** Cancels what waits in a queue. */
+  /** Starts no more tasks of a queue; running ones go on. */
+  pause(name: string): MaybePromise<PauseAnswer>;
+  /** Starts tasks of a paused queue again. */
+  resume(name: string): MaybePromise<PauseAnswer>;
+  /** Cancels all waiting tasks of a queue. */
   purge(name: string): MaybePromise<PurgeAnswer>;
 
   /** From now on this worker hears of what concerns the tasks of this lane. One worker a lane. */
   attach(lane: Lane, worker: EngineWorker): void;
-  claim(lane: Lane): MaybePromise<Claim | undefined>;
-  settle(claim: Claim, outcome: Outcome): MaybePromise<void>;
-  /** Shows on the task how far the attempt is: JSON text. Ignored when the attempt no longer holds the task. */
-  noteProgress(claim: Claim, progress: string): void;
+  /** Starts up to `max` attempts at the tasks that are next. */
+  claim(request: ClaimRequest): MaybePromise<ClaimAnswer>;
+  /**
+   * Reports how an attempt ended. The settle of a claim that was settled before with the same outcome word gets the first
+   * answer again; that of any other claim that is over is `claim_lost`. Neither changes anything.
+   */
+  settle(taskId: string, fence: number, outcome: AttemptOutcome): MaybePromise<SettleAnswer>;
+  /** Makes the lease of a remote claim end `leaseMs` from now, but not beyond its timeout. */
+  extend(taskId: string, fence: number, leaseMs: number): MaybePromise<ExtendAnswer>;
+  /** Shows the progress of a running attempt on its task: JSON text. Null, or why it was ignored. */
+  noteProgress(taskId: string, fence: number, progress: string): ClaimLost | null;
 
+  /** Tells a subscriber what happens from now on. */
+  subscribe(subscriber: EventSubscriber): void;
+
+  /** Whether it takes tasks, or why not. */
   readonly readiness: Readiness;
-  /** From now on every enqueue is answered `stopping`; everything else goes on. */
+  /** From now on every enqueue and every retry is answered `stopping`; everything else goes on. */
   stopIntake(): void;
   /**
    * Resolves when nothing runs and nothing more can start within `graceMs`, or when these are over. Long polls are
@@ -185,7 +240,6 @@ export interface Engine {
   close(): Promise<EngineRemains>;
 }
 
-/** Whether it takes tasks, or why not. */
 export type Readiness = "ready" | "stopping" | "storage_unavailable";
 
 export interface EngineRemains {

@@ -3,7 +3,9 @@
  * before it is counted.
  */
 
-import { isStep, TASK_STATUSES } from "../../src/core/task.ts";
+import { isStep, TASK_STATUSES } from "../../src/core/status.ts";
+import { LANES } from "../../src/core/lane.ts";
+import type { ClaimEnd } from "../../src/core/outcomes.ts";
 import type { History } from "./history.ts";
 import { isWaiting, type ModelTask } from "./model-state.ts";
 import type { Operation } from "./operation.ts";
@@ -19,6 +21,8 @@ const ENQUEUE_ANSWERS = [
 
 const RESERVE_ANSWERS = ENQUEUE_ANSWERS.with(0, "reserved");
 
+const CLAIM_ENDS: readonly ClaimEnd[] = ["expired", "timeout", "settled", "cancelled", "unknown"];
+
 const KINDS: readonly string[] = [
   ...ENQUEUE_ANSWERS.map((answer) => `enqueue one: ${answer}`),
   ...ENQUEUE_ANSWERS.map((answer) => `enqueue several: ${answer}`),
@@ -27,33 +31,63 @@ const KINDS: readonly string[] = [
   "publish",
   "withdraw",
   "restart",
-  "restart: interrupts a task",
+  "restart: loses an attempt",
   "restart: fails a task that crashed too often",
+  "restart: a remote claim goes on",
+  "restart: a lease goes on at its length, since the wall clock was set back",
+  "restart: the timeout of a remote claim is over",
+  "restart: a wait goes on at its length, since the wall clock was set back",
   "enqueue: after a delay",
   "enqueue: at a time of day",
   "enqueue: at a time of day that has passed",
   "enqueue: into several queues",
-  "claim loop: a task",
-  "claim loop: nothing",
-  "claim thread: a task",
-  "claim thread: nothing",
+  ...LANES.flatMap((lane) => [
+    `claim ${lane}: a task`,
+    `claim ${lane}: nothing`,
+    `claim ${lane}: several`,
+    `claim ${lane}: a task of the queues that it names`,
+    `claim ${lane}: a task of the types that it names`,
+    `claim ${lane}: a task of the queues and types that it names`,
+  ]),
+  "claim: several, of one queue after another in order",
+  "claim: passes over a task of another type",
+  "claim: nothing of its types, while others wait",
+  "claim: nothing in its queues, while others have tasks",
   "claim: nothing, because of a pause",
   "claim: nothing, because as many run as may",
-  "settle done: settled",
-  "settle done: stale",
-  "settle interrupted: settled",
-  "settle interrupted: stale",
-  "settle failed, backoff: settled",
-  "settle failed, backoff: stale",
+  ...["done", "released", "released, delayed", "failed, backoff"].flatMap((way) => [
+    `settle ${way}: settled`,
+    `settle ${way}: repeated`,
+    `settle ${way}: claim lost`,
+  ]),
   "settle failed, after: settled",
   "settle failed, never: settled",
-  "settle: unknown",
-  "settle: stale, while another attempt runs",
+  ...CLAIM_ENDS.map((ended) => `settle: claim lost, ${ended}`),
+  ...CLAIM_ENDS.map((ended) => `settle: claim lost, ${ended}, while another claim holds the task`),
+  "settle: repeated, while another claim holds the task",
+  "settle: after the end of its lease",
+  "settle: after its timeout",
+  "settle: while the storage is away",
+  "settle: a release before an earlier one",
+  "settle: a release into a full queue",
+  "settle: a failure ends a row of losses",
   "settle: a retry into a full queue",
   "settle: a sixth error",
+  "extend: extended",
+  "extend: to a shorter lease",
+  "extend: up to the timeout",
+  "extend: after the end of its lease",
+  "extend: after its timeout",
+  "extend: while the storage is away",
+  ...CLAIM_ENDS.map((ended) => `extend: claim lost, ${ended}`),
   "progress: noted",
-  "progress: stale",
-  "progress: unknown",
+  ...CLAIM_ENDS.map((ended) => `progress: claim lost, ${ended}`),
+  "storage: goes away",
+  "storage: comes back",
+  "storage: is away while a lease is due",
+  "storage: is away while a tick does something else",
+  "the process stands still: a lease would have ended",
+  "the process stands still: a timeout is over",
   "cancel: cancelled",
   "cancel: finished",
   "cancel: unknown",
@@ -74,6 +108,12 @@ const KINDS: readonly string[] = [
   "tick: nothing due",
   "tick: one due",
   "tick: several due",
+  "tick: gives a lease more time",
+  "tick: ends a lease to the very millisecond",
+  "tick: a lease and the timeout end together",
+  "tick: a lost lease after a crash or another lost lease",
+  "tick: fails a task that lost too many leases",
+  "tick: the second of two timeouts with a loss between them",
   "list: the last page",
   "list: one page of several",
   "time goes by",
@@ -81,6 +121,7 @@ const KINDS: readonly string[] = [
   "time: the wall clock is set back",
   "revoked: timeout",
   "revoked: cancelled",
+  "revoked: lease_lost",
   "forgotten: a task",
   "forgotten: a queue",
   "forgotten: a key",
@@ -201,10 +242,10 @@ export class Tally {
 
   /** Why nothing could be claimed although something is queued. */
   #addClosed(tasks: readonly ModelTask[]): void {
-    for (const { status, home } of tasks) {
+    for (const { status, queue } of tasks) {
       if (status !== "queued") continue;
-      if (home.isPaused) this.#count("claim: nothing, because of a pause");
-      else if (home.limits.concurrency < Number.POSITIVE_INFINITY) {
+      if (queue.isPaused) this.#count("claim: nothing, because of a pause");
+      else if (queue.limits.concurrency < Number.POSITIVE_INFINITY) {
         this.#count("claim: nothing, because as many run as may");
       }
     }
@@ -231,8 +272,8 @@ export class Tally {
       this.#count("settle: a sixth error");
     }
     if (task.status !== "retrying") return;
-    const waiting = tasks.filter((each) => each.home === task.home && isWaiting(each)).length;
-    if (waiting > task.home.limits.size) this.#count("settle: a retry into a full queue");
+    const waiting = tasks.filter((each) => each.queue === task.queue && isWaiting(each)).length;
+    if (waiting > task.queue.limits.size) this.#count("settle: a retry into a full queue");
   }
 
   /** The news come in threes: id, from, to for a step; id, fence, reason for a revocation. */

@@ -1,0 +1,174 @@
+/**
+ * What follows when an attempt fails, is lost or is released, when a task is cancelled or retried by hand, and whether
+ * tasks fit into a queue: pure functions on plain data. The broker applies what they answer, a durable engine writes it,
+ * and an engine without the broker can do both.
+ */
+
+import { backoffMs } from "./backoff.ts";
+import type { Instant, Random } from "./instant.ts";
+import type { AttemptOutcome } from "./outcomes.ts";
+import type { TaskStatus } from "./status.ts";
+import type { SettleReceipt, TaskError, TaskSettings, TaskState } from "./task.ts";
+
+/** How many attempts in a row may be lost. A task that brings down its workers each time must not run for ever. */
+export const LOSSES_MAX = 3;
+
+/** How many errors a task keeps: enough to see a pattern, few enough to bound what a failing task holds. */
+export const ERRORS_KEPT = 5;
+
+/** The new values of everything that a step may change in a task's state. */
+export type StateChange = Pick<
+  TaskState,
+  | "status"
+  | "failures"
+  | "losses"
+  | "runAtMs"
+  | "finishedAtMs"
+  | "result"
+  | "errors"
+  | "settledFence"
+  | "receipt"
+>;
+
+type Failure = AttemptOutcome & { readonly kind: "failed" };
+
+/** What the settle of a claim leads to. The claim still holds the task. */
+export function afterSettle(
+  state: TaskState,
+  settings: TaskSettings,
+  fence: number,
+  outcome: AttemptOutcome,
+  now: Instant,
+  random: Random,
+): StateChange {
+  switch (outcome.kind) {
+    case "done":
+      return {
+        status: "done",
+        failures: state.failures,
+        losses: state.losses,
+        runAtMs: state.runAtMs,
+        finishedAtMs: now.wallMs,
+        result: outcome.result,
+        errors: state.errors,
+        settledFence: fence,
+        receipt: DONE,
+      };
+    case "failed":
+      return withReceipt(afterFailure(state, settings, outcome, now, random), fence, "failed");
+    case "released":
+      return withReceipt(afterRelease(state, outcome.delayMs ?? 0, now), fence, "released");
+    default:
+      return outcome satisfies never;
+  }
+}
+
+/** An attempt that failed, or ran out of time: the task is retried while it has retries left and may be retried. */
+export function afterFailure(
+  state: TaskState,
+  { maxRetries, backoff }: TaskSettings,
+  { code, message, retry }: Failure,
+  now: Instant,
+  random: Random,
+): StateChange {
+  const errors = withError(state, code, message, now);
+  const failures = state.failures + 1;
+  if (retry.kind === "never" || failures > maxRetries) {
+    return { ...unchanged(state), status: "failed", failures, losses: 0, finishedAtMs: now.wallMs, errors };
+  }
+  // The wait counts from now, when the failure is known, not from when the attempt started.
+  const waitMs = retry.kind === "after" ? retry.ms : backoffMs(backoff, failures - 1, random);
+  const runAtMs = now.wallMs + waitMs;
+  return { ...unchanged(state), status: "retrying", failures, losses: 0, runAtMs, errors };
+}
+
+/** An attempt that went back through no fault of its own: to the front of its queue, or after a delay to the back. */
+export function afterRelease(state: TaskState, delayMs: number, now: Instant): StateChange {
+  if (delayMs <= 0) return { ...unchanged(state), status: "queued" };
+  return { ...unchanged(state), status: "retrying", runAtMs: now.wallMs + delayMs };
+}
+
+/** Why an attempt was lost: the code that its task fails with when that happened too often. */
+export type LossCode = "crash_loop" | "lease_lost";
+
+const LOSS_MESSAGES: Readonly<Record<LossCode, string>> = {
+  crash_loop: `the attempt was lost ${LOSSES_MAX} times in a row, at last when the process ended`,
+  lease_lost: `the attempt was lost ${LOSSES_MAX} times in a row, at last when its lease ended`,
+};
+
+/** A lost attempt: the task waits again and nobody is charged, but the third in a row fails it. */
+export function afterLoss(state: TaskState, code: LossCode, now: Instant): StateChange {
+  const losses = state.losses + 1;
+  if (losses < LOSSES_MAX) return { ...afterRelease(state, 0, now), losses };
+  const errors = withError(state, code, LOSS_MESSAGES[code], now);
+  return { ...unchanged(state), status: "failed", losses, finishedAtMs: now.wallMs, errors };
+}
+
+export function afterCancel(state: TaskState, now: Instant): StateChange {
+  return { ...unchanged(state), status: "cancelled", finishedAtMs: now.wallMs };
+}
+
+/** A retry by hand: the task waits again, with all its retries. */
+export function afterRetry(state: TaskState): StateChange {
+  return { ...unchanged(state), status: "queued", failures: 0, losses: 0, runAtMs: null, finishedAtMs: null };
+}
+
+/** Whether a retry by hand may follow. */
+export function isRetryable(status: TaskStatus): boolean {
+  return status === "failed" || status === "cancelled";
+}
+
+/** How much of a queue is taken, or asked for. */
+export interface Load {
+  readonly tasks: number;
+  readonly bytes: number;
+}
+
+/** The bound that these tasks would pass, or null when they fit. */
+export function boundPassed(
+  limits: { readonly size: number; readonly bytes: number },
+  held: Load,
+  asked: Load,
+): "queue_size" | "queue_bytes" | null {
+  if (held.tasks + asked.tasks > limits.size) return "queue_size";
+  return held.bytes + asked.bytes > limits.bytes ? "queue_bytes" : null;
+}
+
+/** The errors of a task with one more; of many, the last {@link ERRORS_KEPT} are kept. */
+function withError(
+  { errors, attempt }: TaskState,
+  code: string,
+  message: string,
+  { wallMs }: Instant,
+): readonly TaskError[] {
+  return [...errors.slice(1 - ERRORS_KEPT), { code, message, attempt, atMs: wallMs }];
+}
+
+const DONE: SettleReceipt = { outcome: "done", status: "done", runAtMs: null };
+
+function withReceipt(
+  change: StateChange,
+  fence: number,
+  outcome: SettleReceipt["outcome"],
+): StateChange {
+  const { status, runAtMs } = change;
+  const receipt = { outcome, status, runAtMs: status === "retrying" ? runAtMs : null };
+  return { ...change, settledFence: fence, receipt };
+}
+
+/** What a step may change, as it is. Not by a spread of the state itself: that may be a task, which has much more. */
+function unchanged(state: TaskState): StateChange {
+  const { status, failures, losses, runAtMs, finishedAtMs } = state;
+  const { result, errors, settledFence, receipt } = state;
+  return {
+    status,
+    failures,
+    losses,
+    runAtMs,
+    finishedAtMs,
+    result,
+    errors,
+    settledFence,
+    receipt,
+  };
+}

@@ -1,0 +1,86 @@
+/**
+ * The statuses of a task, in one table. The type, the lists, the predicates, the counters and the shapes on the wire are
+ * derived from it, so a new status is one row here, and the compiler names every place that has to know it.
+ *
+ *               delay/run_at                 claim                    ok
+ *    enqueue ──► scheduled ──due──► queued ────────► running ──────────────► done
+ *       └──────────────────────────► ▲  ▲              │ │ │
+ *                                    │  └──released────┘ │ └─error, none left─► failed ──retry──► queued
+ *                                    └──due── retrying ◄─┘ error, retries left
+ *    cancel: scheduled | queued | retrying | running ──► cancelled ──retry──► queued
+ */
+
+/** `waiting` tasks hold a place in the bounds of their queue; `finished` ones are kept for reading. */
+export type Phase = "waiting" | "running" | "finished";
+
+/** The structure that keeps a task in a status: a ready list, the schedule of what is due, or retention. */
+export type Holder = "ready" | "schedule" | "retention";
+
+interface Row<Status extends string> {
+  readonly phase: Phase;
+  readonly holder: Holder;
+  /** The statuses that may follow. */
+  readonly next: readonly Status[];
+}
+
+const TABLE = tableOf({
+  scheduled: { phase: "waiting", holder: "schedule", next: ["queued", "cancelled"] },
+  queued: { phase: "waiting", holder: "ready", next: ["running", "cancelled"] },
+  running: {
+    phase: "running",
+    holder: "schedule",
+    next: ["done", "retrying", "failed", "queued", "cancelled"],
+  },
+  retrying: { phase: "waiting", holder: "schedule", next: ["queued", "cancelled"] },
+  done: { phase: "finished", holder: "retention", next: [] },
+  failed: { phase: "finished", holder: "retention", next: ["queued"] },
+  cancelled: { phase: "finished", holder: "retention", next: ["queued"] },
+});
+
+export type TaskStatus = keyof typeof TABLE;
+
+/** The statuses of a finished task. */
+export type FinishedStatus = {
+  [Status in TaskStatus]: (typeof TABLE)[Status]["phase"] extends "finished" ? Status : never;
+}[TaskStatus];
+
+/** Every status, in the order of a task's life. */
+export const TASK_STATUSES: readonly TaskStatus[] = Object.keys(TABLE) as TaskStatus[];
+
+export const FINISHED_STATUSES: readonly FinishedStatus[] = TASK_STATUSES.filter(isFinished);
+
+/** By status, those that may follow: each task asks at every step, and a look into a record is cheaper than a search. */
+const NEXT = Object.fromEntries(
+  TASK_STATUSES.map((from) => [from, Object.fromEntries(TABLE[from].next.map((to) => [to, true]))]),
+) as Readonly<Record<TaskStatus, Readonly<Partial<Record<TaskStatus, true>>>>>;
+
+export function isStep(from: TaskStatus, to: TaskStatus): boolean {
+  return NEXT[from][to] === true;
+}
+
+/** Whether a task in this status holds a place in its queue's bounds. */
+export function isWaiting(status: TaskStatus): boolean {
+  return TABLE[status].phase === "waiting";
+}
+
+export function isFinished(status: TaskStatus): status is FinishedStatus {
+  return TABLE[status].phase === "finished";
+}
+
+export function holderOf(status: TaskStatus): Holder {
+  return TABLE[status].holder;
+}
+
+/** A counter for each of these statuses, at zero. */
+export function countersOf<Status extends TaskStatus>(
+  statuses: readonly Status[],
+): Record<Status, number> {
+  return Object.fromEntries(statuses.map((status) => [status, 0])) as Record<Status, number>;
+}
+
+function tableOf<
+  const Status extends string,
+  const Rows extends Readonly<Record<Status, Row<Status>>>,
+>(rows: Rows & Readonly<Record<Status, Row<Status>>>): Rows {
+  return rows;
+}
