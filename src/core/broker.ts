@@ -218,7 +218,9 @@ export class Broker {
     if (!isHeldBy(task, fence) || task.lease === null) return lostBy(task, fence);
     this.#renew(task, { ...task.lease, lengthMs: leaseMs, endsAtMs: now.monoMs + leaseMs }, now);
     const { endsAtMs, endsAtWallMs } = task.lease;
-    return { kind: "extended", leaseMs: endsAtMs - now.monoMs, leaseEndsAtMs: endsAtWallMs };
+    // A timeout that no tick has found yet leaves nothing, not less.
+    const leftMs = Math.max(0, endsAtMs - now.monoMs);
+    return { kind: "extended", leaseMs: leftMs, leaseEndsAtMs: endsAtWallMs };
   }
 
   /** Notes the progress of a running attempt. Null, or why it changed nothing. */
@@ -544,9 +546,10 @@ function isHeldBy(task: Task, fence: number): boolean {
 }
 
 /** How the claim with this fence ended, as far as the task remembers. */
-function lostBy({ lostClaim, settledFence }: Task, fence: number): ClaimLost {
+function lostBy({ lostClaim, receipt, settledFence }: Task, fence: number): ClaimLost {
   if (lostClaim?.fence === fence) return { kind: "claim_lost", ended: lostClaim.ended };
-  return settledFence === fence ? { kind: "claim_lost", ended: "settled" } : UNKNOWN_CLAIM;
+  const isSettled = receipt !== null && settledFence === fence;
+  return isSettled ? { kind: "claim_lost", ended: "settled" } : UNKNOWN_CLAIM;
 }
 
 function receiptOf({ id, when }: NewTask): Receipt {

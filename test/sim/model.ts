@@ -316,6 +316,7 @@ export class Model {
       task.key.finishedAtMs = null;
     }
     this.#step(task, "queued", now);
+    this.#forgetTasks(now);
     return "queued";
   }
 
@@ -446,7 +447,7 @@ export class Model {
       if (task.losses === LOSSES_MAX) {
         task.status = "failed";
         task.finishedAtMs = now.wallMs;
-        const message = `the process ended ${LOSSES_MAX} times while the task ran`;
+        const message = `the attempt was lost ${LOSSES_MAX} times in a row, at last when the process ended`;
         this.#addError(task, "crash_loop", message, now);
       }
       this.heard.push(task.fresh.id, "running", task.status);
@@ -650,7 +651,7 @@ export class Model {
     task.losses += 1;
     if (task.losses < LOSSES_MAX) this.#release(task, 0, now);
     else {
-      const message = `${LOSSES_MAX} attempts were lost; the last one let its lease end`;
+      const message = `the attempt was lost ${LOSSES_MAX} times in a row, at last when its lease ended`;
       this.#addError(task, "lease_lost", message, now);
       this.#step(task, "failed", now);
     }
