@@ -21,6 +21,7 @@ import type {
   ExtendOutcome,
   IdempotencyKey,
   PauseOutcome,
+  Refusal,
   Reservation,
   ReserveOutcome,
   RetryOutcome,
@@ -269,18 +270,32 @@ export class Broker {
     this.#tasks.forgetWhatIsOver(now.monoMs);
   }
 
-  /** Starts no more tasks of a queue. A paused queue is in use: there must be room for that. */
+  /** Starts no more tasks of a queue. */
   pause(name: string, now: Instant): PauseOutcome {
     const queue = this.#queues.find(name);
     if (queue === undefined) return { kind: "unknown" };
-    if (!this.#queues.mayBeInUse(queue)) return this.#queues.queuesRefusal(name);
-    return this.#setPaused(queue, true, now);
+    const refusal = this.pauseRefusal(queue);
+    if (refusal !== null) return refusal;
+    this.setPaused(queue, true, now);
+    return { kind: "set", queue };
   }
 
   /** Starts tasks of a paused queue again. */
   resume(name: string, now: Instant): PauseOutcome {
     const queue = this.#queues.find(name);
-    return queue === undefined ? { kind: "unknown" } : this.#setPaused(queue, false, now);
+    if (queue === undefined) return { kind: "unknown" };
+    this.setPaused(queue, false, now);
+    return { kind: "set", queue };
+  }
+
+  /** Why a queue can't be paused, or null when it can. A paused queue is in use: there must be room for that. */
+  pauseRefusal(queue: Queue): Refusal | null {
+    return this.#queues.mayBeInUse(queue) ? null : this.#queues.queuesRefusal(queue.name);
+  }
+
+  setPaused(queue: Queue, isPaused: boolean, now: Instant): void {
+    queue.isPaused = isPaused;
+    this.#queues.changed(queue, now.monoMs);
   }
 
   /** Keeps a queue in use while a command for it is under way. */
@@ -347,13 +362,14 @@ export class Broker {
   hasWorkWithin(ms: number, now: Instant): boolean {
     if (LANES.some((lane) => this.#queues.hasReady(lane))) return true;
     // Running attempts are scheduled as well: they count as work, however long they may take.
-    return this.#schedule.msToNext(now) <= ms || this.isAnythingRunning();
+    return this.#schedule.msToNext(now) <= ms || this.runningHere > 0 || this.hasLeases;
   }
 
-  /** Whether an attempt runs, in one of these lanes. */
-  isAnythingRunning(): boolean {
-    for (const queue of this.#queues.all()) if (queue.counts.running > 0) return true;
-    return false;
+  /** How many attempts run in the process. */
+  get runningHere(): number {
+    let running = 0;
+    for (const queue of this.#queues.all()) running += queue.counts.running;
+    return running - this.#schedule.leases;
   }
 
   /** How long from now the next tick has something to do, in milliseconds; Infinity when nothing is ever due. */
@@ -364,6 +380,11 @@ export class Broker {
       this.#queues.nextExpiryMs(),
     );
     return Math.max(0, Math.min(this.#schedule.msToNext(now), expiryMs - now.monoMs));
+  }
+
+  /** Whether a remote claim holds a task. */
+  get hasLeases(): boolean {
+    return this.#schedule.leases > 0;
   }
 
   /** Whether a task waits for the wall clock, which may jump. */
@@ -521,12 +542,6 @@ export class Broker {
   #becomeReady(task: Task, now: Instant): void {
     this.#tasks.leave(task);
     this.#tasks.enter(task, "queued", now);
-  }
-
-  #setPaused(queue: Queue, isPaused: boolean, now: Instant): PauseOutcome {
-    queue.isPaused = isPaused;
-    this.#queues.changed(queue, now.monoMs);
-    return { kind: "set", queue };
   }
 }
 

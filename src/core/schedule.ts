@@ -24,6 +24,11 @@ export class Schedule {
     return this.#byWall.size > 0;
   }
 
+  /** How many tasks a remote claim holds. */
+  get leases(): number {
+    return this.#remote.size;
+  }
+
   add(task: Task): void {
     this.#heapOf(task).push(task);
   }

@@ -4,12 +4,7 @@
 
 import type { Receipt } from "../../src/core/idempotency.ts";
 import type { Instant } from "../../src/core/instant.ts";
-import type {
-  ClaimLost,
-  ExtendOutcome,
-  Refusal,
-  SettleOutcome,
-} from "../../src/core/outcomes.ts";
+import type { ClaimLost, ExtendOutcome, Refusal, SettleOutcome } from "../../src/core/outcomes.ts";
 import type { Model } from "./model.ts";
 import type { ModelTask } from "./model-state.ts";
 import type { Operation } from "./operation.ts";
@@ -42,9 +37,7 @@ export function expectedAnswer(model: Model, operation: Operation, now: Instant)
     }
     case "settle": {
       const { id, claim, outcome, chance } = operation;
-      return settleInWords(
-        model.settle(id, model.fenceOf(id, claim), outcome, now, () => chance),
-      );
+      return settleInWords(model.settle(id, model.fenceOf(id, claim), outcome, now, () => chance));
     }
     case "extend": {
       const { id, claim, leaseMs } = operation;

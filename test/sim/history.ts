@@ -54,6 +54,7 @@ export class History {
       this.#now = { monoMs, wallMs: wallMs + operation.ms };
     }
     this.model.heard.length = 0;
+    this.model.marks.length = 0;
     this.#expected = expectedAnswer(this.model, operation, this.#now);
   }
 }

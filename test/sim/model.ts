@@ -51,6 +51,45 @@ const SEARCHED_MAX = 1000;
 /** A worker gets so much time to come back after the process was away, or less when its lease is shorter. */
 const LATE_MS = 10_000;
 
+/** Every kind of mark: the tally asks that each is made. */
+export const MARKS = [
+  "restart: a remote claim goes on",
+  "restart: a lease goes on at its length, since the wall clock was set back",
+  "restart: the timeout of a remote claim is over",
+  "restart: a wait goes on at its length, since the wall clock was set back",
+  "claim: passes over a task of another type",
+  "claim: passes over a queue without its types",
+  "claim: nothing of its types, while others wait",
+  "claim: nothing in its queues, while others have tasks",
+  "settle: after the end of its lease",
+  "settle: after its timeout",
+  "settle: while the storage is away",
+  "settle: a failure ends a row of losses",
+  "release: before another released task",
+  "release: behind another released task",
+  "release: into a full queue",
+  "extend: to an earlier end",
+  "extend: up to the timeout",
+  "extend: after the end of its lease",
+  "extend: after its timeout",
+  "extend: while the storage is away",
+  "storage: is away while a lease has ended",
+  "storage: is away while a timeout is over",
+  "storage: is away while a tick does something else",
+  "storage: comes back when a lease has ended",
+  "stall: a lease has ended meanwhile",
+  "stall: a timeout is over meanwhile",
+  "tick: gives a lease more time",
+  "tick: gives a lease more time, up to the timeout",
+  "tick: ends a lease to the very millisecond",
+  "tick: the end of a lease is the timeout",
+  "tick: a lease and after it the timeout have ended",
+  "tick: a second lease in a row is lost",
+  "tick: a third lease in a row is lost",
+] as const;
+
+type Mark = (typeof MARKS)[number];
+
 export class Model {
   readonly #limits: BrokerLimits;
   /** Every known task, in the order of arrival. */
@@ -64,6 +103,8 @@ export class Model {
   readonly turns: Record<Lane, ModelQueue[]> = { loop: [], thread: [], remote: [] };
   /** What an observer must have heard, in threes: id, from, to for a step; id, fence, reason for a revocation. */
   readonly heard: (string | number | null)[] = [];
+  /** What happened that neither an answer nor an observer tells, for the tally. */
+  readonly marks: Mark[] = [];
   #seq = 0;
   /** Counts up by one for everything that has an order. */
   #rank = 0;
@@ -158,7 +199,7 @@ export class Model {
   restart(firstFence: number, now: Instant): void {
     this.#nextFence = firstFence;
     this.isRemoteSuspended = false;
-    this.allowLateLeases(now);
+    this.#backSinceMs = now.monoMs;
     this.reservations.length = 0;
     const lastSeqs = this.keys.map(({ lastSeq }) => lastSeq);
     const paused = this.queues.filter(({ isPaused }) => isPaused).map(({ name }) => name);
@@ -237,6 +278,7 @@ export class Model {
       }
       return lost(task, fence);
     }
+    this.#markTaken(task, "settle", now);
     if (outcome.kind === "done") {
       task.result = outcome.result;
       this.#step(task, "done", now);
@@ -258,8 +300,12 @@ export class Model {
   extend(id: string, fence: number, leaseMs: number, now: Instant): ExtendOutcome {
     const task = this.find(id);
     if (task === undefined || !holds(task, fence) || task.lease === null) return lost(task, fence);
+    this.#markTaken(task, "extend", now);
+    const beforeMs = task.lease.endsMonoMs;
     this.#endLease(task, task.lease, Math.min(now.monoMs + leaseMs, task.lease.timeoutMonoMs), now);
     task.lease.lengthMs = leaseMs;
+    this.#markIf(task.lease.endsMonoMs < beforeMs, "extend: to an earlier end");
+    this.#markIf(task.lease.endsMonoMs === task.lease.timeoutMonoMs, "extend: up to the timeout");
     const { endsMonoMs, endsWallMs } = task.lease;
     // Less than nothing would be left of one whose timeout could not be noticed while the storage was away.
     const leaseLeftMs = Math.max(0, endsMonoMs - now.monoMs);
@@ -279,6 +325,9 @@ export class Model {
    */
   allowLateLeases(now: Instant): void {
     this.#backSinceMs = now.monoMs;
+    const ends = this.#endsBy(now);
+    this.#markIf(ends.lease, "stall: a lease has ended meanwhile");
+    this.#markIf(ends.timeout, "stall: a timeout is over meanwhile");
   }
 
   /** The storage is away: until it is back no remote claim ends by itself. */
@@ -288,7 +337,8 @@ export class Model {
 
   resumeRemote(now: Instant): void {
     this.isRemoteSuspended = false;
-    this.allowLateLeases(now);
+    this.#backSinceMs = now.monoMs;
+    this.#markIf(this.#endsBy(now).lease, "storage: comes back when a lease has ended");
   }
 
   cancel(id: string, now: Instant): "unknown" | "finished" | "cancelled" {
@@ -341,13 +391,33 @@ export class Model {
   }
 
   tick(now: Instant, random: Random): void {
+    if (this.isRemoteSuspended) {
+      const ends = this.#endsBy(now);
+      this.#markIf(ends.lease, "storage: is away while a lease has ended");
+      this.#markIf(ends.timeout, "storage: is away while a timeout is over");
+      const isAnyDue = this.#due(now) !== undefined;
+      this.#markIf(isAnyDue, "storage: is away while a tick does something else");
+    }
     for (let task = this.#due(now); task !== undefined; task = this.#due(now)) {
       if (task.status !== "running") this.#step(task, "queued", now);
       else if (task.lease !== null && task.lease.timeoutMonoMs > now.monoMs) {
         const lateMs = this.#backSinceMs + Math.min(LATE_MS, task.lease.lengthMs);
-        if (lateMs <= now.monoMs) this.#lose(task, now);
-        else this.#endLease(task, task.lease, Math.min(lateMs, task.lease.timeoutMonoMs), now);
+        const { endsMonoMs, timeoutMonoMs } = task.lease;
+        if (lateMs <= now.monoMs) {
+          this.#markIf(endsMonoMs === now.monoMs, "tick: ends a lease to the very millisecond");
+          this.#lose(task, now);
+        } else {
+          const isUpToTimeout = lateMs >= timeoutMonoMs;
+          this.#markIf(!isUpToTimeout, "tick: gives a lease more time");
+          this.#markIf(isUpToTimeout, "tick: gives a lease more time, up to the timeout");
+          this.#endLease(task, task.lease, Math.min(lateMs, timeoutMonoMs), now);
+        }
       } else {
+        if (task.lease !== null) {
+          const isOneEnd = task.lease.endsMonoMs === task.lease.timeoutMonoMs;
+          this.#markIf(isOneEnd, "tick: the end of a lease is the timeout");
+          this.#markIf(!isOneEnd, "tick: a lease and after it the timeout have ended");
+        }
         // Also when the lease has ended as well, now or before: both end at this tick, and the timeout is the reason.
         const message = `the attempt took longer than ${task.fresh.timeoutMs} ms`;
         this.#fail(task, "timeout", message, { kind: "backoff" }, now, random);
@@ -464,10 +534,20 @@ export class Model {
    * A lease goes on with what the wall clock leaves of it, at most its length, and so does its timeout. That it does not
    * end soon after the start is seen to when it is about to.
    */
-  #takeBackLease(task: ModelTask, { lengthMs, endsWallMs, worker }: ModelLease, now: Instant): void {
+  #takeBackLease(
+    task: ModelTask,
+    { lengthMs, endsWallMs, worker }: ModelLease,
+    now: Instant,
+  ): void {
     const { timeoutMs } = task.fresh;
     const ranMs = now.wallMs - (task.startedAtMs ?? 0);
     const timeoutLeftMs = Math.min(Math.max(timeoutMs - ranMs, 0), timeoutMs);
+    this.#markIf(true, "restart: a remote claim goes on");
+    this.#markIf(
+      endsWallMs - now.wallMs > lengthMs && timeoutLeftMs > lengthMs,
+      "restart: a lease goes on at its length, since the wall clock was set back",
+    );
+    this.#markIf(timeoutLeftMs === 0, "restart: the timeout of a remote claim is over");
     const leftMs = Math.min(Math.max(endsWallMs - now.wallMs, 0), lengthMs);
     const timeoutMonoMs = now.monoMs + timeoutLeftMs;
     task.lease = { lengthMs, endsMonoMs: 0, endsWallMs: 0, timeoutMonoMs, worker };
@@ -485,6 +565,10 @@ export class Model {
     if (leftMs > runAtMs - setAtMs) {
       leftMs = runAtMs - setAtMs;
       task.runAtMs = now.wallMs + leftMs;
+      this.#markIf(
+        leftMs > 0,
+        "restart: a wait goes on at its length, since the wall clock was set back",
+      );
     }
     task.dueMonoMs = now.monoMs + leftMs;
   }
@@ -542,6 +626,7 @@ export class Model {
     random: Random,
   ): void {
     this.#addError(task, code, message, now);
+    this.#markIf(task.losses > 0, "settle: a failure ends a row of losses");
     task.failures += 1;
     task.losses = 0;
     if (retry.kind === "never" || task.failures === task.fresh.maxRetries + 1) {
@@ -583,22 +668,35 @@ export class Model {
     if (queues === undefined) {
       for (const queue of turns) {
         const task = this.nextOf(queue, lane, types);
-        if (task === undefined) continue;
+        if (task === undefined) {
+          this.#markIf(true, "claim: passes over a queue without its types");
+          continue;
+        }
+        this.#markPassedOver(task, lane);
         turns.splice(turns.indexOf(queue), 1);
         turns.push(queue);
         return task;
       }
+      this.#markIf(turns.length > 0, "claim: nothing of its types, while others wait");
       return undefined;
     }
     for (const name of queues) {
       const queue = turns.find((each) => each.name === name);
       const task = queue === undefined ? undefined : this.nextOf(queue, lane, types);
-      if (task !== undefined) return task;
+      if (task === undefined) continue;
+      this.#markPassedOver(task, lane);
+      return task;
     }
+    this.#markIf(turns.length > 0, "claim: nothing in its queues, while others have tasks");
     return undefined;
   }
 
-  #start(task: ModelTask, { leaseMs = 0, worker = null }: ClaimRequest, now: Instant): void {
+  #markPassedOver(task: ModelTask, lane: Lane): void {
+    const isFirst = this.nextOf(task.queue, lane) === task;
+    this.#markIf(!isFirst, "claim: passes over a task of another type");
+  }
+
+  #start(task: ModelTask, { leaseMs = 0, worker }: ClaimRequest, now: Instant): void {
     task.attempt += 1;
     task.startedAtMs = now.wallMs;
     task.progress = null;
@@ -609,7 +707,13 @@ export class Model {
     const timeoutMonoMs = now.monoMs + task.fresh.timeoutMs;
     task.dueMonoMs = timeoutMonoMs;
     if (task.fresh.lane !== "remote") return;
-    task.lease = { lengthMs: leaseMs, endsMonoMs: 0, endsWallMs: 0, timeoutMonoMs, worker };
+    task.lease = {
+      lengthMs: leaseMs,
+      endsMonoMs: 0,
+      endsWallMs: 0,
+      timeoutMonoMs,
+      worker: worker ?? null,
+    };
     this.#endLease(task, task.lease, Math.min(now.monoMs + leaseMs, timeoutMonoMs), now);
   }
 
@@ -643,12 +747,21 @@ export class Model {
       isAhead,
     );
     // The longest-waiting task is always one that is ahead.
+    this.#markIf(behind?.isReleased === true, "release: before another released task");
+    this.#markIf(
+      this.tasks.some((other) => other.isReleased && other.queue === queue && isAhead(other, task)),
+      "release: behind another released task",
+    );
+    const waiting = this.tasks.filter((other) => other.queue === queue && isWaiting(other)).length;
+    this.#markIf(waiting > queue.limits.size, "release: into a full queue");
     if (behind !== undefined) task.queuedSinceMs = Math.min(now.monoMs, behind.queuedSinceMs);
   }
 
   /** A lease has ended: the attempt is lost, and one time too many fails the task. */
   #lose(task: ModelTask, now: Instant): void {
     task.losses += 1;
+    this.#markIf(task.losses === 2, "tick: a second lease in a row is lost");
+    this.#markIf(task.losses === 3, "tick: a third lease in a row is lost");
     if (task.losses < LOSSES_MAX) this.#release(task, 0, now);
     else {
       const message = `the attempt was lost ${LOSSES_MAX} times in a row, at last when its lease ended`;
@@ -656,6 +769,28 @@ export class Model {
       this.#step(task, "failed", now);
     }
     this.#revoke(task, "lease_lost", "expired");
+  }
+
+  #markIf(isSo: boolean, mark: Mark): void {
+    if (isSo) this.marks.push(mark);
+  }
+
+  /** A claim was in time although the clock says that it is over, or nobody could write what came of it. */
+  #markTaken({ lease }: ModelTask, kind: "settle" | "extend", now: Instant): void {
+    if (lease === null) return;
+    const isLate = lease.endsMonoMs <= now.monoMs;
+    this.#markIf(isLate, `${kind}: after the end of its lease`);
+    this.#markIf(lease.timeoutMonoMs <= now.monoMs, `${kind}: after its timeout`);
+    this.#markIf(this.isRemoteSuspended, `${kind}: while the storage is away`);
+  }
+
+  /** Whether the lease of a claim has ended by now, and whether the timeout of one is over. */
+  #endsBy({ monoMs }: Instant): { readonly lease: boolean; readonly timeout: boolean } {
+    const leases = this.tasks.flatMap(({ lease }) => lease ?? []);
+    return {
+      lease: leases.some((each) => each.endsMonoMs <= monoMs && each.timeoutMonoMs > monoMs),
+      timeout: leases.some(({ timeoutMonoMs }) => timeoutMonoMs <= monoMs),
+    };
   }
 
   /** Whether its claim does not end by itself now, whatever the clock says. */

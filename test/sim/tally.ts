@@ -3,10 +3,11 @@
  * before it is counted.
  */
 
-import { isStep, TASK_STATUSES } from "../../src/core/status.ts";
 import { LANES } from "../../src/core/lane.ts";
-import type { ClaimEnd } from "../../src/core/outcomes.ts";
+import type { ClaimEnd, ClaimRequest } from "../../src/core/outcomes.ts";
+import { isStep, TASK_STATUSES } from "../../src/core/status.ts";
 import type { History } from "./history.ts";
+import { MARKS } from "./model.ts";
 import { isWaiting, type ModelTask } from "./model-state.ts";
 import type { Operation } from "./operation.ts";
 
@@ -24,6 +25,7 @@ const RESERVE_ANSWERS = ENQUEUE_ANSWERS.with(0, "reserved");
 const CLAIM_ENDS: readonly ClaimEnd[] = ["expired", "timeout", "settled", "cancelled", "unknown"];
 
 const KINDS: readonly string[] = [
+  ...MARKS,
   ...ENQUEUE_ANSWERS.map((answer) => `enqueue one: ${answer}`),
   ...ENQUEUE_ANSWERS.map((answer) => `enqueue several: ${answer}`),
   ...RESERVE_ANSWERS.map((answer) => `reserve one: ${answer}`),
@@ -33,10 +35,6 @@ const KINDS: readonly string[] = [
   "restart",
   "restart: loses an attempt",
   "restart: fails a task that crashed too often",
-  "restart: a remote claim goes on",
-  "restart: a lease goes on at its length, since the wall clock was set back",
-  "restart: the timeout of a remote claim is over",
-  "restart: a wait goes on at its length, since the wall clock was set back",
   "enqueue: after a delay",
   "enqueue: at a time of day",
   "enqueue: at a time of day that has passed",
@@ -50,9 +48,6 @@ const KINDS: readonly string[] = [
     `claim ${lane}: a task of the queues and types that it names`,
   ]),
   "claim: several, of one queue after another in order",
-  "claim: passes over a task of another type",
-  "claim: nothing of its types, while others wait",
-  "claim: nothing in its queues, while others have tasks",
   "claim: nothing, because of a pause",
   "claim: nothing, because as many run as may",
   ...["done", "released", "released, delayed", "failed, backoff"].flatMap((way) => [
@@ -62,32 +57,20 @@ const KINDS: readonly string[] = [
   ]),
   "settle failed, after: settled",
   "settle failed, never: settled",
-  ...CLAIM_ENDS.map((ended) => `settle: claim lost, ${ended}`),
-  ...CLAIM_ENDS.map((ended) => `settle: claim lost, ${ended}, while another claim holds the task`),
-  "settle: repeated, while another claim holds the task",
-  "settle: after the end of its lease",
-  "settle: after its timeout",
-  "settle: while the storage is away",
-  "settle: a release before an earlier one",
-  "settle: a release into a full queue",
-  "settle: a failure ends a row of losses",
+  ...CLAIM_ENDS.flatMap((ended) => [
+    `settle: claim lost: ${ended}`,
+    `settle: claim lost: ${ended}, while another claim holds it`,
+  ]),
+  "settle: repeated, while another claim holds it",
   "settle: a retry into a full queue",
   "settle: a sixth error",
   "extend: extended",
-  "extend: to a shorter lease",
-  "extend: up to the timeout",
-  "extend: after the end of its lease",
-  "extend: after its timeout",
-  "extend: while the storage is away",
-  ...CLAIM_ENDS.map((ended) => `extend: claim lost, ${ended}`),
+  ...CLAIM_ENDS.map((ended) => `extend: claim lost: ${ended}`),
   "progress: noted",
-  ...CLAIM_ENDS.map((ended) => `progress: claim lost, ${ended}`),
+  ...CLAIM_ENDS.map((ended) => `progress: claim lost: ${ended}`),
   "storage: goes away",
   "storage: comes back",
-  "storage: is away while a lease is due",
-  "storage: is away while a tick does something else",
-  "the process stands still: a lease would have ended",
-  "the process stands still: a timeout is over",
+  "stall",
   "cancel: cancelled",
   "cancel: finished",
   "cancel: unknown",
@@ -108,12 +91,6 @@ const KINDS: readonly string[] = [
   "tick: nothing due",
   "tick: one due",
   "tick: several due",
-  "tick: gives a lease more time",
-  "tick: ends a lease to the very millisecond",
-  "tick: a lease and the timeout end together",
-  "tick: a lost lease after a crash or another lost lease",
-  "tick: fails a task that lost too many leases",
-  "tick: the second of two timeouts with a loss between them",
   "list: the last page",
   "list: one page of several",
   "time goes by",
@@ -154,9 +131,10 @@ export class Tally {
   add(operation: Operation, { expected, model, now }: History): void {
     this.#addOperation(operation, expected, model.tasks, now.wallMs);
     this.#addNews(model.heard);
+    for (const mark of model.marks) this.#count(mark);
     if (operation.kind === "restart") {
       for (const news of model.heard) {
-        if (news === "queued") this.#count("restart: interrupts a task");
+        if (news === "queued") this.#count("restart: loses an attempt");
         if (news === "failed") this.#count("restart: fails a task that crashed too often");
       }
     }
@@ -191,13 +169,24 @@ export class Tally {
         this.#addEnqueue(operation, answer, wallMs);
         break;
       case "claim":
-        this.#count(`claim ${operation.lane}: ${answer === "nothing" ? "nothing" : "a task"}`);
-        if (answer === "nothing") this.#addClosed(tasks);
+        this.#addClaim(operation.request, answer, tasks);
         break;
       case "settle":
         this.#addSettle(operation, answer, tasks);
         break;
+      case "extend":
       case "progress":
+        this.#count(`${operation.kind}: ${withoutReceipt(answer)}`);
+        break;
+      case "suspendRemote":
+        this.#count("storage: goes away");
+        break;
+      case "resumeRemote":
+        this.#count("storage: comes back");
+        break;
+      case "stall":
+        this.#count(operation.kind);
+        break;
       case "cancel":
       case "retry":
       case "pause":
@@ -240,6 +229,36 @@ export class Tally {
     }
   }
 
+  #addClaim(
+    { lane, queues, types }: ClaimRequest,
+    answer: string,
+    tasks: readonly ModelTask[],
+  ): void {
+    if (answer === "nothing") {
+      this.#count(`claim ${lane}: nothing`);
+      this.#addClosed(tasks);
+      return;
+    }
+    const claims = answer.split(" ");
+    this.#count(`claim ${lane}: a task`);
+    if (claims.length > 1) this.#count(`claim ${lane}: several`);
+    if (queues !== undefined && types === undefined) {
+      this.#count(`claim ${lane}: a task of the queues that it names`);
+    }
+    if (queues === undefined && types !== undefined) {
+      this.#count(`claim ${lane}: a task of the types that it names`);
+    }
+    if (queues === undefined) return;
+    if (types !== undefined) {
+      this.#count(`claim ${lane}: a task of the queues and types that it names`);
+    }
+    const names = claims.map((claim) => {
+      const [id] = claim.split("/");
+      return tasks.find(({ fresh }) => fresh.id === id)?.queue.name;
+    });
+    if (new Set(names).size > 1) this.#count("claim: several, of one queue after another in order");
+  }
+
   /** Why nothing could be claimed although something is queued. */
   #addClosed(tasks: readonly ModelTask[]): void {
     for (const { status, queue } of tasks) {
@@ -256,18 +275,18 @@ export class Tally {
     answer: string,
     tasks: readonly ModelTask[],
   ): void {
-    if (answer === "unknown") {
-      this.#count("settle: unknown");
-      return;
-    }
+    const isDelayed = outcome.kind === "released" && (outcome.delayMs ?? 0) > 0;
     const way = outcome.kind === "failed" ? `failed, ${outcome.retry.kind}` : outcome.kind;
-    this.#count(`settle ${way}: ${answer}`);
+    const [kind = ""] = answer.split(":", 1);
+    this.#count(`settle ${way}${isDelayed ? ", delayed" : ""}: ${kind}`);
     const task = tasks.find(({ fresh }) => fresh.id === id);
-    if (task === undefined) return;
-    if (answer === "stale") {
-      if (task.status === "running") this.#count("settle: stale, while another attempt runs");
+    if (kind !== "settled") {
+      const end = kind === "repeated" ? kind : answer;
+      this.#count(`settle: ${end}`);
+      if (task?.status === "running") this.#count(`settle: ${end}, while another claim holds it`);
       return;
     }
+    if (task === undefined) return;
     if (task.errors[0]?.attempt !== undefined && task.errors[0].attempt > 1) {
       this.#count("settle: a sixth error");
     }
@@ -292,6 +311,11 @@ export class Tally {
     // What is rarely worth a kind of its own, as a stale settle of each outcome, is not listed.
     if (count !== undefined) this.#counts.set(kind, count + 1);
   }
+}
+
+/** An answer without what was extended. */
+function withoutReceipt(answer: string): string {
+  return answer.startsWith("extended") ? "extended" : answer;
 }
 
 /** An answer's kind: its first word, and for a refusal the bound as well. */
