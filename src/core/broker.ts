@@ -59,6 +59,8 @@ export type BrokerLimits = RegistryLimits;
 export interface BrokerObserver extends RegistryObserver {
   /** A running attempt lost its task: its worker should stop, and its outcome no longer counts. */
   onRevoke(task: Task, fence: number, reason: RevokeReason): void;
+  /** A paused queue was resumed: its ready tasks can be claimed again, without a step of their own. */
+  onResume?(queue: Queue): void;
 }
 
 /** A step of a task that was planned and not taken yet. */
@@ -296,6 +298,7 @@ export class Broker {
   setPaused(queue: Queue, isPaused: boolean, now: Instant): void {
     queue.isPaused = isPaused;
     this.#queues.changed(queue, now.monoMs);
+    if (!isPaused) this.#observer.onResume?.(queue);
   }
 
   /** Keeps a queue in use while a command for it is under way. */
@@ -488,7 +491,11 @@ export class Broker {
     task.dueAtMs = timeoutAtMs;
     if (lane === "remote") {
       const lengthMs = leaseMs ?? timeoutMs;
-      grantLease(task, { lengthMs, endsAtMs: now.monoMs + lengthMs, timeoutAtMs, worker: worker ?? null }, now);
+      grantLease(
+        task,
+        { lengthMs, endsAtMs: now.monoMs + lengthMs, timeoutAtMs, worker: worker ?? null },
+        now,
+      );
     }
     this.#tasks.enter(task, "running", now);
   }

@@ -74,7 +74,14 @@ export function afterFailure(
   const errors = withError(state, code, message, now);
   const failures = state.failures + 1;
   if (retry.kind === "never" || failures > maxRetries) {
-    return { ...unchanged(state), status: "failed", failures, losses: 0, finishedAtMs: now.wallMs, errors };
+    return {
+      ...unchanged(state),
+      status: "failed",
+      failures,
+      losses: 0,
+      finishedAtMs: now.wallMs,
+      errors,
+    };
   }
   // The wait counts from now, when the failure is known, not from when the attempt started.
   const waitMs = retry.kind === "after" ? retry.ms : backoffMs(backoff, failures - 1, random);
@@ -110,7 +117,14 @@ export function afterCancel(state: TaskState, now: Instant): StateChange {
 
 /** A retry by hand: the task waits again, with all its retries. */
 export function afterRetry(state: TaskState): StateChange {
-  return { ...unchanged(state), status: "queued", failures: 0, losses: 0, runAtMs: null, finishedAtMs: null };
+  return {
+    ...unchanged(state),
+    status: "queued",
+    failures: 0,
+    losses: 0,
+    runAtMs: null,
+    finishedAtMs: null,
+  };
 }
 
 /** Whether a retry by hand may follow. */

@@ -10,8 +10,8 @@ import type { Queue, QueueLimits } from "./queue.ts";
 import { QueueRegistry } from "./queue-registry.ts";
 import { Retention } from "./retention.ts";
 import { afterLoss, type StateChange } from "./rules.ts";
-import type { SavedClaim, SavedTask, Snapshot } from "./snapshot.ts";
 import { Schedule } from "./schedule.ts";
+import type { SavedClaim, SavedTask, Snapshot } from "./snapshot.ts";
 import { holderOf, isFinished, isStep, type TaskStatus } from "./status.ts";
 import { type Lease, type NewTask, settingsOf, Task, type TaskSettings } from "./task.ts";
 import { TaskIndex } from "./task-index.ts";
@@ -319,7 +319,11 @@ function waitSince({ status, enqueuedAtMs, startedAtMs, attempt, errors }: Task)
 }
 
 /** A claim that goes on. Its lease has what the wall clock leaves of it, at most its length. */
-function restoreLease(task: Task, { fence, worker, leaseMs, leaseEndsAtMs }: SavedClaim, now: Instant): void {
+function restoreLease(
+  task: Task,
+  { fence, worker, leaseMs, leaseEndsAtMs }: SavedClaim,
+  now: Instant,
+): void {
   const { timeoutMs } = task.settings;
   const ranMs = clamp(now.wallMs - (task.startedAtMs ?? now.wallMs), 0, timeoutMs);
   const timeoutAtMs = now.monoMs + timeoutMs - ranMs;

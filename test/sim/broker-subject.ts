@@ -233,7 +233,6 @@ export class BrokerSubject implements BrokerObserver {
     for (const record of this.#keys.values()) {
       again.set(record, { ...record, unfinished: 0, forgetAtMs: 0, position: NOT_LINKED });
     }
-    const { tasks } = before.list({}, 1e9, Number.POSITIVE_INFINITY);
     this.#keys.clear();
     for (const record of again.values()) this.#keys.set(record.key, record);
     this.#broker = new Broker(this.#limits, this, firstFence);
@@ -243,7 +242,7 @@ export class BrokerSubject implements BrokerObserver {
           .filter(({ isPaused }) => isPaused)
           .map(({ name }) => name),
         keys: [...again.values()],
-        tasks: tasks.toReversed().map((task) => saved(task, again)),
+        tasks: [...before.tasks()].reverse().map((task) => saved(task, again)),
       },
       now,
     );

@@ -19,6 +19,8 @@ const TYPES = ["x", "y"];
 const UNKNOWN_ID = "t0";
 const UNKNOWN_QUEUE = "q";
 const UNKNOWN_TYPE = "z";
+/** Tasks of the other type at the end of a flood. */
+const FLOOD_END = 10;
 const FOREVER = Number.POSITIVE_INFINITY;
 
 export class Draw {
@@ -35,6 +37,7 @@ export class Draw {
 
   next(now: Instant): Operation {
     const prng = this.#prng;
+    if (this.#lastId === 0 && this.#setup.floodTasks > 0) return this.#flood(now);
     const kind = prng.pick(this.#setup.mix);
     switch (kind) {
       case "enqueue":
@@ -135,6 +138,19 @@ export class Draw {
     return this.#enqueue(fresh, prng.oneIn(4) ? this.#key() : undefined);
   }
 
+  /** About as many tasks of one type as a search by type looks at, and behind them a few of another. */
+  #flood(now: Instant): Operation {
+    const { lanes, queues, floodTasks } = this.#setup;
+    const queue = this.#prng.pick(queues);
+    const lane = this.#prng.pick(lanes);
+    const fresh = Array.from({ length: floodTasks }, (_, index): NewTask => {
+      const type = index < floodTasks - FLOOD_END ? "x" : "y";
+      const task = this.#newTask(queue, now);
+      return { ...task, type, lane, priority: 0, when: { kind: "now" } };
+    });
+    return this.#enqueue(fresh, undefined);
+  }
+
   /** While something is reserved, everything else is reserved as well; no key is reserved twice. */
   #enqueue(fresh: readonly NewTask[], key: IdempotencyKey | undefined): Operation {
     const { reservations } = this.#model;
@@ -147,12 +163,18 @@ export class Draw {
     const prng = this.#prng;
     const lane: Lane = prng.pick(this.#setup.lanes);
     const queues = prng.oneIn(4) ? this.#some([...this.#setup.queues, UNKNOWN_QUEUE]) : undefined;
-    const types = prng.oneIn(4) ? this.#some([...TYPES, UNKNOWN_TYPE]) : undefined;
+    const types = this.#types();
     const max = prng.oneIn(4) ? prng.whole(2, 5) : 1;
     if (lane !== "remote") return { kind: "claim", request: { lane, queues, types, max } };
     const worker = prng.oneIn(2) ? "w" : undefined;
     const request = { lane, queues, types, max, leaseMs: this.#leaseMs(), worker };
     return { kind: "claim", request };
+  }
+
+  #types(): string[] | undefined {
+    const prng = this.#prng;
+    if (this.#setup.floodTasks > 0 && prng.oneIn(2)) return ["y"];
+    return prng.oneIn(4) ? this.#some([...TYPES, UNKNOWN_TYPE]) : undefined;
   }
 
   /** Some of these, at least one, in any order. */

@@ -58,6 +58,8 @@ export const MARKS = [
   "restart: the timeout of a remote claim is over",
   "restart: a wait goes on at its length, since the wall clock was set back",
   "claim: passes over a task of another type",
+  "claim: nothing of its types among the tasks it looks at",
+  "claim: the last task that it looks at",
   "claim: passes over a queue without its types",
   "claim: nothing of its types, while others wait",
   "claim: nothing in its queues, while others have tasks",
@@ -257,11 +259,12 @@ export class Model {
     const isReady = (task: ModelTask) =>
       task.status === "queued" && task.queue === queue && task.fresh.lane === lane;
     if (types === undefined) return least(this.tasks, isReady, isAhead);
-    return this.tasks
-      .filter(isReady)
-      .sort((a, b) => (isAhead(a, b) ? -1 : 1))
-      .slice(0, SEARCHED_MAX)
-      .find(({ fresh }) => types.includes(fresh.type));
+    const isWanted = ({ fresh }: ModelTask) => types.includes(fresh.type);
+    const ready = this.tasks.filter(isReady).sort((a, b) => (isAhead(a, b) ? -1 : 1));
+    const found = ready.findIndex(isWanted);
+    this.#markIf(found >= SEARCHED_MAX, "claim: nothing of its types among the tasks it looks at");
+    this.#markIf(found === SEARCHED_MAX - 1, "claim: the last task that it looks at");
+    return found < SEARCHED_MAX ? ready[found] : undefined;
   }
 
   settle(

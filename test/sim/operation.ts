@@ -54,17 +54,24 @@ interface ClaimOf {
   readonly claim: number;
 }
 
+/** Tasks of one enqueue that are shown: all but those of a flood. */
+const SHOWN_MAX = 8;
+
 /** An operation on one line, for people. */
 export function inWords(operation: Operation): string {
   const { kind, ...details } = operation;
   if (operation.kind !== "enqueue" && operation.kind !== "reserve")
     return `${kind} ${JSON.stringify(details)}`;
-  const tasks = operation.fresh.map(
-    ({ id, queue, payloadBytes, priority, maxRetries, timeoutMs, lane, when }) =>
-      `${id} (${queue}, ${lane}, ${payloadBytes} bytes, priority ${priority}, ${maxRetries} retries, ` +
-      `timeout ${timeoutMs} ms, ${JSON.stringify(when)})`,
-  );
+  const { length } = operation.fresh;
+  const tasks = operation.fresh
+    .slice(0, SHOWN_MAX)
+    .map(
+      ({ id, queue, payloadBytes, priority, maxRetries, timeoutMs, lane, when }) =>
+        `${id} (${queue}, ${lane}, ${payloadBytes} bytes, priority ${priority}, ${maxRetries} retries, ` +
+        `timeout ${timeoutMs} ms, ${JSON.stringify(when)})`,
+    );
   const key =
     operation.key === undefined ? "" : ` key ${operation.key.key}/${operation.key.fingerprint}`;
-  return `${kind}${key} ${tasks.join(" and ")}`;
+  const rest = length > SHOWN_MAX ? ` and ${length - SHOWN_MAX} more` : "";
+  return `${kind}${key} ${tasks.join(" and ")}${rest}`;
 }

@@ -610,4 +610,10 @@ export const PLANTS: readonly Plant[] = [
     code: "Math.min(runAtMs - now.wallMs, runAtMs - waitSince(task))",
     planted: "runAtMs - now.wallMs",
   },
+  {
+    defect: "A claim looks for its types at one task too many",
+    file: "ready-list.ts",
+    code: "if (searched === SEARCHED_MAX)",
+    planted: "if (searched > SEARCHED_MAX)",
+  },
 ];

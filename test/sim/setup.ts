@@ -55,6 +55,8 @@ export interface Setup {
   readonly firstFence: number;
   /** Whether tasks are reserved before they are published, and the process may end and start again. */
   readonly hasJournal: boolean;
+  /** So many tasks come at once at the beginning, so that a search by type does not see all of them; most often none. */
+  readonly floodTasks: number;
   /** An operation stands here as often as it weighs. */
   readonly mix: readonly DrawKind[];
 }
@@ -122,12 +124,13 @@ const ALWAYS: readonly DrawKind[] = ["enqueue", "publish"];
 export function drawSetup(prng: Prng): Setup {
   // Now and then a large queue, for the rings and the heaps to grow, wrap around and shrink.
   const sizeMax = prng.oneIn(24) ? 40 : 8;
+  const floodTasks = prng.oneIn(1000) ? prng.whole(1005, 1020) : 0;
   const hasJournal = prng.oneIn(3);
   const queues = QUEUES.slice(0, prng.whole(1, QUEUES.length));
   const lanes = prng.pick(LANES_USED);
   return {
     limits: {
-      queue: drawQueueLimits(prng, sizeMax),
+      queue: floodTasks > 0 ? FLOODED : drawQueueLimits(prng, sizeMax),
       queues: new Map(
         queues.filter(() => prng.oneIn(5)).map((name) => [name, drawQueueLimits(prng, sizeMax)]),
       ),
@@ -152,9 +155,16 @@ export function drawSetup(prng: Prng): Setup {
     lanes,
     firstFence: prng.whole(1, FENCE_MAX),
     hasJournal,
+    floodTasks,
     mix: drawMix(prng, hasJournal, lanes.includes("remote")),
   };
 }
+
+const FLOODED: QueueLimits = {
+  size: 2000,
+  bytes: FOREVER_MS,
+  concurrency: Number.POSITIVE_INFINITY,
+};
 
 function drawQueueLimits(prng: Prng, sizeMax: number): QueueLimits {
   return {
