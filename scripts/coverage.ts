@@ -24,13 +24,14 @@ function linesByFile(lcov: string): Map<string, Lines> {
   return files;
 }
 
-/** Lines of code that remain of a file once its types and comments are gone; none for a file of types. */
+/** Counts the lines of code in a file without its types and comments. */
 function codeLines(file: string): number {
   const code = new Bun.Transpiler({ loader: "ts" }).transformSync(readFileSync(file, "utf8"));
   return code.split("\n").filter((line) => line.trim() !== "" && line.trim() !== "export {};")
     .length;
 }
 
+/** The room of a file is its folder right below src/: src/engine/sqlite/ counts to src/engine. */
 function roomOf(file: string): string {
   const parts = file.split("/");
   return parts.length > 2 ? `src/${parts[1]}` : "src itself";

@@ -5,16 +5,16 @@
 
 import type { Config } from "./config.ts";
 import { DataFileError } from "./engine/sqlite/data-file.ts";
-import { backUp, inspect } from "./engine/sqlite/maintenance.ts";
-import { writeToStderr, writeToStdout } from "./log.ts";
+import { backUp, verifyDataFile } from "./engine/sqlite/maintenance.ts";
+import { writeToStderr, writeToStdout } from "./log-output.ts";
 
 const EXIT_FAULT = 1;
 const EXIT_USAGE = 2;
 
 const USAGE = `Usage:
-  ringq               start the server
-  ringq backup FILE   copy the data file (DATA_FILE) to FILE, also while the server runs
-  ringq verify FILE   check a data file, or a copy of one
+  ringq               Start the server
+  ringq backup FILE   Copy the data file (DATA_FILE) to FILE; the server may be running
+  ringq verify FILE   Check a data file, or a copy of one
 `;
 
 /** Runs the command that these arguments name and gives its exit code; null when they name none. */
@@ -35,21 +35,21 @@ export function runCommand(args: readonly string[], config: Config): number | nu
 
 function backup(from: string | null, to: string): number {
   if (from === null) {
-    writeToStderr("ringq: DATA_FILE says which file to copy, and is not set\n");
+    writeToStderr("ringq: DATA_FILE is not set: set it to the file to copy\n");
     return EXIT_USAGE;
   }
   backUp(from, to);
-  writeToStdout(`${from} was copied to ${to}\n`);
+  writeToStdout(`Copied ${from} to ${to}\n`);
   return 0;
 }
 
 function verify(path: string): number {
-  const { version, counts, keys, pausedQueues, faults } = inspect(path);
+  const { version, counts, keys, pausedQueues, faults } = verifyDataFile(path);
   const lines = [
-    `version ${version}`,
-    ...Object.entries(counts).map(([status, count]) => `${count} ${status}`),
-    `${keys} idempotency keys`,
-    `${pausedQueues} paused queues`,
+    `version: ${version}`,
+    ...Object.entries(counts).map(([status, count]) => `${status}: ${count}`),
+    `idempotency keys: ${keys}`,
+    `paused queues: ${pausedQueues}`,
   ];
   writeToStdout(`${lines.join("\n")}\n`);
   for (const fault of faults) writeToStderr(`ringq: ${path}: ${fault}\n`);

@@ -11,6 +11,7 @@ import type {
   MaybePromise,
   PauseAnswer,
   QueueReport,
+  Receipt,
   RetryAnswer,
   TaskView,
 } from "./engine/engine.ts";
@@ -25,16 +26,21 @@ export type QueueOptions = Partial<Omit<Config, "handlers" | "port" | "host" | "
 };
 
 /** A task with its payload, progress and result as values. */
-export interface TaskSnapshot extends Omit<TaskView, "payload" | "progress" | "result"> {
+export interface Task extends Omit<TaskView, "payload" | "progress" | "result"> {
   readonly payload: unknown;
   readonly progress: unknown;
   readonly result: unknown;
 }
 
-/** What an engine answers, with the task that it is about, if there is one, as a snapshot. */
-export type WithSnapshot<Answer> = Answer extends { readonly task: TaskView }
-  ? Omit<Answer, "task"> & { readonly task: TaskSnapshot }
+/** What an engine answers, with the task that it is about, if there is one, as values. */
+export type WithTask<Answer> = Answer extends { readonly task: TaskView }
+  ? Omit<Answer, "task"> & { readonly task: Task }
   : Answer;
+
+/** The answer to the enqueue of one task: its id and status, or why it was not taken. */
+export type EnqueueOneAnswer =
+  | ({ readonly kind: "accepted" | "repeated" } & Receipt)
+  | Exclude<EnqueueAnswer, { readonly kind: "accepted" | "repeated" }>;
 
 /**
  * Starts a queue that works with these handlers, or with those of the module at this path; types with
@@ -61,8 +67,8 @@ export class Queue {
   }
 
   /** Takes a task. Repeating it under the same `idempotencyKey` gives the first answer again. */
-  enqueue(request: EnqueueRequest, idempotencyKey?: string): MaybePromise<EnqueueAnswer> {
-    return this.#engine.enqueue([request], idempotencyKey);
+  async enqueue(request: EnqueueRequest, idempotencyKey?: string): Promise<EnqueueOneAnswer> {
+    return answerOfOne(await this.#engine.enqueue([request], idempotencyKey));
   }
 
   /** Takes all of these tasks, or none. */
@@ -74,9 +80,9 @@ export class Queue {
   }
 
   /** The task as it is now; undefined when there is none, or when it has finished and was forgotten. */
-  async find(id: string): Promise<TaskSnapshot | undefined> {
+  async find(id: string): Promise<Task | undefined> {
     const task = await this.#engine.find(id);
-    return task && snapshotOf(task);
+    return task && taskOf(task);
   }
 
   /** The task once it has finished, or as it is when `waitMs` are over or `signal` aborts. */
@@ -84,18 +90,18 @@ export class Queue {
     id: string,
     waitMs: number,
     signal: AbortSignal = NEVER,
-  ): Promise<TaskSnapshot | undefined> {
+  ): Promise<Task | undefined> {
     const task = await this.#engine.waitFor(id, waitMs, signal);
-    return task && snapshotOf(task);
+    return task && taskOf(task);
   }
 
-  async cancel(id: string): Promise<WithSnapshot<CancelAnswer>> {
-    return withSnapshot(await this.#engine.cancel(id));
+  async cancel(id: string): Promise<WithTask<CancelAnswer>> {
+    return withTask(await this.#engine.cancel(id));
   }
 
   /** Queues a failed or cancelled task again. */
-  async retry(id: string): Promise<WithSnapshot<RetryAnswer>> {
-    return withSnapshot(await this.#engine.retry(id));
+  async retry(id: string): Promise<WithTask<RetryAnswer>> {
+    return withTask(await this.#engine.retry(id));
   }
 
   /** Every queue that there is, by name. */
@@ -104,11 +110,11 @@ export class Queue {
   }
 
   pause(name: string): MaybePromise<PauseAnswer> {
-    return this.#engine.setPaused(name, true);
+    return this.#engine.pause(name);
   }
 
   resume(name: string): MaybePromise<PauseAnswer> {
-    return this.#engine.setPaused(name, false);
+    return this.#engine.resume(name);
   }
 
   /** Stops gracefully, once; every later call gets the same promise. */
@@ -119,30 +125,23 @@ export class Queue {
 
 const NEVER = new AbortController().signal;
 
-function withSnapshot<Answer extends CancelAnswer | RetryAnswer>(
-  answer: Answer,
-): WithSnapshot<Answer> {
-  const shown = "task" in answer ? { ...answer, task: snapshotOf(answer.task) } : answer;
-  return shown as WithSnapshot<Answer>;
+function withTask<Answer extends CancelAnswer | RetryAnswer>(answer: Answer): WithTask<Answer> {
+  const shown = "task" in answer ? { ...answer, task: taskOf(answer.task) } : answer;
+  return shown as WithTask<Answer>;
 }
 
-function snapshotOf(task: TaskView): TaskSnapshot {
+function taskOf(view: TaskView): Task {
   return {
-    id: task.id,
-    type: task.type,
-    queue: task.queue,
-    status: task.status,
-    payload: JSON.parse(task.payload),
-    progress: JSON.parse(task.progress ?? "null"),
-    result: JSON.parse(task.result ?? "null"),
-    priority: task.priority,
-    attempt: task.attempt,
-    maxRetries: task.maxRetries,
-    timeoutMs: task.timeoutMs,
-    enqueuedAtMs: task.enqueuedAtMs,
-    runAtMs: task.runAtMs,
-    startedAtMs: task.startedAtMs,
-    finishedAtMs: task.finishedAtMs,
-    errors: task.errors,
+    ...view,
+    payload: JSON.parse(view.payload),
+    progress: JSON.parse(view.progress ?? "null"),
+    result: JSON.parse(view.result ?? "null"),
   };
+}
+
+function answerOfOne(answer: EnqueueAnswer): EnqueueOneAnswer {
+  if (answer.kind !== "accepted" && answer.kind !== "repeated") return answer;
+  const [receipt] = answer.receipts;
+  if (receipt === undefined) throw new Error("a task that was taken has a receipt");
+  return { kind: answer.kind, ...receipt };
 }

@@ -4,10 +4,11 @@
 
 export {
   createQueue,
+  type EnqueueOneAnswer,
   type Queue,
   type QueueOptions,
-  type TaskSnapshot,
-  type WithSnapshot,
+  type Task,
+  type WithTask,
 } from "./embedded.ts";
 export type {
   CancelAnswer,
@@ -21,7 +22,8 @@ export type {
   TaskStatus,
 } from "./engine/engine.ts";
 export { DataFileError } from "./engine/sqlite/data-file.ts";
-export { createLog, type Log, type LogFields, type LogLevel, type LogOptions } from "./log.ts";
+export type { Log, LogFields, LogLevel } from "./log.ts";
+export { createLog, type LogOptions } from "./log-output.ts";
 export { HandlersError, type StopReport } from "./runtime.ts";
 export { createServer, type Server, type ServerOptions } from "./server.ts";
 export {

@@ -6,7 +6,8 @@
 import { runCommand } from "./cli.ts";
 import { readProcessConfig } from "./config.ts";
 import { DataFileError } from "./engine/sqlite/data-file.ts";
-import { type Log, stdoutLog, writeToStderr } from "./log.ts";
+import type { Log } from "./log.ts";
+import { stdoutLog, writeToStderr } from "./log-output.ts";
 import { HandlersError } from "./runtime.ts";
 import { type Server, startServer } from "./server.ts";
 

@@ -6,15 +6,15 @@
 import { systemClock } from "./clock.ts";
 import type { Config } from "./config.ts";
 import type { Engine } from "./engine/engine.ts";
-import { MemoryEngine } from "./engine/memory/engine.ts";
-import { SqliteEngine } from "./engine/sqlite/engine.ts";
+import { createMemoryEngine } from "./engine/memory/engine.ts";
+import { createSqliteEngine } from "./engine/sqlite/engine.ts";
 import type { Log } from "./log.ts";
 import { runOnEventLoop } from "./worker/event-loop.ts";
 import { defineHandlers, type Handlers, queueLimits, typeRules } from "./worker/handlers/define.ts";
 import { loadHandlers } from "./worker/handlers/load.ts";
 import { watchLoopLag } from "./worker/loop-lag.ts";
-import { Pool, type Work } from "./worker/pool.ts";
-import { simulatedWork } from "./worker/simulated.ts";
+import { Pool } from "./worker/pool.ts";
+import { runSimulated } from "./worker/simulated.ts";
 import { ThreadPool } from "./worker/thread/pool.ts";
 
 export interface Runtime {
@@ -48,9 +48,9 @@ export async function startRuntime(
 ): Promise<Runtime> {
   const handlers = given ?? (await load(config.handlers, log));
   const engine = makeEngine(config, handlers ?? defineHandlers({}), log);
-  const work =
+  const run =
     handlers === null
-      ? simulatedWork({ failureRate: config.failureRate, workMs: config.simulatedWorkMs })
+      ? runSimulated({ failureRate: config.failureRate, workMs: config.simulatedWorkMs })
       : runOnEventLoop({
           engine,
           handlers,
@@ -65,12 +65,17 @@ export async function startRuntime(
     await engine.close();
     throw error;
   }
-  const pools = [new Pool({ engine, lane: "loop", work, loops: config.workers })];
+  const pools = [new Pool({ engine, lane: "loop", run, loops: config.workers })];
   if (threads !== null) {
-    const threadWork: Work = (attempt) => attempt.follow(threads.run(attempt));
-    const untilRoom = () => threads.untilFree();
-    const loops = config.threads;
-    pools.push(new Pool({ engine, lane: "thread", work: threadWork, loops, untilRoom }));
+    pools.push(
+      new Pool({
+        engine,
+        lane: "thread",
+        run: (attempt, loop) => attempt.follow(threads.run(attempt, loop)),
+        loops: config.threads,
+        untilReady: (loop) => threads.untilReady(loop),
+      }),
+    );
   }
   for (const pool of pools) pool.start();
   const stopWatching = watchLoopLag(() => pools[0]?.takeActiveTypes() ?? [], log);
@@ -80,7 +85,7 @@ export async function startRuntime(
     log.info("stopping", { grace_ms: config.shutdownGraceMs });
     engine.stopIntake();
     await engine.drain(config.shutdownGraceMs);
-    const interrupted = await Promise.all(pools.map((pool) => pool.interrupt()));
+    const interrupted = await Promise.all(pools.map((pool) => pool.releaseAll()));
     stopWatching();
     await doors?.();
     await threads?.stop();
@@ -137,8 +142,8 @@ function makeEngine(config: Config, handlers: Handlers, log: Log): Engine {
   };
   const { dataFile, durability } = config;
   return dataFile === null
-    ? new MemoryEngine(options)
-    : new SqliteEngine({ ...options, path: dataFile, durability });
+    ? createMemoryEngine(options)
+    : createSqliteEngine({ ...options, path: dataFile, durability });
 }
 
 /** The threads, if any type wants one. They load their handlers themselves, so these have to be in a module. */

@@ -164,9 +164,7 @@ export interface Claim {
 
 export type ClaimAnswer =
   /** None when nothing can start now. */
-  | { readonly kind: "claimed"; readonly claims: readonly Claim[] }
-  | Stopping
-  | StorageUnavailable;
+  { readonly kind: "claimed"; readonly claims: readonly Claim[] } | Stopping | StorageUnavailable;
 
 export type SettleAnswer = SettleOutcome | StorageUnavailable;
 
@@ -249,4 +247,6 @@ export interface EngineRemains {
   readonly unfinished: number;
   /** Whether these are lost with the process. */
   readonly areLost: boolean;
+  /** Whether a copy of the data file alone would have everything; true without one. */
+  readonly isStoreWhole: boolean;
 }

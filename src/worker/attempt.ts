@@ -1,16 +1,22 @@
 /**
- * One attempt at a task: whether it may go on, and its way to an outcome, whatever the handler does. The slot that it
- * takes is free once the outcome is there.
+ * One attempt at a task: stops it, and turns whatever its handler does into an outcome. Its loop is free once the outcome
+ * is there.
  */
 
 import type { Clock } from "../clock.ts";
-import type { Claim, MaybePromise, Outcome, RevokeReason, TaskView } from "../engine/engine.ts";
+import type {
+  AttemptOutcome,
+  Claim,
+  MaybePromise,
+  RevokeReason,
+  TaskView,
+} from "../engine/engine.ts";
 import { outcomeOfReturn, outcomeOfThrow, RELEASED } from "./outcome.ts";
 
 /** Why an attempt must stop: its signal aborts with this as the reason's message. */
 export type StopReason = RevokeReason | "shutdown";
 
-/** How long a handler may take to end after its signal aborted, before its slot goes to somebody else. */
+/** How long a handler may take to end after its signal aborted, before its loop runs another task. */
 export const ABORT_GRACE_MS = 1000;
 
 export class Attempt {
@@ -30,7 +36,7 @@ export class Attempt {
     return this.claim.task;
   }
 
-  /** Why it was told to stop, or null while it may go on. */
+  /** Why it has to stop, or null while it may go on. */
   get stopReason(): StopReason | null {
     return this.#stopReason;
   }
@@ -44,10 +50,13 @@ export class Attempt {
     return this.#controller.signal;
   }
 
-  /** Calls `work` and says how it ended: at once when it returns, later when it returns a promise. Never throws. */
-  run(work: (attempt: Attempt) => unknown, resultBytesMax: number): MaybePromise<Outcome> {
+  /** Calls `handler` and gives its outcome: at once when it returns, later when it returns a promise. Never throws. */
+  run(
+    handler: (attempt: Attempt) => unknown,
+    resultBytesMax: number,
+  ): MaybePromise<AttemptOutcome> {
     try {
-      const returned = work(this);
+      const returned = handler(this);
       if (!isThenable(returned)) return outcomeOfReturn(returned, resultBytesMax);
       return this.follow(outcomeOfPromise(returned, resultBytesMax));
     } catch (thrown) {
@@ -55,8 +64,8 @@ export class Attempt {
     }
   }
 
-  /** The outcome that comes, unless the attempt is stopped: then it is interrupted, at the latest after a short grace. */
-  follow(coming: Promise<Outcome>): Promise<Outcome> {
+  /** The outcome that comes, unless the attempt is stopped: then it is released, at the latest after a short grace. */
+  follow(coming: Promise<AttemptOutcome>): Promise<AttemptOutcome> {
     return new Promise((resolve, reject) => {
       let cancelGrace: (() => void) | null = null;
       this.#onStop = () => {
@@ -86,7 +95,7 @@ export class Attempt {
 async function outcomeOfPromise(
   promise: PromiseLike<unknown>,
   resultBytesMax: number,
-): Promise<Outcome> {
+): Promise<AttemptOutcome> {
   try {
     return outcomeOfReturn(await promise, resultBytesMax);
   } catch (thrown) {

@@ -1,25 +1,20 @@
 /**
- * What a handler sees of its attempt, on the event loop and in a thread alike.
+ * What a handler sees of its attempt, on the event loop and in a thread alike. A handler is foreign land: whatever it
+ * logs or shows is bounded here, and never throws in the middle of the process.
  */
 
+import type { TaskView } from "../engine/engine.ts";
 import { atEveryLevel, type Log, type LogFields, withFields } from "../log.ts";
 import type { HandlerContext } from "./handlers/define.ts";
 import { jsonTextOf, messageOf } from "./outcome.ts";
 
-/** What does not change during an attempt. */
-export interface AttemptFacts {
-  readonly id: string;
-  readonly type: string;
-  readonly queue: string;
-  readonly attempt: number;
-  readonly maxRetries: number;
-}
+/** What a handler may know of its task. */
+export type AttemptTask = Pick<TaskView, "id" | "type" | "queue" | "attempt" | "maxRetries">;
 
-/** Where a context gets what it passes on. */
+/** What a context shows. `signal` may be a getter that makes it on demand. */
 export interface ContextSource {
-  /** A getter where the signal is made on demand. */
+  readonly task: AttemptTask;
   readonly signal: AbortSignal;
-  noteProgress(text: string): void;
 }
 
 export interface ContextOptions {
@@ -29,34 +24,37 @@ export interface ContextOptions {
 
 /** Getters, so that a handler pays only for what it takes. */
 export class Context implements HandlerContext {
-  readonly #facts: AttemptFacts;
+  /** Kept, since an engine may show the next attempt on the same task. */
+  readonly attempt: number;
   readonly #source: ContextSource;
   readonly #options: ContextOptions;
+  readonly #noteProgress: (text: string) => void;
 
-  constructor(facts: AttemptFacts, source: ContextSource, options: ContextOptions) {
-    this.#facts = facts;
+  constructor(
+    source: ContextSource,
+    options: ContextOptions,
+    noteProgress: (text: string) => void,
+  ) {
+    this.attempt = source.task.attempt;
     this.#source = source;
     this.#options = options;
+    this.#noteProgress = noteProgress;
   }
 
   get id(): string {
-    return this.#facts.id;
+    return this.#source.task.id;
   }
 
   get type(): string {
-    return this.#facts.type;
+    return this.#source.task.type;
   }
 
   get queue(): string {
-    return this.#facts.queue;
-  }
-
-  get attempt(): number {
-    return this.#facts.attempt;
+    return this.#source.task.queue;
   }
 
   get maxRetries(): number {
-    return this.#facts.maxRetries;
+    return this.#source.task.maxRetries;
   }
 
   get signal(): AbortSignal {
@@ -64,8 +62,8 @@ export class Context implements HandlerContext {
   }
 
   get log(): Log {
-    const { id, type, attempt } = this.#facts;
-    return plainLog(withFields(this.#options.log, { id, type, attempt }));
+    const { id, type, attempt } = this;
+    return handlerLog(withFields(this.#options.log, { id, type, attempt }));
   }
 
   /** A function of its own, so that a handler may take it out of the context. */
@@ -73,35 +71,54 @@ export class Context implements HandlerContext {
     return (value) => {
       const json = jsonTextOf(value, this.#options.progressBytesMax);
       if (json.kind !== "text") throw new TypeError(`the progress can't be shown: ${json.why}`);
-      this.#source.noteProgress(json.text);
+      this.#noteProgress(json.text);
     };
   }
 }
+
+/** Characters of one line, its event and all of its fields together: pages of text, but no dump. */
+export const LINE_LENGTH_MAX = 16 * 1024;
+
+/** What a field costs beside its name and text: so many fields without any text are bounded too. */
+const FIELD_LENGTH = 8;
 
 /**
  * A log that takes whatever a handler gives it. A field that JSON does not have would throw: in the handler, or, once it
  * has crossed from a thread, in the middle of the process.
  */
-function plainLog(log: Log): Log {
+function handlerLog(log: Log): Log {
   return {
     isDebug: log.isDebug,
     ...atEveryLevel((level) => (event, fields) => {
-      log[level](plainText(event), fields === undefined ? undefined : plainFields(fields));
+      // The work would be for nothing, and debug lines are many.
+      if (level === "debug" && !log.isDebug) return;
+      const name = cut(textOf(event), LINE_LENGTH_MAX);
+      log[level](name, fields && boundedFields(fields, LINE_LENGTH_MAX - name.length));
     }),
   };
 }
 
-function plainText(value: unknown): string {
-  return typeof value === "string" ? value : messageOf(value);
+/** As many fields as have room, the last of them cut. */
+function boundedFields(fields: LogFields, lengthMax: number): LogFields {
+  const kept: [string, LogFields[string]][] = [];
+  let left = lengthMax;
+  for (const [name, value] of Object.entries(fields)) {
+    left -= name.length + FIELD_LENGTH;
+    if (left <= 0) break;
+    const plain = isPlain(value) ? value : textOf(value);
+    const bounded = typeof plain === "string" ? cut(plain, left) : plain;
+    if (typeof bounded === "string") left -= bounded.length;
+    kept.push([name, bounded]);
+  }
+  return Object.fromEntries(kept);
 }
 
-function plainFields(fields: LogFields): LogFields {
-  return Object.fromEntries(
-    Object.entries(fields).map(([name, value]) => [
-      name,
-      isPlain(value) ? value : messageOf(value),
-    ]),
-  );
+function cut(text: string, lengthMax: number): string {
+  return text.length <= lengthMax ? text : `${text.slice(0, lengthMax - 1)}…`;
+}
+
+function textOf(value: unknown): string {
+  return typeof value === "string" ? value : messageOf(value);
 }
 
 function isPlain(value: unknown): boolean {

@@ -1,5 +1,5 @@
 /**
- * Watches how late the event loop is, and names who held it up: a handler that computes for seconds on the event loop
+ * Watches how late the event loop is, and names the handlers that may have blocked it: one that computes for seconds
  * stops HTTP and every other handler, and nobody sees why.
  */
 
@@ -13,7 +13,7 @@ const INTERVAL_MS = 250;
 /** One of them did it. With more than these, the line helps nobody. */
 const TYPES_NAMED_MAX = 20;
 
-/** Starts to watch; the returned function ends it. `takeActiveTypes` says which types were at work since the last call. */
+/** Starts to watch; the returned function ends it. `takeActiveTypes` gives the types that ran since the last call. */
 export function watchLoopLag(takeActiveTypes: () => readonly string[], log: Log): () => void {
   let expectedMs = performance.now() + INTERVAL_MS;
   const timer = setInterval(() => {
@@ -25,7 +25,7 @@ export function watchLoopLag(takeActiveTypes: () => readonly string[], log: Log)
     log.warn("event_loop_blocked", {
       ms: Math.round(lagMs),
       types: listOf(types),
-      advice: 'handlers that compute for long belong into a thread: isolation: "thread"',
+      advice: 'handlers that compute for long belong in a thread: isolation: "thread"',
     });
   }, INTERVAL_MS);
   // It must not keep a program alive that has nothing else to do.

@@ -1,29 +1,26 @@
 /**
- * How what a handler returns or throws becomes an outcome. A handler is foreign land: nothing here may trust a value
- * that comes out of one.
+ * Turns what a handler returns or throws into an outcome. A handler is foreign land: nothing here trusts a value that
+ * comes out of one.
  */
 
-import type { Outcome, Retry } from "../engine/engine.ts";
-import { RETRY_AFTER_MS_MAX, RETRY_MARK } from "./handlers/errors.ts";
+import { type AttemptOutcome, LIMITS, type Retry } from "../engine/engine.ts";
+import { isRetryDelay, RETRY_MARK } from "./handlers/errors.ts";
 
-/** Long enough for a sentence and a cause, short enough for thousands of failed tasks to be kept. */
-const MESSAGE_LENGTH_MAX = 1000;
-
-const CODE_FORM = /^[A-Za-z0-9_.:-]{1,64}$/;
+const MESSAGE_LENGTH_MAX = LIMITS.errorMessageLength.max;
 
 const BACKOFF: Retry = { kind: "backoff" };
 
-const DONE: Outcome = { kind: "done", result: null };
+const DONE: AttemptOutcome = { kind: "done", result: null };
 
-/** How an attempt ends that was stopped, or never began. */
-export const RELEASED: Outcome = { kind: "interrupted" };
+/** The outcome of an attempt that was stopped, or never began. */
+export const RELEASED: AttemptOutcome = { kind: "released" };
 
 export type JsonText =
   | { readonly kind: "text"; readonly text: string }
   | { readonly kind: "too_large"; readonly why: string }
   | { readonly kind: "not_json"; readonly why: string };
 
-/** A value of a handler's as JSON text of at most `bytesMax` bytes. What has no value, has none in JSON: null. */
+/** A value of a handler as JSON text of at most `bytesMax` bytes. Undefined becomes null. */
 export function jsonTextOf(value: unknown, bytesMax: number): JsonText {
   if (value === undefined) return { kind: "text", text: "null" };
   try {
@@ -39,7 +36,7 @@ export function jsonTextOf(value: unknown, bytesMax: number): JsonText {
 }
 
 /** The outcome of an attempt whose handler returned. */
-export function outcomeOfReturn(value: unknown, resultBytesMax: number): Outcome {
+export function outcomeOfReturn(value: unknown, resultBytesMax: number): AttemptOutcome {
   // Most handlers return nothing: they pay nothing for it.
   if (value === undefined) return DONE;
   const json = jsonTextOf(value, resultBytesMax);
@@ -56,18 +53,18 @@ export function outcomeOfReturn(value: unknown, resultBytesMax: number): Outcome
 }
 
 /** The outcome of an attempt whose handler threw. */
-export function outcomeOfThrow(thrown: unknown): Outcome {
+export function outcomeOfThrow(thrown: unknown): AttemptOutcome {
   const { code, message, retry } = describe(thrown);
   return failed(code, message, retry);
 }
 
-/** What can be said of something thrown, in a sentence. Never throws. */
+/** The message of something thrown, cut to a length that can be kept. Never throws. */
 export function messageOf(thrown: unknown): string {
   return truncate(describe(thrown).message);
 }
 
 /** The outcome of an attempt that failed, with its message cut to a length that can be kept. */
-export function failed(code: string, message: string, retry: Retry): Outcome {
+export function failed(code: string, message: string, retry: Retry): AttemptOutcome {
   return { kind: "failed", code, message: truncate(message), retry };
 }
 
@@ -77,7 +74,7 @@ interface Description {
   readonly retry: Retry;
 }
 
-/** What can be said of anything that can be thrown: strings, null, objects whose getters throw in turn. */
+/** Describes anything that can be thrown: strings, null, objects whose getters throw in turn. */
 function describe(thrown: unknown): Description {
   try {
     if (typeof thrown !== "object" || thrown === null) {
@@ -85,7 +82,7 @@ function describe(thrown: unknown): Description {
     }
     const { code, message, [RETRY_MARK]: retry } = thrown as Record<string | symbol, unknown>;
     return {
-      code: typeof code === "string" && CODE_FORM.test(code) ? code : "handler_error",
+      code: typeof code === "string" && LIMITS.errorCode.allows(code) ? code : "handler_error",
       message: typeof message === "string" && message !== "" ? message : String(thrown),
       retry: retryOf(retry),
     };
@@ -95,14 +92,12 @@ function describe(thrown: unknown): Description {
   }
 }
 
-/** A retry of our own making: what a handler threw may say something else the next time it is read, or throw. */
+/** A value of our own: that of the handler may change before it is read again, or throw. */
 function retryOf(value: unknown): Retry {
   if (typeof value !== "object" || value === null) return BACKOFF;
   const { kind, ms } = value as Record<string, unknown>;
   if (kind === "never") return { kind };
-  // A time beyond this is not on any calendar, so it could not even be shown.
-  const isDelay = typeof ms === "number" && ms >= 0 && ms <= RETRY_AFTER_MS_MAX;
-  return kind === "after" && isDelay ? { kind, ms } : BACKOFF;
+  return kind === "after" && isRetryDelay(ms) ? { kind, ms } : BACKOFF;
 }
 
 /** A message of our own, in whole characters: a part of a string holds on to all of it, however long that is. */

@@ -1,10 +1,10 @@
 /**
- * The built-in work: it stands in for real handlers, takes as long as it is told and fails as often as it is told.
+ * Runs the simulated handler: it takes as long and fails as often as it is configured to.
  */
 
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Attempt } from "./attempt.ts";
-import type { Work } from "./pool.ts";
+import type { RunAttempt } from "./pool.ts";
 
 export interface SimulatedOptions {
   /** The probability that an attempt fails, from 0 to 1. */
@@ -21,11 +21,11 @@ class SimulatedFailure extends Error {
   readonly code = "simulated_failure";
 }
 
-export function simulatedWork({
+export function runSimulated({
   failureRate,
   workMs,
   random = Math.random,
-}: SimulatedOptions): Work {
+}: SimulatedOptions): RunAttempt {
   const conclude = (): void => {
     if (random() < failureRate) throw new SimulatedFailure("the simulated work failed");
   };

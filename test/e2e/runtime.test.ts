@@ -1,7 +1,8 @@
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { type Config, configOf } from "../../src/config.ts";
 import type { Engine, EnqueueRequest, TaskView } from "../../src/engine/engine.ts";
-import { createLog, type Log, silentLog } from "../../src/log.ts";
+import { type Log, silentLog } from "../../src/log.ts";
+import { createLog } from "../../src/log-output.ts";
 import { HandlersError, type Runtime, startRuntime } from "../../src/runtime.ts";
 import {
   defineHandlers,

@@ -47,7 +47,7 @@ describe("a file that is not ours is refused by name, and left as it is:", () =>
     expect(refusalOf(path)).toContain(says);
 
     expect(refusalOf(path)).toContain(path);
-    expect(withoutLock(contentsOf(scratch))).toEqual(withoutLock(before));
+    expect(contentsOf(scratch)).toEqual(before);
   });
 
   test.skipIf(process.getuid?.() === 0)("a file that may not be read", async () => {
@@ -65,7 +65,7 @@ describe("a file that is not ours is refused by name, and left as it is:", () =>
 
     expect(refusalOf(path)).toContain("belong together");
 
-    expect(withoutLock(contentsOf(scratch))).toEqual(withoutLock(before));
+    expect(contentsOf(scratch)).toEqual(before);
   });
 });
 
@@ -276,11 +276,6 @@ function contentsOf({ folder }: Scratch): Readonly<Record<string, string>> {
     else contents[name] = Bun.hash(readFileSync(path)).toString(16);
   }
   return contents;
-}
-
-/** A file that only says who uses the data file may be left beside it. */
-function withoutLock(contents: Readonly<Record<string, string>>): Readonly<Record<string, string>> {
-  return Object.fromEntries(Object.entries(contents).filter(([name]) => !name.endsWith("-lock")));
 }
 
 function upTo(count: number): readonly number[] {

@@ -2,7 +2,8 @@
 
 import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
-import { createLog, type Log } from "../../src/log.ts";
+import type { Log } from "../../src/log.ts";
+import { createLog } from "../../src/log-output.ts";
 import type { ServerOptions } from "../../src/server.ts";
 import {
   type BatchReceiptBody,

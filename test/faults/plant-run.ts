@@ -1,7 +1,8 @@
 /**
- * Plants one defect after the other in a copy of the engine, lets the suites in this folder look for it, and writes what
- * they found into docs/TESTING.md. Ends with code 1 when all of them missed one. Takes some twenty minutes; with a pattern,
- * `bun test/faults/plant-run.ts claim`, only the defects whose name it matches are tried, and the document stays.
+ * Plants one defect after the other in a copy of the engine, lets the suites in this folder look for
+ * it, and writes the findings into test/faults/PLANTS.md. Ends with code 1 when all of them missed
+ * one. Takes some twenty minutes. With a pattern, `bun test/faults/plant-run.ts claim`, it tries only
+ * the defects whose name matches, and leaves the table alone.
  */
 
 import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
@@ -10,7 +11,7 @@ import { join } from "node:path";
 import type { Plant } from "../sim/plants.ts";
 import { FAULT_PLANTS } from "./plants.ts";
 
-const DOCUMENT = "docs/TESTING.md";
+const DOCUMENT = "test/faults/PLANTS.md";
 const BEGIN = "<!-- fault plants -->";
 const END = "<!-- /fault plants -->";
 

@@ -9,6 +9,8 @@ const PAGES = [
   "CONTRIBUTING.md",
   "CHANGELOG.md",
   "bench/README.md",
+  "test/sim/PLANTS.md",
+  "test/faults/PLANTS.md",
   ...readdirSync(join(ROOT, "docs"))
     .filter((name) => name.endsWith(".md"))
     .map((name) => `docs/${name}`),

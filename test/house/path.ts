@@ -45,7 +45,7 @@ export class TaskPath implements AsyncDisposable {
 
   constructor(clock: Clock = new ManualClock()) {
     const engine = new MemoryEngine(someSettings(clock, UNBOUNDED));
-    const work = runOnEventLoop({
+    const run = runOnEventLoop({
       engine,
       handlers: defineHandlers({ noop: () => undefined }),
       resultBytesMax: 1000,
@@ -54,7 +54,7 @@ export class TaskPath implements AsyncDisposable {
     });
     const app = createApp({ engine, bodyBytesMax: 1_000_000, version: "0.0.0", log: silentLog });
     this.engine = engine;
-    this.#pool = new Pool({ engine, lane: "loop", work, loops: 4, clock });
+    this.#pool = new Pool({ engine, lane: "loop", run, loops: 4, clock });
     this.#handle = app.fetch;
   }
 

@@ -30,7 +30,15 @@ export class JournalKeeper implements Keeper {
   constructor(boardPath: string) {
     const db = new Database(":memory:", { strict: true });
     migrate(db, "memory", MIGRATIONS);
-    this.#store = new SqliteStore({ path: "memory", db, close: () => db.close(true) });
+    this.#store = new SqliteStore({
+      path: "memory",
+      db,
+      isLogMissing: false,
+      close: () => {
+        db.close(true);
+        return { isLogEmpty: true };
+      },
+    });
     this.#boardPath = boardPath;
     this.#running = new RunningFile(boardPath, this.#store.id);
     this.#running.wipe();

@@ -1,6 +1,7 @@
 /**
- * Plants one defect after the other in a copy of the core, lets the core's tests and the simulator look for it, and
- * writes what they found into docs/TESTING.md. Ends with code 1 when the simulator missed one. Takes a minute or two.
+ * Plants one defect after the other in a copy of the core, lets the core's tests and the simulator
+ * look for it, and writes the findings into test/sim/PLANTS.md. Ends with code 1 when the simulator
+ * missed one. Takes a minute or two.
  */
 
 import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
@@ -8,7 +9,7 @@ import { cpus, tmpdir } from "node:os";
 import { join } from "node:path";
 import { PLANTS, type Plant } from "./plants.ts";
 
-const DOCUMENT = "docs/TESTING.md";
+const DOCUMENT = "test/sim/PLANTS.md";
 const BEGIN = "<!-- plants -->";
 const END = "<!-- /plants -->";
 

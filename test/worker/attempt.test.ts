@@ -87,7 +87,7 @@ describe("the outcome of an attempt", () => {
     expect(await run(async () => value)).toMatchObject({ kind: "failed", code: "invalid_result" });
   });
 
-  test("is that of a thenable which is no promise", async () => {
+  test("is the value of a thenable that is no promise", async () => {
     expect(await run(() => withThen({}, (resolve) => resolve(7)))).toEqual({
       kind: "done",
       result: "7",
@@ -117,13 +117,13 @@ describe("the outcome of an attempt", () => {
     ["gives nothing", () => undefined],
     ["throws", fail],
     ["is no function", 7],
-  ])("is that of a promise whose own then %s", async (_, then) => {
+  ])("is the value of a promise whose own then %s", async (_, then) => {
     const promise = Object.defineProperty(Promise.resolve(7), THEN, { value: then });
 
     expect(await run(() => promise)).toEqual({ kind: "done", result: "7" });
   });
 
-  test("is a failure when a promise hides what made it", async () => {
+  test("is a failure when the constructor of a promise throws", async () => {
     const promise = Object.defineProperty(Promise.resolve(7), "constructor", { get: fail });
 
     expect(await run(() => promise)).toEqual(handlerError("it broke"));
@@ -137,8 +137,8 @@ describe("the outcome of an attempt", () => {
   });
 });
 
-describe("an attempt that is told to stop", () => {
-  test.each(STOP_REASONS)("aborts its signal with the reason: %s", (reason) => {
+describe("stop", () => {
+  test.each(STOP_REASONS)("aborts the signal with the reason: %s", (reason) => {
     const { attempt } = anAttempt();
     const { signal } = attempt;
 
@@ -149,7 +149,7 @@ describe("an attempt that is told to stop", () => {
     expect(attempt.stopReason).toBe(reason);
   });
 
-  test("aborts a signal that is asked for only afterwards", () => {
+  test("aborts a signal that is read only afterwards", () => {
     const { attempt } = anAttempt();
 
     attempt.stop("cancelled");
@@ -158,7 +158,7 @@ describe("an attempt that is told to stop", () => {
     expect(attempt.signal.reason.message).toBe("cancelled");
   });
 
-  test("keeps its first reason", () => {
+  test("keeps the first reason", () => {
     const { attempt } = anAttempt();
     attempt.stop("timeout");
 
@@ -168,7 +168,7 @@ describe("an attempt that is told to stop", () => {
     expect(attempt.signal.reason.message).toBe("timeout");
   });
 
-  test("is interrupted as soon as its handler ends, whatever it ends with", async () => {
+  test("releases the attempt as soon as its handler ends, whatever it ends with", async () => {
     const { attempt, clock } = anAttempt();
     const running = attempt.run(() => aborted(attempt.signal), BYTES_MAX);
 
@@ -178,7 +178,7 @@ describe("an attempt that is told to stop", () => {
     expect(clock.armed).toBe(0);
   });
 
-  test("is interrupted, too, when its handler returns a value in spite of it", async () => {
+  test("releases the attempt also when its handler returns a value", async () => {
     const { attempt } = anAttempt();
     const handler = Promise.withResolvers<number>();
     const running = attempt.run(() => handler.promise, BYTES_MAX);
@@ -201,7 +201,7 @@ describe("an attempt that is told to stop", () => {
     expect(await running).toEqual(RELEASED);
   });
 
-  test("leaves nothing floating when its handler rejects after the grace", async () => {
+  test("leaves no rejection unhandled when the handler rejects after the grace", async () => {
     const { attempt, clock } = anAttempt();
     const handler = Promise.withResolvers<never>();
     const running = attempt.run(() => handler.promise, BYTES_MAX);
@@ -215,7 +215,7 @@ describe("an attempt that is told to stop", () => {
     expect(await running).toEqual(RELEASED);
   });
 
-  test("arms no timer when its handler has ended already", async () => {
+  test("arms no timer when the handler has ended already", async () => {
     const { attempt, clock } = anAttempt();
     await attempt.run(async () => 7, BYTES_MAX);
 

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test";
-import { createLog, type LogFields } from "../../src/log.ts";
-import { Context } from "../../src/worker/context.ts";
+import type { Log, LogFields } from "../../src/log.ts";
+import { createLog } from "../../src/log-output.ts";
+import { Context, LINE_LENGTH_MAX } from "../../src/worker/context.ts";
 
 const FACTS = { id: "task-1", type: "email", queue: "mail", attempt: 2, maxRetries: 3 };
 
@@ -17,14 +18,15 @@ function aContext(progressBytesMax = 100): Scene {
   const lines: string[] = [];
   const shown: string[] = [];
   const { signal } = new AbortController();
-  const source = { signal, noteProgress: (text: string): unknown => shown.push(text) };
   const log = createLog({ level: "info", isForPeople: false, write: (line) => lines.push(line) });
-  const context = new Context(FACTS, source, { log, progressBytesMax });
+  const context = new Context({ task: FACTS, signal }, { log, progressBytesMax }, (text) =>
+    shown.push(text),
+  );
   return { context, signal, lines, shown };
 }
 
 describe("the context of a handler", () => {
-  test("tells the facts of the attempt, and its signal", () => {
+  test("shows the task, the number of the attempt and its signal", () => {
     const { context, signal } = aContext();
 
     const { id, type, queue, attempt, maxRetries } = context;
@@ -67,11 +69,49 @@ describe("the context of a handler", () => {
     },
   );
 
+  test("cuts a line that is too long, and keeps the fields that name the task", () => {
+    const { context, lines } = aContext();
+
+    context.log.info("dump", { short: 1, text: "x".repeat(10 * LINE_LENGTH_MAX), next: "y" });
+
+    const [line = ""] = lines;
+    const { text, ...others } = JSON.parse(line);
+    expect(others).toMatchObject({ event: "dump", short: 1, id: "task-1" });
+    expect(others).not.toContainKey("next");
+    expect(text).toEndWith("x…");
+    expect(text.length).toBeWithin(LINE_LENGTH_MAX - 100, LINE_LENGTH_MAX);
+  });
+
+  test("keeps a line whole that just fits", () => {
+    const { context, lines } = aContext();
+    const text = "x".repeat(LINE_LENGTH_MAX - 100);
+
+    context.log.info("dump", { text, next: "y" });
+
+    expect(JSON.parse(lines.join(""))).toMatchObject({ text, next: "y" });
+  });
+
+  test.each<[string, (log: Log) => void]>([
+    ["an endless event", (log) => log.info("x".repeat(10 * LINE_LENGTH_MAX), { a: 1 })],
+    ["an endless name", (log) => log.info("dump", { ["x".repeat(10 * LINE_LENGTH_MAX)]: 1 })],
+    [
+      "endless fields",
+      (log) =>
+        log.info("dump", Object.fromEntries(Array.from({ length: 10_000 }, (_, i) => [i, ""]))),
+    ],
+  ])("bounds a line with %s", (_, write) => {
+    const { context, lines } = aContext();
+
+    write(context.log);
+
+    expect(lines.join("").length).toBeWithin(1, LINE_LENGTH_MAX + 200);
+  });
+
   test("says whether debug lines are written", () => {
     expect(aContext().context.log.isDebug).toBe(false);
   });
 
-  test("shows progress as JSON, and may be taken apart", () => {
+  test("passes progress on as JSON, also when it is taken apart", () => {
     const { context, shown } = aContext();
     const { progress } = context;
 
@@ -85,7 +125,7 @@ describe("the context of a handler", () => {
     ["a BigInt", 10n, "BigInt"],
     ["a function", () => 1, "a function is not a JSON value"],
     ["what is too large", "x".repeat(99), "it has 101 bytes, and 100 are allowed"],
-  ])("refuses to show %s, and shows nothing", (_, value, why) => {
+  ])("refuses %s as progress", (_, value, why) => {
     const { context, shown } = aContext();
 
     expect(() => context.progress(value)).toThrow(TypeError);

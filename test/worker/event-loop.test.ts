@@ -17,7 +17,7 @@ import { ManualClock, turn } from "../support/manual-clock.ts";
 function aScene(handler: HandlerFunction, loops = 1): Scene {
   const clock = new ManualClock();
   const engine = new MemoryEngine(someSettings(clock));
-  const work = runOnEventLoop({
+  const run = runOnEventLoop({
     engine,
     handlers: defineHandlers({ default: handler }),
     resultBytesMax: 100,
@@ -25,7 +25,7 @@ function aScene(handler: HandlerFunction, loops = 1): Scene {
     log: silentLog,
   });
   const scene = new Scene(engine, clock);
-  new Pool({ engine, lane: "loop", work, loops, clock }).start();
+  new Pool({ engine, lane: "loop", run, loops, clock }).start();
   return scene;
 }
 
@@ -39,7 +39,7 @@ async function finished(
 }
 
 describe("a handler on the event loop", () => {
-  test("gets the payload, and its result is the task's", async () => {
+  test("gets the payload, and its result becomes the result of the task", async () => {
     const payload = JSON.parse('{ "to": ["ü", null], "__proto__": 7 }');
 
     const task = await finished((given) => ({ given }), { payload });
@@ -50,7 +50,7 @@ describe("a handler on the event loop", () => {
     });
   });
 
-  test("gets a payload of its own in every attempt, whatever an earlier one made of it", async () => {
+  test("gets a fresh payload in every attempt, whatever an earlier one changed in it", async () => {
     const seen: string[] = [];
     const scene = aScene((payload) => {
       const list = payload as number[];
@@ -66,7 +66,7 @@ describe("a handler on the event loop", () => {
     expect(seen).toEqual(["[1]", "[1]"]);
   });
 
-  test("is told the facts of its attempt", async () => {
+  test("sees its task and the number of the attempt", async () => {
     let told: HandlerContext | undefined;
     const task = await finished(
       (_, context) => {
@@ -84,7 +84,7 @@ describe("a handler on the event loop", () => {
     });
   });
 
-  test("shows how far it is while it runs", async () => {
+  test("shows its progress while it runs", async () => {
     const end = Promise.withResolvers<void>();
     const scene = aScene(async (_, { progress }) => {
       progress({ done: 1 });
@@ -99,7 +99,7 @@ describe("a handler on the event loop", () => {
     expect(await scene.poll(id)).toMatchObject({ status: "done", progress: '{"done":1}' });
   });
 
-  test("shows nothing any more once its attempt is over", async () => {
+  test("shows no progress once its attempt is over", async () => {
     let late: (value: unknown) => void = () => undefined;
     const scene = aScene((_, { progress }) => {
       late = progress;
@@ -112,7 +112,7 @@ describe("a handler on the event loop", () => {
     expect(await scene.task(id)).toMatchObject({ progress: null });
   });
 
-  test("fails its attempt with a progress that can't be shown", async () => {
+  test("fails its attempt with a progress that is not JSON", async () => {
     const task = await finished((_, { progress }) => progress(10n), { maxRetries: 0 });
 
     expect(task?.errors).toMatchObject([
@@ -135,7 +135,7 @@ describe("a handler on the event loop", () => {
     });
   });
 
-  test("picks the time of its next attempt with a RetryAfterError", async () => {
+  test("sets the time of its next attempt with a RetryAfterError", async () => {
     const scene = aScene(() => {
       throw new RetryAfterError(5000);
     });
@@ -147,7 +147,7 @@ describe("a handler on the event loop", () => {
     expect({ status, runAtMs }).toEqual({ status: "retrying", runAtMs: scene.clock.wallMs + 5000 });
   });
 
-  test("is asked for no more attempts than the task has, whatever time it picks", async () => {
+  test("gets no more attempts than the task has, whatever time it sets", async () => {
     const task = await finished(
       () => {
         throw new RetryAfterError(5000);
@@ -158,7 +158,7 @@ describe("a handler on the event loop", () => {
     expect(task).toMatchObject({ status: "failed", attempt: 1 });
   });
 
-  test("learns from its signal that its time is over", async () => {
+  test("learns of its timeout from its signal", async () => {
     const reasons: unknown[] = [];
     const scene = aScene(async (_, { signal }) => {
       signal.addEventListener("abort", () => reasons.push(signal.reason.name));
@@ -174,7 +174,7 @@ describe("a handler on the event loop", () => {
     expect(await scene.task(id)).toMatchObject({ status: "failed", errors: [{ code: "timeout" }] });
   });
 
-  test("can't go on with a task by what it returns after its time", async () => {
+  test("can't change its task by a result after its timeout", async () => {
     const end = Promise.withResolvers<string>();
     const scene = aScene(() => end.promise);
     const id = await scene.enqueue({ timeoutMs: 100, maxRetries: 0 });
@@ -199,7 +199,7 @@ test("a task without a handler fails at once, whatever retries it has", async ()
 });
 
 test.each(["__proto__", "constructor", "toString"])(
-  "the type %s has no handler by itself",
+  "the type %s has no handler unless one is defined",
   async (type) => {
     expect(await finished(() => undefined, { type, maxRetries: 0 })).toMatchObject({
       errors: [{ code: "no_handler" }],

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { createLog } from "../../src/log.ts";
+import { createLog } from "../../src/log-output.ts";
 import { watchLoopLag } from "../../src/worker/loop-lag.ts";
 
 /** Longer than what is warned of and the time between two looks together. */
@@ -26,8 +26,8 @@ function block(ms: number): void {
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
 }
 
-describe("an event loop that is blocked", () => {
-  test("is warned of, with the types that were at work and how long it took", async () => {
+describe("watchLoopLag", () => {
+  test("warns of a blocked event loop, with the types that ran and how long it took", async () => {
     const warning = await warningOf(["report.render", "email.send"]);
 
     expect(warning).toMatchObject({
@@ -36,10 +36,12 @@ describe("an event loop that is blocked", () => {
       types: "report.render, email.send",
     });
     expect(warning["ms"]).toBeGreaterThan(1000);
-    expect(warning["advice"]).toContain('isolation: "thread"');
+    expect(warning["advice"]).toBe(
+      'handlers that compute for long belong in a thread: isolation: "thread"',
+    );
   });
 
-  test("is warned of in one readable line, however many types were at work", async () => {
+  test("names at most 20 types in its line", async () => {
     const types = Array.from({ length: 100 }, (_, index) => `type-${index}`);
 
     expect((await warningOf(types))["types"]).toEndWith("type-18, type-19 and 80 more");
@@ -47,5 +49,5 @@ describe("an event loop that is blocked", () => {
 });
 
 function fail(line: string): never {
-  throw new Error(`nobody watches any more, but it says ${line}`);
+  throw new Error(`the watch has ended, but it logs ${line}`);
 }

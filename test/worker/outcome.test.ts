@@ -54,7 +54,7 @@ function returned(value: unknown, bytesMax = BYTES_MAX): Outcome {
   return outcomeOfReturn(value, bytesMax);
 }
 
-describe("the outcome of what a handler returns", () => {
+describe("outcomeOfReturn", () => {
   test.each<[string, unknown, string | null]>([
     ["nothing", undefined, null],
     ["null", null, "null"],
@@ -65,7 +65,7 @@ describe("the outcome of what a handler returns", () => {
     ["a date", new Date(0), '"1970-01-01T00:00:00.000Z"'],
     ["half of a surrogate pair", "\ud800", '"\\ud800"'],
     ["what says itself what it is in JSON", { toJSON: () => [1] }, "[1]"],
-  ])("%s is its result as JSON", (_, value, result) => {
+  ])("takes %s as the result, as JSON", (_, value, result) => {
     expect(returned(value)).toEqual({ kind: "done", result });
   });
 
@@ -81,7 +81,7 @@ describe("the outcome of what a handler returns", () => {
     ["a proxy that throws", hurtful()],
     ["a revoked proxy", revoked()],
     ["what nests deeper than the stack", nested(100_000)],
-  ])("%s is no result: the attempt failed, and may be retried", (_, value) => {
+  ])("fails the attempt for %s, and lets it be retried", (_, value) => {
     expect(returned(value, 10_000_000)).toEqual({
       kind: "failed",
       code: "invalid_result",
@@ -90,11 +90,11 @@ describe("the outcome of what a handler returns", () => {
     });
   });
 
-  test("may have just as many bytes as allowed", () => {
+  test("takes a result of just as many bytes as allowed", () => {
     expect(returned("é".repeat(4), 10)).toEqual({ kind: "done", result: '"éééé"' });
   });
 
-  test("fails the attempt with one byte more, and says how many there were", () => {
+  test("fails the attempt for one byte more, and says how many there were", () => {
     expect(returned("é".repeat(4), 9)).toEqual({
       kind: "failed",
       code: "result_too_large",
@@ -104,7 +104,7 @@ describe("the outcome of what a handler returns", () => {
   });
 });
 
-describe("the outcome of what a handler throws", () => {
+describe("outcomeOfThrow", () => {
   test.each<[string, unknown, string]>([
     ["a string", "it broke", "it broke"],
     ["an empty string", "", ""],
@@ -120,7 +120,7 @@ describe("the outcome of what a handler throws", () => {
     ["an object whose message is no text", { message: 7, toString: () => "odd" }, "odd"],
     ["a cycle", cyclic(), "[object Object]"],
     ["half of a surrogate pair", "a\ud800b", "a\ufffdb"],
-  ])("%s says what it can", (_, value, message) => {
+  ])("gives the message of %s", (_, value, message) => {
     expect(thrown(value)).toEqual({
       kind: "failed",
       code: "handler_error",
@@ -135,11 +135,11 @@ describe("the outcome of what a handler throws", () => {
     ["no prototype", Object.create(null)],
     ["a proxy that throws", hurtful()],
     ["a revoked proxy", revoked()],
-  ])("an object with %s is told as one that can't be described", (_, value) => {
+  ])("says of an object with %s that it can't be described", (_, value) => {
     expect(thrown(value).message).toBe("the handler threw something that can't be described");
   });
 
-  test("has the code of an error that has one", () => {
+  test("takes the code of an error that has one", () => {
     expect(thrown(Object.assign(new Error("x"), { code: "ECONNREFUSED" })).code).toBe(
       "ECONNREFUSED",
     );
@@ -151,7 +151,7 @@ describe("the outcome of what a handler throws", () => {
     ["more than a word", "not a code"],
     ["long", "x".repeat(65)],
     ["made of lines", "a\nb"],
-  ])("has the usual code when the error's is %s", (_, code) => {
+  ])("gives handler_error when the code of the error is %s", (_, code) => {
     expect(thrown({ code }).code).toBe("handler_error");
   });
 
@@ -161,7 +161,7 @@ describe("the outcome of what a handler throws", () => {
     expect(message).toBe(`${"😀".repeat(499)}\ufffd…`);
   });
 
-  test("keeps nothing of a long message but what it shows", () => {
+  test("keeps only the shown part of a long message in memory", () => {
     const kept: string[] = [];
     const beforeBytes = liveBytes();
 
@@ -174,16 +174,16 @@ describe("the outcome of what a handler throws", () => {
   });
 });
 
-describe("what a thrown error asks for", () => {
-  test("is no retry, of a NonRetryableError", () => {
+describe("the retry of a thrown error", () => {
+  test("is never for a NonRetryableError", () => {
     expect(thrown(new NonRetryableError("gone")).retry).toEqual({ kind: "never" });
   });
 
-  test("is a retry after so many milliseconds, of a RetryAfterError", () => {
+  test("is after the given milliseconds for a RetryAfterError", () => {
     expect(thrown(new RetryAfterError(1500)).retry).toEqual({ kind: "after", ms: 1500 });
   });
 
-  test("is told by its mark, so that an error of another copy of the package counts", () => {
+  test("is recognized by its mark, so that an error of another copy of the package counts", () => {
     expect(thrown({ [RETRY_MARK]: { kind: "never" } }).retry).toEqual({ kind: "never" });
     expect(thrown({ [Symbol.for("ringq.retry")]: { kind: "after", ms: 5 } }).retry).toEqual({
       kind: "after",
@@ -216,12 +216,12 @@ describe("what a thrown error asks for", () => {
   });
 });
 
-describe("the text of a value", () => {
-  test("is null for what has no value", () => {
+describe("jsonTextOf", () => {
+  test("gives null for undefined", () => {
     expect(jsonTextOf(undefined, BYTES_MAX)).toEqual({ kind: "text", text: "null" });
   });
 
-  test("names the kind of a value that JSON does not have", () => {
+  test("names the type of a value that JSON does not have", () => {
     expect(jsonTextOf(Symbol(""), BYTES_MAX)).toEqual({
       kind: "not_json",
       why: "a symbol is not a JSON value",
@@ -229,7 +229,7 @@ describe("the text of a value", () => {
   });
 });
 
-test("a message is cut wherever it comes from", () => {
+test("messageOf and failed cut a long message", () => {
   const long = "x".repeat(2000);
 
   expect(messageOf(new Error(long))).toHaveLength(1000);

@@ -1,9 +1,9 @@
 import { describe, expect, test } from "bun:test";
 import { systemClock } from "../../src/clock.ts";
-import type { Claim, Lane, MaybePromise, Outcome } from "../../src/engine/engine.ts";
+import type { Outcome } from "../../src/engine/engine.ts";
 import { MemoryEngine } from "../../src/engine/memory/engine.ts";
 import { ABORT_GRACE_MS, type Attempt } from "../../src/worker/attempt.ts";
-import { Pool, type Work } from "../../src/worker/pool.ts";
+import { Pool, type PoolOptions, type RunAttempt } from "../../src/worker/pool.ts";
 import { Scene, type SceneOptions, someSettings } from "../support/engine-harness.ts";
 import { ManualClock, turn } from "../support/manual-clock.ts";
 
@@ -20,26 +20,30 @@ interface Working {
 }
 
 /** A pool at work on an engine of its own. */
-function aPool(work: Work, { loops = 1, ...options }: Options = {}): Working {
+function aPool(run: RunAttempt, { loops = 1, ...options }: Options = {}): Working {
   const clock = new ManualClock();
-  return working(new MemoryEngine(someSettings(clock, options)), clock, work, loops);
+  return working(new MemoryEngine(someSettings(clock, options)), clock, { run, loops });
 }
 
-function working(engine: MemoryEngine, clock: ManualClock, work: Work, loops: number): Working {
+function working(
+  engine: MemoryEngine,
+  clock: ManualClock,
+  options: Partial<PoolOptions> & Pick<PoolOptions, "run">,
+): Working {
   const scene = new Scene(engine, clock);
-  const pool = new Pool({ engine, lane: "loop", work, loops, clock });
+  const pool = new Pool({ engine, lane: "loop", loops: 1, clock, ...options });
   pool.start();
   return { scene, pool };
 }
 
-/** Work that ends when the test says so. */
-class Bench {
+/** Attempts that end when the test says so. */
+class HeldAttempts {
   /** The attempts that were started, in order. */
   readonly started: Attempt[] = [];
   readonly #ends: ((outcome: Outcome) => void)[] = [];
   #onStart = Promise.withResolvers<void>();
 
-  readonly work: Work = (attempt) =>
+  readonly run: RunAttempt = (attempt) =>
     attempt.follow(
       new Promise((end) => {
         this.started.push(attempt);
@@ -65,19 +69,19 @@ class Bench {
   }
 }
 
-describe("a pool", () => {
-  test("works on what was enqueued before it started", async () => {
+describe("a pool of loops", () => {
+  test("runs tasks that were enqueued before it started", async () => {
     const clock = new ManualClock();
     const engine = new MemoryEngine(someSettings(clock));
     const early = engine.enqueue([{ payload: null }]);
     if (early.kind !== "accepted") throw new Error(early.kind);
 
-    const { scene } = working(engine, clock, () => DONE, 1);
+    const { scene } = working(engine, clock, { run: () => DONE });
 
     expect(await scene.poll(early.receipts[0]?.id ?? "")).toMatchObject({ status: "done" });
   });
 
-  test("works on what is enqueued while all of its loops are parked", async () => {
+  test("runs tasks that are enqueued while all of its loops are parked", async () => {
     const { scene } = aPool(() => DONE, { loops: 3 });
     await turn();
 
@@ -86,36 +90,55 @@ describe("a pool", () => {
     for (const id of ids) expect(await scene.poll(id)).toMatchObject({ status: "done" });
   });
 
-  test("lets the event loop take what comes in a turn before it starts any of it", async () => {
-    const bench = new Bench();
-    const { scene } = aPool(bench.work, { loops: 2 });
+  test("starts the tasks of one tick only when the tick is over", async () => {
+    const held = new HeldAttempts();
+    const { scene } = aPool(held.run, { loops: 2 });
     await turn();
 
     const first = await scene.enqueue();
     const second = await scene.enqueue();
-    expect(bench.ids).toEqual([]);
-    await bench.starts(2);
+    expect(held.ids).toEqual([]);
+    await held.starts(2);
 
-    expect(bench.ids).toEqual([first, second]);
+    expect(held.ids).toEqual([first, second]);
   });
 
-  test("runs as many tasks at once as it has loops, and then the next", async () => {
-    const bench = new Bench();
-    const { scene } = aPool(bench.work, { loops: 2 });
+  test("runs as many tasks at once as it has loops, then the next", async () => {
+    const held = new HeldAttempts();
+    const { scene } = aPool(held.run, { loops: 2 });
     const ids = await scene.enqueueAll([{}, {}, {}]);
     await turn();
-    expect(bench.ids).toEqual(ids.slice(0, 2));
+    expect(held.ids).toEqual(ids.slice(0, 2));
 
-    await bench.end(1);
-    await bench.starts(3);
+    await held.end(1);
+    await held.starts(3);
 
-    expect(bench.ids).toEqual(ids);
+    expect(held.ids).toEqual(ids);
+  });
+
+  test("passes a task on to a loop that is ready when the one that was woken is not", async () => {
+    const clock = new ManualClock();
+    const engine = new MemoryEngine(someSettings(clock));
+    const notReady = new Set<number>();
+    const { scene } = working(engine, clock, {
+      run: (_, loop) => ({ kind: "done", result: String(loop) }),
+      loops: 3,
+      untilReady: (loop) => (notReady.has(loop) ? new Promise(() => undefined) : null),
+    });
+    // All are parked, and the last two are woken first.
+    await turn();
+    notReady.add(1).add(2);
+
+    const id = await scene.enqueue();
+
+    expect(await scene.poll(id)).toMatchObject({ status: "done", result: "0" });
   });
 
   test("is not held up by a task that hangs, as long as a loop is free", async () => {
-    const bench = new Bench();
-    const work: Work = (attempt) => (attempt.task.type === "hangs" ? bench.work(attempt) : DONE);
-    const { scene } = aPool(work, { loops: 2 });
+    const held = new HeldAttempts();
+    const run: RunAttempt = (attempt) =>
+      attempt.task.type === "hangs" ? held.run(attempt, 0) : DONE;
+    const { scene } = aPool(run, { loops: 2 });
     const hanging = await scene.enqueue({ type: "hangs" });
 
     const others = await scene.enqueueAll([{}, {}, {}]);
@@ -139,48 +162,48 @@ describe("a pool", () => {
     expect(await scene.poll(id)).toMatchObject({ status: "done", attempt: 2 });
   });
 
-  test("goes on with an engine that takes its time", async () => {
-    const bench = new Bench();
-    const { scene } = aLatePool(bench.work);
+  test("does not park while an engine that takes its time looks for a task", async () => {
+    const held = new HeldAttempts();
+    const { scene } = aLatePool(held.run);
     // The loop is told of the task while the engine still looks for one: it must not park with that.
     const id = await scene.enqueue();
     await turn();
     await turn();
-    expect(bench.ids).toEqual([id]);
+    expect(held.ids).toEqual([id]);
 
-    await bench.end(0);
+    await held.end(0);
 
     expect(await scene.poll(id)).toMatchObject({ status: "done" });
   });
 });
 
-describe("an attempt that overruns", () => {
-  test("is told to stop, and its slot is free once it has", async () => {
-    const bench = new Bench();
-    const { scene } = aPool(bench.work, { timeoutMs: 100 });
+describe("a timeout", () => {
+  test("stops the attempt, and frees its loop once the handler has ended", async () => {
+    const held = new HeldAttempts();
+    const { scene } = aPool(held.run, { timeoutMs: 100 });
     const [first = "", second = ""] = await scene.enqueueAll([{ maxRetries: 0 }, {}]);
-    await bench.starts(1);
+    await held.starts(1);
 
     await scene.clock.advance(100);
-    expect(bench.started[0]?.stopReason).toBe("timeout");
+    expect(held.started[0]?.stopReason).toBe("timeout");
     expect(await scene.task(first)).toMatchObject({ status: "failed" });
-    expect(bench.ids).toEqual([first]);
-    await bench.end(0);
-    await bench.starts(2);
+    expect(held.ids).toEqual([first]);
+    await held.end(0);
+    await held.starts(2);
 
-    expect(bench.ids).toEqual([first, second]);
+    expect(held.ids).toEqual([first, second]);
   });
 
-  test("gives its slot away after a grace, and what it returns later changes nothing", async () => {
-    const bench = new Bench();
-    const { scene } = aPool(bench.work, { timeoutMs: 100 });
+  test("frees the loop after a grace, and a later result of the handler changes nothing", async () => {
+    const held = new HeldAttempts();
+    const { scene } = aPool(held.run, { timeoutMs: 100 });
     const [first = "", second = ""] = await scene.enqueueAll([{ maxRetries: 0 }, {}]);
-    await bench.starts(1);
+    await held.starts(1);
 
     await scene.clock.advance(100 + ABORT_GRACE_MS);
-    await bench.starts(2);
-    expect(bench.ids).toEqual([first, second]);
-    await bench.end(0, { kind: "done", result: '"late"' });
+    await held.starts(2);
+    expect(held.ids).toEqual([first, second]);
+    await held.end(0, { kind: "done", result: '"late"' });
 
     expect(await scene.task(first)).toMatchObject({
       status: "failed",
@@ -189,61 +212,61 @@ describe("an attempt that overruns", () => {
     });
   });
 
-  test("does not disturb the next attempt at the same task", async () => {
-    const bench = new Bench();
-    const { scene } = aPool(bench.work, { loops: 2, timeoutMs: 500 });
+  test("leaves the next attempt at the same task alone when the late one ends", async () => {
+    const held = new HeldAttempts();
+    const { scene } = aPool(held.run, { loops: 2, timeoutMs: 500 });
     const id = await scene.enqueue({ maxRetries: 1 });
-    await bench.starts(1);
+    await held.starts(1);
     await scene.clock.advance(500 + 200);
-    await bench.starts(2);
-    expect(bench.started.map(({ claim }) => claim.fence)).toEqual([1, 2]);
+    await held.starts(2);
+    expect(held.started.map(({ claim }) => claim.fence)).toEqual([1, 2]);
 
-    await bench.end(0, { kind: "done", result: '"first"' });
+    await held.end(0, { kind: "done", result: '"first"' });
     expect(await scene.statusOf(id)).toBe("running");
-    await bench.end(1, { kind: "done", result: '"second"' });
+    await held.end(1, { kind: "done", result: '"second"' });
 
     expect(await scene.task(id)).toMatchObject({ status: "done", attempt: 2, result: '"second"' });
   });
 
-  test("takes nothing from the next attempt's being told to stop", async () => {
-    const bench = new Bench();
-    const { scene } = aPool(bench.work, { loops: 2, timeoutMs: 500 });
+  test("does not keep a cancel from the next attempt at the same task", async () => {
+    const held = new HeldAttempts();
+    const { scene } = aPool(held.run, { loops: 2, timeoutMs: 500 });
     const id = await scene.enqueue({ maxRetries: 1 });
-    await bench.starts(1);
+    await held.starts(1);
     await scene.clock.advance(500 + 200);
-    await bench.starts(2);
-    await bench.end(0);
+    await held.starts(2);
+    await held.end(0);
 
     await scene.engine.cancel(id);
     await turn();
 
-    expect(bench.started.map(({ stopReason }) => stopReason)).toEqual(["timeout", "cancelled"]);
+    expect(held.started.map(({ stopReason }) => stopReason)).toEqual(["timeout", "cancelled"]);
   });
 });
 
-describe("a running task that is cancelled", () => {
-  test("is told to stop", async () => {
-    const bench = new Bench();
-    const { scene } = aPool(bench.work);
+describe("a cancel", () => {
+  test("stops the running attempt", async () => {
+    const held = new HeldAttempts();
+    const { scene } = aPool(held.run);
     const id = await scene.enqueue();
     await turn();
 
     await scene.engine.cancel(id);
     await turn();
 
-    expect(bench.started[0]?.signal.reason.message).toBe("cancelled");
+    expect(held.started[0]?.signal.reason.message).toBe("cancelled");
     expect(await scene.statusOf(id)).toBe("cancelled");
   });
 
-  test("is told only after the engine has done its part, since a listener may call it", async () => {
+  test("reaches the handler only after the engine has finished its step, since a listener may call it", async () => {
     const heard = Promise.withResolvers<boolean>();
     let hasAnswered = false;
-    const bench = new Bench();
-    const work: Work = (attempt) => {
+    const held = new HeldAttempts();
+    const run: RunAttempt = (attempt) => {
       attempt.signal.addEventListener("abort", () => heard.resolve(hasAnswered));
-      return bench.work(attempt);
+      return held.run(attempt, 0);
     };
-    const { scene } = aPool(work);
+    const { scene } = aPool(run);
     const id = await scene.enqueue();
     await turn();
 
@@ -253,52 +276,52 @@ describe("a running task that is cancelled", () => {
     expect(await heard.promise).toBe(true);
   });
 
-  test("is not told of what concerns another attempt at it", async () => {
-    const bench = new Bench();
-    const { scene, pool } = aPool(bench.work);
+  test("of another attempt at the same task does not stop this one", async () => {
+    const held = new HeldAttempts();
+    const { scene, pool } = aPool(held.run);
     const id = await scene.enqueue();
     await turn();
 
     pool.onRevoke(id, 2, "timeout");
     await turn();
 
-    expect(bench.started[0]?.stopReason).toBeNull();
+    expect(held.started[0]?.stopReason).toBeNull();
   });
 
-  test("is told nothing when its attempt has ended", async () => {
-    const bench = new Bench();
-    const { scene } = aPool(bench.work);
+  test("does not stop an attempt that has ended", async () => {
+    const held = new HeldAttempts();
+    const { scene } = aPool(held.run);
     const id = await scene.enqueue();
     await turn();
-    await bench.end(0);
+    await held.end(0);
 
     await scene.engine.cancel(id);
     await turn();
 
-    expect(bench.started[0]?.stopReason).toBeNull();
+    expect(held.started[0]?.stopReason).toBeNull();
   });
 });
 
-describe("a pool that stops", () => {
-  test("claims nothing more, and lets run what runs", async () => {
-    const bench = new Bench();
-    const { scene, pool } = aPool(bench.work);
+describe("a stopped pool", () => {
+  test("claims no more tasks and lets running ones finish", async () => {
+    const held = new HeldAttempts();
+    const { scene, pool } = aPool(held.run);
     const [running = "", waiting = ""] = await scene.enqueueAll([{}, {}]);
     await turn();
 
     pool.stopClaiming();
-    await bench.end(0);
+    await held.end(0);
 
     expect(await scene.statusOf(running)).toBe("done");
     expect(await scene.statusOf(waiting)).toBe("queued");
   });
 
-  test("claims nothing more after a turn of the event loop that it waited for, either", async () => {
-    const bench = new Bench();
+  test("claims no more tasks after a tick for which it yielded", async () => {
+    const held = new HeldAttempts();
     const slow = Promise.withResolvers<Outcome>();
     const outcomes = [slow.promise, DONE];
-    const work: Work = (attempt) => outcomes.shift() ?? bench.work(attempt);
-    const { scene, pool } = aPool(work);
+    const run: RunAttempt = (attempt) => outcomes.shift() ?? held.run(attempt, 0);
+    const { scene, pool } = aPool(run);
     const [, second = "", third = ""] = await scene.enqueueAll([{}, {}, {}]);
     await turn();
     // Time goes by, so that after the second task the loop lets the event loop turn.
@@ -306,52 +329,52 @@ describe("a pool that stops", () => {
     slow.resolve(DONE);
     await scene.poll(second);
 
-    await pool.interrupt();
+    await pool.releaseAll();
     await turn();
 
-    expect(bench.ids).toEqual([]);
+    expect(held.ids).toEqual([]);
     expect(await scene.statusOf(third)).toBe("queued");
   });
 
-  test("aborts what runs, gives it back without a failure, and counts it", async () => {
-    const bench = new Bench();
-    const { scene, pool } = aPool(bench.work, { loops: 2 });
+  test("aborts running attempts, releases their tasks without a failure, and counts them", async () => {
+    const held = new HeldAttempts();
+    const { scene, pool } = aPool(held.run, { loops: 2 });
     const ids = await scene.enqueueAll([{}, {}, {}]);
     await turn();
 
-    expect(await pool.interrupt()).toBe(2);
+    expect(await pool.releaseAll()).toBe(2);
 
-    expect(bench.started.map(({ stopReason }) => stopReason)).toEqual(["shutdown", "shutdown"]);
+    expect(held.started.map(({ stopReason }) => stopReason)).toEqual(["shutdown", "shutdown"]);
     for (const id of ids)
       expect(await scene.task(id)).toMatchObject({ status: "queued", errors: [] });
-    expect(bench.ids).toHaveLength(2);
+    expect(held.ids).toHaveLength(2);
   });
 
-  test("does not count what has lost its task before", async () => {
-    const bench = new Bench();
-    const { scene, pool } = aPool(bench.work, { timeoutMs: 100 });
+  test("does not count an attempt that had lost its task before", async () => {
+    const held = new HeldAttempts();
+    const { scene, pool } = aPool(held.run, { timeoutMs: 100 });
     await scene.enqueue({ maxRetries: 0 });
-    await bench.starts(1);
+    await held.starts(1);
     await scene.clock.advance(100);
 
-    expect(await pool.interrupt()).toBe(0);
+    expect(await pool.releaseAll()).toBe(0);
   });
 
-  test("ignores what an interrupted attempt returns", async () => {
-    const bench = new Bench();
-    const { scene, pool } = aPool(bench.work);
+  test("ignores the result of a released attempt", async () => {
+    const held = new HeldAttempts();
+    const { scene, pool } = aPool(held.run);
     const id = await scene.enqueue();
     await turn();
-    await pool.interrupt();
+    await pool.releaseAll();
 
-    await bench.end(0, { kind: "done", result: '"late"' });
+    await held.end(0, { kind: "done", result: '"late"' });
 
     expect(await scene.task(id)).toMatchObject({ status: "queued", result: null });
   });
 
-  test("gives back what an engine that takes its time hands out meanwhile", async () => {
-    const bench = new Bench();
-    const { scene, pool } = aLatePool(bench.work);
+  test("releases a task that an engine that takes its time hands out after the stop", async () => {
+    const held = new HeldAttempts();
+    const { scene, pool } = aLatePool(held.run);
     const id = await scene.enqueue();
     await turn();
     pool.stopClaiming();
@@ -359,28 +382,29 @@ describe("a pool that stops", () => {
     await turn();
     await turn();
 
-    expect(bench.ids).toEqual([]);
+    expect(held.ids).toEqual([]);
     expect(await scene.task(id)).toMatchObject({ status: "queued", errors: [] });
   });
 });
 
-describe("the types that were at work", () => {
-  test("are those that run, and those that ran since the last question", async () => {
-    const bench = new Bench();
-    const work: Work = (attempt) => (attempt.task.type === "quick" ? DONE : bench.work(attempt));
-    const { scene, pool } = aPool(work, { loops: 2 });
+describe("takeActiveTypes", () => {
+  test("gives the types that run and those that ran since the last call", async () => {
+    const held = new HeldAttempts();
+    const run: RunAttempt = (attempt) =>
+      attempt.task.type === "quick" ? DONE : held.run(attempt, 0);
+    const { scene, pool } = aPool(run, { loops: 2 });
     await scene.enqueueAll([{ type: "slow" }, { type: "quick" }, { type: "quick" }]);
     await turn();
     await turn();
 
     expect(pool.takeActiveTypes().toSorted()).toEqual(["quick", "slow"]);
     expect(pool.takeActiveTypes()).toEqual(["slow"]);
-    await bench.end(0);
+    await held.end(0);
     expect(pool.takeActiveTypes()).toEqual(["slow"]);
     expect(pool.takeActiveTypes()).toEqual([]);
   });
 
-  test("are all of them, however many came after the one that held up the rest", async () => {
+  test("gives all types, however many came after the one that blocked the others", async () => {
     const { scene, pool } = aPool(() => DONE);
 
     const ids = await scene.enqueueAll([{ type: "culprit" }, { type: "b" }, { type: "c" }]);
@@ -394,18 +418,18 @@ describe("the event loop", () => {
   const TASKS = 50_000;
   const settings = { queueSize: TASKS, queueBytes: 100 * TASKS, retainTasks: TASKS };
 
-  test.each<[string, Work]>([
+  test.each<[string, RunAttempt]>([
     ["at once", (attempt) => attempt.run(() => undefined, BYTES_MAX)],
     ["in microtasks", (attempt) => attempt.run(async () => undefined, BYTES_MAX)],
-  ])("turns while 50,000 tasks run that end %s", async (_, work) => {
+  ])("ticks while 50,000 tasks run that end %s", async (_, run) => {
     const engine = new MemoryEngine(someSettings(systemClock, settings));
     let ended = 0;
-    const counted: Work = (attempt) => {
+    const counted: RunAttempt = (attempt) => {
       ended += 1;
-      return work(attempt);
+      return run(attempt, 0);
     };
     await engine.enqueue(Array.from({ length: TASKS }, () => ({ payload: null })));
-    new Pool({ engine, lane: "loop", work: counted, loops: 4 }).start();
+    new Pool({ engine, lane: "loop", run: counted, loops: 4 }).start();
 
     let turns = 0;
     while (ended < TASKS) {
@@ -413,7 +437,7 @@ describe("the event loop", () => {
       turns += 1;
     }
 
-    // Without a breather the first turn comes when all is done.
+    // Without yielding, the first tick comes when all is done.
     expect(turns).toBeGreaterThan(3);
     await engine.close();
   });
@@ -421,7 +445,7 @@ describe("the event loop", () => {
   test("answers HTTP while 50,000 tasks run", async () => {
     const engine = new MemoryEngine(someSettings(systemClock, settings));
     let ended = 0;
-    const work: Work = () => {
+    const run: RunAttempt = () => {
       ended += 1;
       return DONE;
     };
@@ -433,7 +457,7 @@ describe("the event loop", () => {
     const url = server.url.href;
     await fetch(url);
     await engine.enqueue(Array.from({ length: TASKS }, () => ({ payload: null })));
-    new Pool({ engine, lane: "loop", work, loops: 4 }).start();
+    new Pool({ engine, lane: "loop", run, loops: 4 }).start();
 
     const endedThen = await fetch(url).then((response) => response.json());
 
@@ -442,17 +466,18 @@ describe("the event loop", () => {
   });
 });
 
-/** A pool on an engine that says only in the next turn of the event loop what there is to claim. */
-function aLatePool(work: Work): Working {
+/** A pool on an engine that hands out a task only in the next tick of the event loop. */
+function aLatePool(run: RunAttempt): Working {
   const clock = new ManualClock();
-  return working(new LateEngine(someSettings(clock)), clock, work, 1);
-}
-
-class LateEngine extends MemoryEngine {
-  // A promise is what the seam allows, though this engine never makes one by itself.
-  override claim(lane: Lane): never {
-    const claim = super.claim(lane);
-    const claiming: MaybePromise<Claim | undefined> = turn().then(() => claim);
-    return claiming as never;
-  }
+  const engine = new MemoryEngine(someSettings(clock));
+  const late: PoolOptions["engine"] = {
+    attach: (lane, worker) => engine.attach(lane, worker),
+    claim: async (lane) => {
+      const claim = engine.claim(lane);
+      await turn();
+      return claim;
+    },
+    settle: (claim, outcome) => engine.settle(claim, outcome),
+  };
+  return working(engine, clock, { engine: late, run });
 }

@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import type { Claim, MaybePromise, Outcome } from "../../src/engine/engine.ts";
 import { MemoryEngine } from "../../src/engine/memory/engine.ts";
 import { Attempt } from "../../src/worker/attempt.ts";
-import { type SimulatedOptions, simulatedWork } from "../../src/worker/simulated.ts";
+import { runSimulated, type SimulatedOptions } from "../../src/worker/simulated.ts";
 import { Scene, someSettings } from "../support/engine-harness.ts";
 import { isPending, ManualClock } from "../support/manual-clock.ts";
 
@@ -26,12 +26,12 @@ async function simulate(
   options: Partial<SimulatedOptions>,
 ): Promise<{ readonly attempt: Attempt; readonly running: MaybePromise<Outcome> }> {
   const attempt = new Attempt(await aClaim(), new ManualClock());
-  const work = simulatedWork({ failureRate: 0, workMs: 0, ...options });
-  return { attempt, running: work(attempt) };
+  const run = runSimulated({ failureRate: 0, workMs: 0, ...options });
+  return { attempt, running: run(attempt, 0) };
 }
 
-describe("simulated work", () => {
-  test("that takes no time ends at once, without a promise", async () => {
+describe("the simulated handler", () => {
+  test("ends at once, without a promise, when it takes no time", async () => {
     expect((await simulate({ workMs: 0 })).running).toEqual(DONE);
   });
 
@@ -39,7 +39,7 @@ describe("simulated work", () => {
     expect((await simulate({ failureRate: 0.2, random: () => 0.199 })).running).toEqual(FAILED);
   });
 
-  test("is done when the random number is the failure rate", async () => {
+  test("succeeds when the random number equals the failure rate", async () => {
     expect((await simulate({ failureRate: 0.2, random: () => 0.2 })).running).toEqual(DONE);
   });
 
@@ -50,14 +50,14 @@ describe("simulated work", () => {
     );
   });
 
-  test("that takes time ends later, as it would without", async () => {
+  test("ends later, with the same outcome, when it takes time", async () => {
     const { running } = await simulate({ workMs: 1, failureRate: 1 });
 
     expect(running).toBeInstanceOf(Promise);
     expect(await running).toEqual(FAILED);
   });
 
-  test("that is to take longer than a timer can be does not end at once", async () => {
+  test("does not end at once when it takes longer than a timer can", async () => {
     const { attempt, running } = await simulate({ workMs: 2 ** 31 });
     const shorter = await simulate({ workMs: 5 });
     await shorter.running;

@@ -1,5 +1,5 @@
 /**
- * The end of an engine's work: waits until there is nothing more to wait for, or the grace is over.
+ * The wait at the end of an engine's work: until nothing is left that could still end, or the grace is over.
  */
 
 import type { Clock } from "../../clock.ts";
@@ -25,23 +25,22 @@ export class Drain {
         resolve();
       };
       this.#waiting = { deadlineMs: this.#clock.now().monoMs + graceMs, end };
-      this.check();
+      this.#update();
     });
   }
 
   /** Looks again once the step that is being taken is over: the core may not be asked before. */
-  checkSoon(): void {
-    if (this.#waiting !== null) queueMicrotask(() => this.check());
-  }
-
-  /** Ends the wait if the engine is dry. */
-  check(): void {
-    if (this.#waiting === null) return;
-    if (this.#isDry(this.#waiting.deadlineMs - this.#clock.now().monoMs)) this.end();
+  updateSoon(): void {
+    if (this.#waiting !== null) queueMicrotask(() => this.#update());
   }
 
   /** Ends the wait, if there is one. */
   end(): void {
     this.#waiting?.end();
+  }
+
+  #update(): void {
+    if (this.#waiting === null) return;
+    if (this.#isDry(this.#waiting.deadlineMs - this.#clock.now().monoMs)) this.end();
   }
 }

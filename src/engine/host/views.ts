@@ -1,23 +1,20 @@
 /**
- * What an engine shows of its core: pages of tasks, reports of queues, and lines in the log.
+ * What an engine shows of its broker, by value: claims, queues and pages of tasks.
  */
 
 import type { Broker } from "../../core/broker.ts";
+import type { Instant } from "../../core/instant.ts";
 import type { Queue } from "../../core/queue.ts";
-import type { Task, TaskStatus } from "../../core/task.ts";
-import type { Log } from "../../log.ts";
-import type { ListAnswer, ListRequest, QueueReport } from "../engine.ts";
+import { type Task, viewOf } from "../../core/task.ts";
+import type { Claim, ListAnswer, ListRequest, QueueReport } from "../engine.ts";
 
-export function pageOfTasks(
-  broker: Broker,
-  { status, queue, type, limit, cursor }: ListRequest,
-): ListAnswer {
+export function pageOfTasks(broker: Broker, { limit, cursor, ...filter }: ListRequest): ListAnswer {
   const beforeSeq = cursor === undefined ? Number.POSITIVE_INFINITY : seqOfCursor(cursor);
   if (beforeSeq === null) return { kind: "invalid_cursor" };
-  const { tasks, nextBeforeSeq } = broker.list({ status, queue, type }, limit, beforeSeq);
+  const { tasks, nextBeforeSeq } = broker.list(filter, limit, beforeSeq);
   return {
     kind: "page",
-    tasks,
+    tasks: tasks.map(viewOf),
     nextCursor: nextBeforeSeq === null ? null : cursorOfSeq(nextBeforeSeq),
   };
 }
@@ -25,20 +22,23 @@ export function pageOfTasks(
 export function reportOf(queue: Queue, nowMs: number): QueueReport {
   const sinceMs = queue.oldestQueuedSinceMs();
   const { name, isPaused, limits, counts, waiting, waitingBytes, totals } = queue;
-  const oldestQueuedMs = sinceMs === null ? null : nowMs - sinceMs;
-  return { name, isPaused, limits, counts, waiting, waitingBytes, totals, oldestQueuedMs };
+  return {
+    name,
+    isPaused,
+    limits,
+    counts: { ...counts },
+    waiting,
+    waitingBytes,
+    totals: { ...totals },
+    oldestQueuedMs: sinceMs === null ? null : nowMs - sinceMs,
+  };
 }
 
-/** Writes of a task's step: a failed task always, every other step only to debug. */
-export function logStep(
-  log: Log,
-  { id, type, queue, status, attempt, errors }: Task,
-  from: TaskStatus | null,
-): void {
-  if (!log.isDebug && status !== "failed") return;
-  const code = status === "failed" || status === "retrying" ? errors.at(-1)?.code : undefined;
-  const event = from === null ? "task_enqueued" : `task_${status}`;
-  log[status === "failed" ? "warn" : "debug"](event, { id, type, queue, attempt, code });
+/** The claim that holds a running task. */
+export function claimOf(task: Task, { monoMs, wallMs }: Instant): Claim {
+  const { id, fence, lease, dueAtMs } = task;
+  const leaseEndsAtMs = lease === null ? wallMs + (dueAtMs - monoMs) : lease.endsAtWallMs;
+  return { taskId: id, fence, leaseEndsAtMs, task: viewOf(task) };
 }
 
 function cursorOfSeq(seq: number): string {

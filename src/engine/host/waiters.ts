@@ -1,11 +1,13 @@
 /**
- * Those who wait for a task to finish.
+ * Requests that wait for a task to finish.
  */
 
 import type { Clock } from "../../clock.ts";
-import { isFinished, type Task, type TaskView } from "../../core/task.ts";
+import { isFinished, type TaskStatus } from "../../core/status.ts";
+import { type Task, type TaskView, viewOf } from "../../core/task.ts";
+import type { EventSubscriber, TaskEvent } from "../events.ts";
 
-export class Waiters {
+export class Waiters implements EventSubscriber {
   readonly #clock: Clock;
   /** By the id of the task. */
   readonly #waiters = new Map<string, Set<() => void>>();
@@ -16,15 +18,9 @@ export class Waiters {
   }
 
   /** The task once it has finished, or as it is when `waitMs` are over, `signal` aborts or nobody may wait any more. */
-  wait(task: Task | undefined, waitMs: number, signal: AbortSignal): Promise<TaskView | undefined> {
-    if (
-      task === undefined ||
-      isFinished(task.status) ||
-      waitMs <= 0 ||
-      signal.aborted ||
-      this.#isClosed
-    ) {
-      return Promise.resolve(task);
+  wait(task: Task, waitMs: number, signal: AbortSignal): Promise<TaskView> {
+    if (isFinished(task.status) || waitMs <= 0 || signal.aborted || this.#isClosed) {
+      return Promise.resolve(viewOf(task));
     }
     return new Promise((resolve) => {
       const { id } = task;
@@ -33,13 +29,13 @@ export class Waiters {
         this.#waiters.delete(id);
       };
       const cancelTimer = this.#clock.after(waitMs, settle);
-      // The task itself is answered, not a fresh look: with a small retention it may be forgotten by the next turn.
+      // The task itself is answered, not a fresh look: with a small retention it may be forgotten by the next tick.
       function settle(): void {
         cancelTimer();
         signal.removeEventListener("abort", settle);
         waiters.delete(settle);
         if (waiters.size === 0) forgetWaiters();
-        resolve(task);
+        resolve(viewOf(task));
       }
       signal.addEventListener("abort", settle);
       waiters.add(settle);
@@ -47,15 +43,12 @@ export class Waiters {
     });
   }
 
-  /** Whether nobody waits. */
-  get isEmpty(): boolean {
-    return this.#waiters.size === 0;
+  wants(status: TaskStatus): boolean {
+    // Most often nobody waits: then no event is made.
+    return this.#waiters.size > 0 && isFinished(status);
   }
 
-  /** Answers those who wait for this task: it has finished. */
-  answer(taskId: string): void {
-    // Most often nobody waits: then the id need not be hashed.
-    if (this.isEmpty) return;
+  onTask({ taskId }: TaskEvent): void {
     const waiters = this.#waiters.get(taskId);
     if (waiters !== undefined) for (const settle of [...waiters]) settle();
   }

@@ -10,6 +10,12 @@ import type { Task } from "../../core/task.ts";
 /** A jump of the wall clock is noticed within this time. */
 const WALL_CLOCK_CHECK_MS = 1000;
 
+/** While there are leases the timer fires at least this often, so that a pause of the process is noticed by its delay. */
+const LEASE_CHECK_MS = 250;
+
+/** A timer that is so late was held up by a pause of about a second: workers could not extend their leases meanwhile. */
+const LATE_MS = 1000 - LEASE_CHECK_MS;
+
 export class WakeTimer {
   readonly #broker: Broker;
   readonly #clock: Clock;
@@ -17,6 +23,8 @@ export class WakeTimer {
   /** When the armed timer fires, in monotonic milliseconds; Infinity when none is armed. */
   #armedForMs = Number.POSITIVE_INFINITY;
   #disarm: (() => void) | null = null;
+  /** Whether something may be due before the armed timer fires. */
+  #isStale = false;
 
   constructor(broker: Broker, clock: Clock, onDue: (now: Instant) => void) {
     this.#broker = broker;
@@ -26,8 +34,10 @@ export class WakeTimer {
 
   /** Makes the timer fire when the core next has something to do. A timer that fires too early costs one empty tick. */
   arm(now: Instant): void {
+    this.#isStale = false;
     let delayMs = this.#broker.msToNextDue(now);
     if (this.#broker.followsWallClock) delayMs = Math.min(delayMs, WALL_CLOCK_CHECK_MS);
+    if (this.#broker.hasLeases) delayMs = Math.min(delayMs, LEASE_CHECK_MS);
     const atMs = now.monoMs + delayMs;
     if (atMs >= this.#armedForMs) return;
     this.#disarm?.();
@@ -35,22 +45,29 @@ export class WakeTimer {
     this.#disarm = this.#clock.after(delayMs, () => this.#fire());
   }
 
-  /** The same, when nothing has changed since but one task: most of them are due later than what is armed already. */
-  armFor(task: Task, now: Instant): void {
-    if (task.isDueByWall || task.dueAtMs < this.#armedForMs) this.arm(now);
+  /** A task has taken a step. Most are due later than what is armed already: then {@link update} has nothing to do. */
+  note({ status, dueAtMs, isDueByWall, lease }: Task): void {
+    if (status === "queued") return;
+    if (isDueByWall || lease !== null || dueAtMs < this.#armedForMs) this.#isStale = true;
+  }
+
+  /** Arms the timer if a step since the last call asks for it. */
+  update(now: Instant): void {
+    if (this.#isStale) this.arm(now);
   }
 
   /** Lets go of the timer, for good. */
   close(): void {
     this.#disarm?.();
-    // A worker may still settle what it has in hand, but nothing is due any more.
+    // A worker may still settle its attempts, but nothing is due any more.
     this.#armedForMs = Number.NEGATIVE_INFINITY;
   }
 
   #fire(): void {
+    const now = this.#clock.now();
+    if (now.monoMs - this.#armedForMs > LATE_MS) this.#broker.allowLateLeases(now);
     this.#disarm = null;
     this.#armedForMs = Number.POSITIVE_INFINITY;
-    const now = this.#clock.now();
     this.#onDue(now);
     this.arm(now);
   }

@@ -1,12 +1,13 @@
 /**
- * The workers of an engine, one a lane, and what they are told.
+ * Tells the workers of an engine, one a lane, what they can claim and which attempts have lost their task.
  */
 
+import { LANES, type Lane } from "../../core/lane.ts";
 import type { RevokeReason } from "../../core/outcomes.ts";
 import type { Queue } from "../../core/queue.ts";
-import { LANES, type Lane } from "../../core/ready-list.ts";
-import type { Task, TaskStatus } from "../../core/task.ts";
-import type { Claim, EngineWorker } from "../engine.ts";
+import type { TaskStatus } from "../../core/status.ts";
+import type { Task } from "../../core/task.ts";
+import type { EngineWorker } from "../engine.ts";
 
 export class WorkerNotifier {
   readonly #workers: Partial<Record<Lane, EngineWorker>> = {};
@@ -16,28 +17,24 @@ export class WorkerNotifier {
   }
 
   /** Tells of what a step of a task makes claimable. */
-  onStep({ status, home, lane }: Task, from: TaskStatus | null): void {
-    if (status === "queued" && home.isOpen) this.#workers[lane]?.onReady(1);
-    // A queue that was at its limit of running tasks has a place again.
-    if (from === "running" && home.limits.concurrency !== Number.POSITIVE_INFINITY) this.call(home);
+  onStep({ status, queue, lane }: Task, from: TaskStatus | null): void {
+    if (status === "queued" && queue.isOpen) this.#workers[lane]?.onReady(1);
+    // A queue that was at its limit of running tasks may start one again.
+    if (from === "running" && queue.limits.concurrency !== Number.POSITIVE_INFINITY) {
+      this.onOpen(queue);
+    }
   }
 
-  /** Tells of what is lined up in a queue that has just opened. */
-  call({ isOpen, lines }: Queue): void {
+  /** Tells of the ready tasks of a queue that may have just opened. */
+  onOpen({ isOpen, ready }: Queue): void {
     if (!isOpen) return;
     for (const lane of LANES) {
-      const { size } = lines[lane];
+      const { size } = ready[lane];
       if (size > 0) this.#workers[lane]?.onReady(size);
     }
   }
 
-  /** Tells that an attempt has lost its lease. */
-  revoke({ id, lane }: Task, fence: number, reason: RevokeReason): void {
+  onRevoke({ id, lane }: Task, fence: number, reason: RevokeReason): void {
     this.#workers[lane]?.onRevoke(id, fence, reason);
   }
-}
-
-/** The task that a worker claimed. Every claim is one of the engine's own, and holds the task itself. */
-export function taskOf({ task }: Claim): Task {
-  return task as Task;
 }

@@ -6,22 +6,25 @@
  * SQLite, once the lock is held.
  */
 
-import { Database } from "bun:sqlite";
+import { constants, Database } from "bun:sqlite";
 import {
   closeSync,
   existsSync,
-  fstatSync,
   fsyncSync,
   lstatSync,
   openSync,
-  readSync,
   realpathSync,
   renameSync,
   rmSync,
   statSync,
 } from "node:fs";
 import { basename, dirname, join } from "node:path";
+import { pathToFileURL } from "node:url";
+import { APPLICATION_ID, headerFault, versionFault } from "./file-header.ts";
+import { lockPathOf, takeLock } from "./file-lock.ts";
+import { checkpoint, emptyLog, isInUse, isLogEmpty, markInUse } from "./file-log.ts";
 import { MIGRATIONS } from "./migrations.ts";
+import { makePrivateFile } from "./private-file.ts";
 
 /** The data file can't be used. The message says which and why, in words for whoever has to mend it. */
 export class DataFileError extends Error {
@@ -35,25 +38,22 @@ export interface DataFile {
   /** Where it is, with no symbolic link left in it. */
   readonly path: string;
   readonly db: Database;
-  /** Closes the file, and lets others have it. */
-  close(): void;
+  /** Whether it seems to have been copied or moved without its log, so that tasks may be missing. */
+  readonly isLogMissing: boolean;
+  /** Moves the log into the file, closes both, and lets others have them. */
+  close(): ClosedDataFile;
 }
 
-/** "rngq" as a number, in the header of every data file (https://www.sqlite.org/fileformat.html#application_id). */
-const APPLICATION_ID = 0x726e6771;
+export interface ClosedDataFile {
+  /** Whether the file alone has everything. Otherwise the log stays beside it, and belongs to it. */
+  readonly isLogEmpty: boolean;
+}
 
-const SQLITE_MAGIC = "SQLite format 3\0";
-const HEADER_BYTES = 100;
-const PAGE_BYTES_OFFSET = 16;
-const CHANGES_OFFSET = 24;
-const PAGES_OFFSET = 28;
-const VERSION_OFFSET = 60;
-const APPLICATION_ID_OFFSET = 68;
-/** For which count of changes the number of pages is right. */
-const PAGES_VALID_FOR_OFFSET = 92;
+/** Only another tool's lock is waited for, and that holds up the event loop. */
+export const BUSY_TIMEOUT_MS = 1000;
 
-/** Only another tool's write lock is waited for, and that holds up the event loop. */
-const BUSY_TIMEOUT_MS = 1000;
+/** A `verify` or `backup` has the lock for a moment, to finish a log that was left. */
+const LOCK_TIMEOUT_MS = 250;
 
 /** How large the write-ahead log stays on disk after it was larger for a while. */
 const JOURNAL_BYTES_MAX = 64 * 1024 * 1024;
@@ -61,40 +61,14 @@ const JOURNAL_BYTES_MAX = 64 * 1024 * 1024;
 /** Opens the data file at this path for this process alone, and makes it if there is none. */
 export function openDataFile(path: string, durability: Durability): DataFile {
   const real = realPathOf(path);
-  const unlock = lock(real);
   try {
-    if (isMissing(real)) create(real);
-    else checkHeader(real);
-    const db = new Database(real, { readwrite: true, strict: true });
-    try {
-      configure(db, real, durability);
-      migrate(db, real, MIGRATIONS);
-      checkStructure(db, real);
-    } catch (error) {
-      db.close();
-      throw error;
-    }
-    return { path: real, db, close: () => closeAll(db, unlock) };
+    // What is not ours gets no lock beside it. Where there is one, somebody may hold it, and the file must not be opened.
+    if (!existsSync(lockPathOf(real))) isThere(real);
+    return openLocked(real, durability, lock(real));
   } catch (error) {
-    unlock();
     throw error instanceof DataFileError
       ? error
       : new DataFileError(`${real} can't be opened: ${messageOf(error)}`, { cause: error });
-  }
-}
-
-/** Opens a data file that may be in use, or a copy of one, for reading. */
-export function openForReading(path: string): { readonly db: Database; readonly version: number } {
-  if (!existsSync(path)) throw new DataFileError(`${path} does not exist`);
-  checkHeader(path);
-  const db = new Database(path, { readonly: true, strict: true });
-  try {
-    db.run("PRAGMA trusted_schema = OFF");
-    db.run(`PRAGMA busy_timeout = ${BUSY_TIMEOUT_MS}`);
-    return { db, version: versionOf(db, path) };
-  } catch (error) {
-    db.close();
-    throw error;
   }
 }
 
@@ -122,7 +96,33 @@ export function migrate(db: Database, path: string, migrations: readonly string[
   db.run("PRAGMA wal_checkpoint(TRUNCATE)");
 }
 
-function realPathOf(path: string): string {
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+function openLocked(path: string, durability: Durability, unlock: () => void): DataFile {
+  let db: Database | null = null;
+  try {
+    if (!isThere(path)) create(path);
+    const hasLog = !isLogEmpty(path);
+    checkStructure(path, hasLog);
+    db = new Database(path, { readwrite: true, strict: true });
+    configure(db, path, durability);
+    const isLogMissing = !hasLog && isInUse(db, versionOf(db, path));
+    migrate(db, path, MIGRATIONS);
+    markInUse(db, true);
+    // Into the file itself. Where a reader keeps it in the log, that reader found a log: the file says so already.
+    checkpoint(db, "PASSIVE");
+    const opened = db;
+    return { path, db, isLogMissing, close: () => closeAll(opened, unlock) };
+  } catch (error) {
+    db?.close();
+    unlock();
+    throw error;
+  }
+}
+
+export function realPathOf(path: string): string {
   try {
     const isThere = lstatSync(path, { throwIfNoEntry: false }) !== undefined;
     return isThere ? realpathSync(path) : join(realpathSync(dirname(path)), basename(path));
@@ -131,45 +131,37 @@ function realPathOf(path: string): string {
   }
 }
 
-/**
- * Holds a lock beside the data file for as long as this process lives, and returns what lets go of it. Beside, and not on
- * it, because a backup reads the file while it is in use.
- */
+/** Locks the data file for as long as this process lives, and returns what lets go of it. */
 function lock(path: string): () => void {
-  const lockPath = `${path}-lock`;
-  let db: Database | null = null;
-  try {
-    db = new Database(lockPath, { create: true, strict: true });
-    db.run("PRAGMA busy_timeout = 0");
-    // Nothing is ever written to it, so nothing is left to roll back.
-    db.run("PRAGMA journal_mode = MEMORY");
-    db.run("BEGIN EXCLUSIVE");
-  } catch (error) {
-    db?.close();
-    if (isBusy(error)) {
-      throw new DataFileError(`${path} is in use by another process`, { cause: error });
-    }
-    throw new DataFileError(`${lockPath} can't be locked: ${messageOf(error)}`, { cause: error });
-  }
-  const held = db;
-  return () => held.close();
+  const answer = takeLock(path, LOCK_TIMEOUT_MS);
+  if (answer.kind === "locked") return answer.unlock;
+  const { cause } = answer;
+  throw new DataFileError(
+    answer.kind === "in_use"
+      ? `${path} is in use by another process`
+      : `${lockPathOf(path)} can't be locked: ${messageOf(cause)}`,
+    { cause },
+  );
 }
 
-/** Whether there is no data file yet: none at all, or an empty one. */
-function isMissing(path: string): boolean {
+/** Whether there is a data file: false for none at all, or an empty one. Refuses what is there and is not ours. */
+function isThere(path: string): boolean {
   const stat = statSync(path, { throwIfNoEntry: false });
   if (stat !== undefined) {
     if (!stat.isFile()) throw new DataFileError(`${path} is not a file`);
     // Under another name it would get another lock and another log, and be torn between the two.
     if (stat.nlink > 1) throw new DataFileError(`${path} has a second name (a hard link)`);
-    if (stat.size > 0) return false;
+    if (stat.size > 0) {
+      checkHeader(path);
+      return true;
+    }
   }
   if (!isLogEmpty(path)) {
     throw new DataFileError(
       `${path} is ${stat === undefined ? "missing" : "empty"}, but ${path}-wal is not: they belong together`,
     );
   }
-  return true;
+  return false;
 }
 
 /** Makes a new data file under another name first, so that whatever happens meanwhile leaves none, or a whole one. */
@@ -180,7 +172,8 @@ function create(path: string): void {
       rmSync(unfinished + suffix, { force: true });
   };
   remove();
-  const db = new Database(unfinished, { create: true, strict: true });
+  makePrivateFile(unfinished);
+  const db = new Database(unfinished, { readwrite: true, strict: true });
   try {
     db.run(`PRAGMA application_id = ${APPLICATION_ID}`);
     migrate(db, unfinished, MIGRATIONS);
@@ -197,57 +190,27 @@ function create(path: string): void {
   syncFile(path);
 }
 
-/** Reads whose file this is without SQLite, which might write to it. */
-function checkHeader(path: string): void {
-  const header = Buffer.alloc(HEADER_BYTES);
-  const descriptor = openSync(path, "r");
-  let bytes: number;
-  try {
-    readSync(descriptor, header, 0, HEADER_BYTES, 0);
-    bytes = fstatSync(descriptor).size;
-  } finally {
-    closeSync(descriptor);
-  }
-  if (header.toString("latin1", 0, SQLITE_MAGIC.length) !== SQLITE_MAGIC) {
-    throw new DataFileError(`${path} is not a data file of ringq`);
-  }
-  if (header.readUInt32BE(APPLICATION_ID_OFFSET) !== APPLICATION_ID) {
-    throw new DataFileError(`${path} is a data file of another program`);
-  }
-  checkVersion(header.readUInt32BE(VERSION_OFFSET), path, MIGRATIONS.length);
-  // With a log beside it a file may be shorter than it says: a checkpoint was cut off, and will be made again.
-  if (isLogEmpty(path)) checkLength(path, header, bytes);
+export function checkHeader(path: string): void {
+  const fault = headerFault(path, MIGRATIONS.length);
+  if (fault !== null) throw new DataFileError(fault);
 }
 
-/** SQLite takes what is missing of a file's last page for zeros, and would not notice. */
-function checkLength(path: string, header: Buffer, bytes: number): void {
-  if (header.readUInt32BE(CHANGES_OFFSET) !== header.readUInt32BE(PAGES_VALID_FOR_OFFSET)) return;
-  const rawPageBytes = header.readUInt16BE(PAGE_BYTES_OFFSET);
-  // 64 KiB does not fit into two bytes, and is written as 1.
-  const pageBytes = rawPageBytes === 1 ? 65_536 : rawPageBytes;
-  const expected = header.readUInt32BE(PAGES_OFFSET) * pageBytes;
-  if (bytes >= expected) return;
-  throw new DataFileError(`${path} is damaged: it has ${bytes} of ${expected} bytes`);
-}
-
-function isLogEmpty(path: string): boolean {
-  return (statSync(`${path}-wal`, { throwIfNoEntry: false })?.size ?? 0) === 0;
-}
-
-function versionOf(db: Database, path: string, newest = MIGRATIONS.length): number {
+export function versionOf(db: Database, path: string, newest = MIGRATIONS.length): number {
   const version = Number(pragmaOf(db, "user_version"));
-  checkVersion(version, path, newest);
+  const fault = versionFault(version, path, newest);
+  if (fault !== null) throw new DataFileError(fault);
   return version;
 }
 
-function checkVersion(version: number, path: string, newest: number): void {
-  if (version <= newest) return;
-  throw new DataFileError(
-    `${path} has version ${version}, and this ringq knows versions up to ${newest}: use a newer one`,
-  );
+/** Opens a file in a way that never writes to it, not even at the close. */
+export function openReadonly(path: string, hasLog: boolean): Database {
+  if (hasLog) return new Database(path, { readonly: true, strict: true });
+  const { SQLITE_OPEN_READONLY, SQLITE_OPEN_URI } = constants;
+  const url = `${pathToFileURL(path).href}?immutable=1`;
+  return new Database(url, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI);
 }
 
-function configure(db: Database, path: string, durability: Durability): void {
+export function configure(db: Database, path: string, durability: Durability): void {
   // macOS calls it done when the drive has it in its cache, unless it is told otherwise.
   const isFull = durability === "full" ? 1 : 0;
   const settings: readonly (readonly [name: string, value: string | number, readBack?: number])[] =
@@ -272,9 +235,16 @@ function configure(db: Database, path: string, durability: Durability): void {
 }
 
 /** Finds out about damage before anything is written on top of it. */
-function checkStructure(db: Database, path: string): void {
-  const found = pragmaOf(db, "quick_check(1)");
-  if (found !== "ok") throw new DataFileError(`${path} is damaged: ${found}`);
+function checkStructure(path: string, hasLog: boolean): void {
+  const db = openReadonly(path, hasLog);
+  try {
+    db.run("PRAGMA trusted_schema = OFF");
+    db.run("PRAGMA cell_size_check = ON");
+    const found = pragmaOf(db, "quick_check(1)");
+    if (found !== "ok") throw new DataFileError(`${path} is damaged: ${found}`);
+  } finally {
+    db.close();
+  }
 }
 
 function pragmaOf(db: Database, pragma: string): unknown {
@@ -282,19 +252,13 @@ function pragmaOf(db: Database, pragma: string): unknown {
   return row?.[0];
 }
 
-function closeAll(db: Database, unlock: () => void): void {
-  // Throws while a statement is still open: then the log would stay behind.
+function closeAll(db: Database, unlock: () => void): ClosedDataFile {
   try {
+    const isEmpty = emptyLog(db);
+    // Throws while a statement is still open: then the log would stay behind.
     db.close(true);
+    return { isLogEmpty: isEmpty };
   } finally {
     unlock();
   }
-}
-
-function isBusy(error: unknown): boolean {
-  return error instanceof Error && "code" in error && error.code === "SQLITE_BUSY";
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

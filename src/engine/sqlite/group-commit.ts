@@ -1,41 +1,36 @@
 /**
- * What one turn of the event loop brings, written as one group, in one transaction, at the end of the turn. The write is
- * synchronous, so nothing comes in between.
+ * What one tick of the event loop brings, written as one group, in one transaction, at the end of the tick: new tasks, what
+ * workers did, and commands. The write is synchronous, so nothing comes in between.
  *
- * A group that can't be written is as if it had never been asked for. What workers did stays in memory and is written
+ * New tasks only hold their places until they are on disk, and commands are only planned: a group that can't be written is
+ * as if it had never been asked for. What workers did in the process is in memory at once; it stays there and is written
  * when that works again.
  */
 
 import type { Clock } from "../../clock.ts";
 import type { Broker } from "../../core/broker.ts";
+import type { KeyRecord } from "../../core/idempotency.ts";
 import type { Instant } from "../../core/instant.ts";
-import type { Reservation } from "../../core/outcomes.ts";
-import type { Queue } from "../../core/queue.ts";
+import type { IdempotencyKey, Reservation } from "../../core/outcomes.ts";
+import { isFinished, type TaskStatus } from "../../core/status.ts";
+import type { NewTask, Task } from "../../core/task.ts";
 import type { Log } from "../../log.ts";
-import type { EnqueueAnswer, StorageUnavailable } from "../engine.ts";
-import { OperatorCommands } from "./operator-commands.ts";
+import type { EnqueueAnswer, MaybePromise, StorageUnavailable } from "../engine.ts";
+import { STORAGE_UNAVAILABLE } from "../host/broker-host.ts";
+import type { Command, Plan } from "../host/commands.ts";
+import type { Persistence, PersistenceHost, StoreRemains } from "../host/persistence.ts";
+import { stateRowOf } from "./columns.ts";
 import { Outage } from "./outage.ts";
-import { PendingWrites } from "./pending-writes.ts";
+import { isToBeWritten, PendingWrites } from "./pending-writes.ts";
 import type { RunningFile } from "./running-file.ts";
 import type { SqliteStore, StoreFault } from "./store.ts";
 
-/** Hears how the writing goes. */
-export interface GroupObserver {
-  /** What workers did until now is on disk, and so is what was asked for. */
-  onWritten(now: Instant): void;
-  /** The storage can be written again. */
-  onAvailable(): void;
-  /** A queue was resumed. */
-  onResume(queue: Queue): void;
-}
-
 export interface GroupCommitOptions {
-  readonly broker: Broker;
-  readonly journal: SqliteStore;
-  readonly board: RunningFile;
+  readonly host: PersistenceHost;
+  readonly store: SqliteStore;
+  readonly running: RunningFile;
   readonly clock: Clock;
   readonly log: Log;
-  readonly observer: GroupObserver;
 }
 
 /** An enqueue that waits for its group to be written. */
@@ -44,190 +39,295 @@ interface Entry {
   readonly answer: (answer: EnqueueAnswer) => void;
 }
 
-export const STORAGE_UNAVAILABLE: StorageUnavailable = { kind: "storage_unavailable" };
+/** A command that waits for its group. */
+interface Asked {
+  /** Plans it, or answers it if there is nothing to be done. */
+  readonly plan: (now: Instant) => PlannedCommand | null;
+}
 
-export class GroupCommit {
-  readonly pending = new PendingWrites();
+interface PlannedCommand {
+  readonly plan: Plan<unknown>;
+  readonly take: (now: Instant) => void;
+  readonly refuse: (now: Instant) => void;
+}
+
+/** A group is collected (`idle` while it is empty), and written once it is `due`; nothing is written when `closed`. */
+type Mode = "idle" | "due" | "closed";
+
+export class GroupCommit implements Persistence {
+  readonly isDurable = true;
+  readonly #host: PersistenceHost;
   readonly #broker: Broker;
   readonly #store: SqliteStore;
   readonly #running: RunningFile;
   readonly #clock: Clock;
   readonly #log: Log;
-  readonly #observer: GroupObserver;
   readonly #outage: Outage;
-  readonly #commands: OperatorCommands;
+  readonly #pending = new PendingWrites();
   #entries: Entry[] = [];
+  #commands: Asked[] = [];
   /** The answers that are under way to enqueues with a key, by key. */
   readonly #keys = new Map<
     string,
     { readonly fingerprint: string; readonly answer: Promise<EnqueueAnswer> }
   >();
-  /** Those who want to read what is not written yet. */
+  /** Readers of what is not written yet. */
   #readers: (() => void)[] = [];
-  #isDue = false;
-  #isClosed = false;
+  #mode: Mode = "idle";
+  /** Whether a written group is being applied: its steps need no further writing. */
+  #isApplying = false;
 
-  constructor({ broker, journal, board, clock, log, observer }: GroupCommitOptions) {
-    this.#broker = broker;
-    this.#store = journal;
-    this.#running = board;
+  constructor({ host, store, running, clock, log }: GroupCommitOptions) {
+    this.#host = host;
+    this.#broker = host.broker;
+    this.#store = store;
+    this.#running = running;
     this.#clock = clock;
     this.#log = log;
-    this.#observer = observer;
     this.#outage = new Outage(clock, log, () => this.#probe());
-    this.#commands = new OperatorCommands({
-      broker,
-      journal,
-      pending: this.pending,
-      onResume: (queue) => observer.onResume(queue),
-    });
   }
 
-  /** Whether what is in memory is on its way to the disk: not while the storage can't be written. */
-  get isWriting(): boolean {
-    return !this.#outage.isOn && !this.#isClosed;
+  get isAvailable(): boolean {
+    return !this.#outage.isOn;
   }
 
-  /** The answer to an enqueue, once its group is written. */
-  add(reservation: Reservation): Promise<EnqueueAnswer> {
-    const { key } = reservation;
+  get isAhead(): boolean {
+    return this.isAvailable && (this.#isApplying || !this.#pending.isEmpty);
+  }
+
+  enqueue(
+    specs: readonly NewTask[],
+    now: Instant,
+    key: IdempotencyKey | undefined,
+  ): MaybePromise<EnqueueAnswer> {
+    const first = key && this.#keys.get(key.key);
+    if (key !== undefined && first !== undefined) {
+      return first.answer.then((answer) => again(answer, first.fingerprint === key.fingerprint));
+    }
+    const outcome = this.#broker.reserve(specs, now, key);
+    if (outcome.kind !== "reserved") return outcome;
+    const { reservation } = outcome;
     const answer = new Promise<EnqueueAnswer>((resolve) => {
       this.#entries.push({ reservation, answer: resolve });
     });
-    if (key !== null) this.#keys.set(key.key, { fingerprint: key.fingerprint, answer });
-    this.soon();
+    if (key !== undefined) this.#keys.set(key.key, { fingerprint: key.fingerprint, answer });
+    this.#soon();
     return answer;
   }
 
-  /** The answer to an enqueue whose key is in the group already; undefined when it is not. */
-  answerAgain(key: string, fingerprint: string): Promise<EnqueueAnswer> | undefined {
-    const first = this.#keys.get(key);
-    return first?.answer.then((answer) => {
-      if (answer.kind !== "accepted") return answer;
-      if (first.fingerprint !== fingerprint) return { kind: "key_reused" };
-      return { kind: "repeated", receipts: answer.receipts };
-    });
-  }
-
-  /** Asks for a command, and has it done with the group. */
-  command<Answer>(ask: (commands: OperatorCommands) => Promise<Answer>): Promise<Answer> {
-    const answer = ask(this.#commands);
-    if (this.isWriting) this.soon();
-    else this.#commands.refuse(this.#clock.now());
-    return answer;
-  }
-
-  /** Resolves when what is in memory now is written, or when that has failed. */
-  written(): Promise<void> {
+  run<Answer>(command: Command<Answer>, now: Instant): MaybePromise<Answer | StorageUnavailable> {
+    if (!this.isAvailable || this.#mode === "closed") {
+      const plan = command(now);
+      if (plan.kind === "answered") return plan.answer;
+      plan.drop(now);
+      return STORAGE_UNAVAILABLE;
+    }
     return new Promise((resolve) => {
-      this.#readers.push(resolve);
-      this.soon();
+      this.#commands.push({ plan: (at) => planned(command(at), resolve) });
+      this.#soon();
     });
   }
 
-  /** Writes at the end of this turn of the event loop what it has brought by then. */
-  soon(): void {
-    if (this.#isDue || !this.isWriting) return;
-    this.#isDue = true;
-    setImmediate(() => {
-      if (this.#isDue) this.flush();
-    });
+  noteClaim(task: Task): boolean {
+    try {
+      this.#running.note(task);
+      return true;
+    } catch (error) {
+      this.#begin(runningFileFault(error));
+      return false;
+    }
   }
 
-  /** Writes what is to be written, does what was asked for, and answers. */
+  noteExtend(task: Task): void {
+    // While the file can't be written the lease is longer in memory only: a crash would end it earlier, no more.
+    if (this.isAvailable) this.noteClaim(task);
+  }
+
+  onStep(task: Task, from: TaskStatus | null): void {
+    if (from === "running") this.#running.clear(task);
+    if (this.#isApplying || !isToBeWritten(task.status, from)) return;
+    this.#pending.add(task);
+    this.#soon();
+  }
+
+  onForget(task: Task): void {
+    this.#pending.forget(task);
+    this.#soon();
+  }
+
+  onKeyChange(key: KeyRecord): void {
+    this.#pending.addKey(key);
+    this.#soon();
+  }
+
+  onKeyForget(key: KeyRecord): void {
+    this.#pending.forgetKey(key);
+    this.#soon();
+  }
+
+  /** No end is shown before it is on disk, unless the disk is away: reads go on with what memory knows. */
+  untilStored(task: Task): Promise<void> | null {
+    const isShown = !isFinished(task.status) || !this.isAvailable || !this.#pending.has(task);
+    return isShown ? null : this.#written();
+  }
+
+  untilAllStored(): Promise<void> | null {
+    return this.#pending.isEmpty || !this.isAvailable ? null : this.#written();
+  }
+
+  /** Writes the group, does what was asked for, and answers. */
   flush(): void {
-    if (this.#isClosed) return;
-    this.#isDue = false;
+    if (this.#mode === "closed") return;
+    this.#mode = "idle";
+    const now = this.#clock.now();
     const entries = this.#entries;
     this.#entries = [];
     this.#keys.clear();
-    const now = this.#clock.now();
-    let fault = this.#write(entries);
+    const planned = this.#planCommands(now);
+    const fault = this.#write(entries, planned);
     if (fault === null) {
-      this.#publish(entries, now);
-      fault = this.#commands.run(now);
-      this.#observer.onWritten(now);
+      this.#apply(entries, planned, now);
+      this.#end(now);
     } else {
-      this.#withdraw(entries, now);
-      this.#commands.refuse(now);
+      this.#refuse(entries, planned, now);
+      this.#begin(fault);
     }
-    if (fault === null) this.#endOutage();
-    else this.#beginOutage(fault);
     for (const resolve of this.#readers.splice(0)) resolve();
+    if (this.#commands.length > 0) this.#soon();
   }
 
-  /** Writes what workers did, before there is anybody to tell, and says why if that fails. */
-  flushAlone(): StoreFault | null {
-    this.#isDue = false;
-    return this.#write([]);
+  /** Writes what recovery has changed, before there is anybody to tell, and says why if that fails. */
+  writeRecovered(): StoreFault | null {
+    this.#mode = "idle";
+    return this.#write([], []);
   }
 
-  /** Something beside the journal could not be written. */
-  suspend(error: unknown): void {
-    this.#outage.begin(runningFileFault(error));
-  }
-
-  /** Writes what is left, and stops. Says whether all of it is on disk. */
-  close(): boolean {
+  /** Writes the rest, remote claims included, and lets go of the file. */
+  close(): StoreRemains {
+    for (const task of this.#broker.tasks()) if (task.lease !== null) this.#pending.add(task);
+    while (this.#commands.length > 0 && this.isAvailable) this.flush();
     this.flush();
-    this.#isClosed = true;
+    this.#mode = "closed";
     this.#outage.close();
-    if (!this.pending.isEmpty) {
-      // What workers did since the storage went away is done again: that is what at least once means.
-      this.#log.error("journal_incomplete", { path: this.#store.path });
-    }
-    return this.pending.isEmpty;
+    const isComplete = this.#pending.isEmpty;
+    // What workers did since the storage went away is done again: that is what at least once means.
+    if (!isComplete) this.#log.error("journal_incomplete", { path: this.#store.path });
+    const { isLogEmpty } = this.#store.close();
+    if (!isLogEmpty) this.#log.warn("journal_log_left", { path: `${this.#store.path}-wal` });
+    if (isComplete) this.#running.remove();
+    else this.#running.close();
+    return { isWhole: isLogEmpty };
   }
 
-  #write(entries: readonly Entry[]): StoreFault | null {
-    if (entries.length === 0 && this.pending.isEmpty) return null;
-    const journal = this.#store;
-    const fault = journal.transact(() => {
-      for (const { reservation } of entries) {
-        if (reservation.key !== null) journal.insertKey(reservation.key);
-        for (const task of reservation.tasks) journal.insertTask(task);
+  /**
+   * Plans as many commands as one transaction can hold: what a command writes depends on what was done before it, so of two
+   * on one task the second waits for the next group.
+   */
+  #planCommands(now: Instant): readonly PlannedCommand[] {
+    const touched = new Set<Task>();
+    const all: PlannedCommand[] = [];
+    while (this.#commands.length > 0) {
+      const [next] = this.#commands;
+      const command = next?.plan(now) ?? null;
+      if (command !== null) {
+        const { steps } = command.plan;
+        if (steps.some(({ task }) => touched.has(task))) {
+          command.plan.drop(now);
+          return all;
+        }
+        for (const { task } of steps) touched.add(task);
+        all.push(command);
       }
-      this.pending.writeTo(journal);
+      this.#commands.shift();
+    }
+    return all;
+  }
+
+  #write(entries: readonly Entry[], planned: readonly PlannedCommand[]): StoreFault | null {
+    if (entries.length === 0 && planned.length === 0 && this.#pending.isEmpty) return null;
+    const store = this.#store;
+    const fault = store.transact(() => {
+      for (const { reservation } of entries) {
+        if (reservation.key !== null) store.insertKey(reservation.key);
+        for (const task of reservation.tasks) store.insertTask(task);
+      }
+      this.#pending.writeTo(store);
+      for (const { plan } of planned) {
+        for (const { task, to } of plan.steps) {
+          store.putState(task.seq, {
+            ...stateRowOf(task),
+            attempt: task.attempt,
+            claim: null,
+            ...to,
+          });
+        }
+        if (plan.pause !== null) store.setPaused(plan.pause.queue, plan.pause.isPaused);
+      }
     });
     if (fault === null) {
-      this.pending.clear();
+      this.#pending.clear();
       this.#running.written();
     }
     return fault;
   }
 
-  #publish(entries: readonly Entry[], now: Instant): void {
-    // First the answers, then the workers: what waits on a socket is sent before what has just come is worked on.
+  #apply(entries: readonly Entry[], planned: readonly PlannedCommand[], now: Instant): void {
+    this.#isApplying = true;
+    // First the answers, then the workers: what waits on a socket is sent before new tasks are started.
     for (const { reservation, answer } of entries) {
       answer({ kind: "accepted", receipts: reservation.receipts });
     }
     for (const { reservation } of entries) this.#broker.publish(reservation, now);
+    for (const { take } of planned) take(now);
+    this.#isApplying = false;
+    this.#host.onStored(now);
   }
 
-  #withdraw(entries: readonly Entry[], now: Instant): void {
+  #refuse(entries: readonly Entry[], planned: readonly PlannedCommand[], now: Instant): void {
     for (const { reservation, answer } of entries) {
       this.#broker.withdraw(reservation, now);
       answer(STORAGE_UNAVAILABLE);
     }
+    for (const { refuse } of planned) refuse(now);
+    for (const { plan } of this.#commands.splice(0)) plan(now)?.refuse(now);
   }
 
-  #beginOutage(fault: StoreFault): void {
+  #written(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#readers.push(resolve);
+      this.#soon();
+    });
+  }
+
+  /** Writes at the end of this tick what it has brought by then. */
+  #soon(): void {
+    if (this.#mode !== "idle" || !this.isAvailable) return;
+    this.#mode = "due";
+    setImmediate(() => {
+      if (this.#mode === "due") this.flush();
+    });
+  }
+
+  #begin(fault: StoreFault): void {
+    const wasAvailable = this.isAvailable;
+    this.#mode = "idle";
     // Takes the failed group's place in the log. Should that work, all the better: the next probe shows whether it lasts.
     this.#store.touch();
     this.#outage.begin(fault);
+    if (wasAvailable) this.#host.onAvailability(this.#clock.now());
   }
 
-  #endOutage(): void {
-    if (!this.#outage.isOn) return;
+  #end(now: Instant): void {
+    if (this.isAvailable) return;
     this.#outage.end();
-    this.#observer.onAvailable();
+    this.#host.onAvailability(now);
   }
 
   /** Finds out whether the storage can be written again. */
   #probe(): void {
     const fault = this.#touch();
     if (fault === null) this.flush();
-    else this.#outage.begin(fault);
+    else this.#begin(fault);
   }
 
   #touch(): StoreFault | null {
@@ -240,6 +340,31 @@ export class GroupCommit {
   }
 }
 
+/** A command as its group sees it; null when it was answered without anything to do. */
+function planned<Answer>(
+  plan: ReturnType<Command<Answer>>,
+  answer: (answer: Answer | StorageUnavailable) => void,
+): PlannedCommand | null {
+  if (plan.kind === "answered") {
+    answer(plan.answer);
+    return null;
+  }
+  return {
+    plan,
+    take: (now) => answer(plan.take(now)),
+    refuse(now) {
+      plan.drop(now);
+      answer(STORAGE_UNAVAILABLE);
+    },
+  };
+}
+
+/** The answer to an enqueue whose key is in the group already. */
+function again(first: EnqueueAnswer, isSame: boolean): EnqueueAnswer {
+  if (first.kind !== "accepted") return first;
+  return isSame ? { kind: "repeated", receipts: first.receipts } : { kind: "key_reused" };
+}
+
 function runningFileFault(error: unknown): StoreFault {
-  return { code: "claim_board", message: String(error) };
+  return { code: "running_file", message: String(error) };
 }

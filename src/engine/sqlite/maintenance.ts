@@ -2,13 +2,18 @@
  * What can be done with a data file from beside, also while an engine has it in use: copy it, and check it.
  */
 
-import type { Database } from "bun:sqlite";
-import { existsSync, renameSync, rmSync } from "node:fs";
-import { isFinished, TASK_STATUSES, type TaskStatus } from "../../core/task.ts";
-import { DataFileError, openForReading, syncFile } from "./data-file.ts";
+import { Database } from "bun:sqlite";
+import { lstatSync, renameSync, rmSync, statSync } from "node:fs";
+import { dirname } from "node:path";
+import { isFinished, TASK_STATUSES, type TaskStatus } from "../../core/status.ts";
+import { DataFileError, messageOf, syncFile } from "./data-file.ts";
+import { markInUse } from "./file-log.ts";
+import { finishLog, type ReadableFile, readDataFile } from "./file-reader.ts";
+import { MIGRATIONS } from "./migrations.ts";
+import { makePrivateFile } from "./private-file.ts";
 
 /** What is in a data file, and what is wrong with it. */
-export interface Inspection {
+export interface Verification {
   readonly version: number;
   /** Tasks by status. What runs stands as what it was before. */
   readonly counts: Readonly<Record<TaskStatus, number>>;
@@ -18,45 +23,90 @@ export interface Inspection {
   readonly faults: readonly string[];
 }
 
-/** Writes a copy of a data file to a path where nothing is yet. It is as the file was at one moment, and whole or not there. */
+/**
+ * Writes a copy of a data file to a path where nothing is yet. It is as the file was at one moment, and whole or not
+ * there. Throws a {@link DataFileError} when that can't be done.
+ */
 export function backUp(from: string, to: string): void {
-  if (existsSync(to)) throw new DataFileError(`${to} exists already`);
-  const unfinished = `${to}-unfinished`;
-  rmSync(unfinished, { force: true });
-  const { db } = openForReading(from);
+  refuseTaken(to);
+  const unfinished = `${to}-unfinished-${crypto.randomUUID()}`;
   try {
-    db.run("VACUUM INTO ?", [unfinished]);
+    readDataFile(from, (file) => copyInto(file, unfinished));
     syncFile(unfinished);
+    // The copy may have taken a while.
+    refuseTaken(to);
     renameSync(unfinished, to);
     syncFile(to);
   } catch (error) {
     rmSync(unfinished, { force: true });
-    throw new DataFileError(`${from} can't be copied to ${to}: ${String(error)}`, { cause: error });
-  } finally {
-    db.close();
+    if (error instanceof DataFileError) throw error;
+    const why = messageOf(error);
+    throw new DataFileError(`${from} can't be copied to ${to}: ${why}`, { cause: error });
   }
+  finishLog(from);
 }
 
 /** Reads a whole data file and says what is in it. Throws a {@link DataFileError} for what is not a data file of ours. */
-export function inspect(path: string): Inspection {
-  const { db, version } = openForReading(path);
+export function verifyDataFile(path: string): Verification {
   try {
-    // One transaction: all of it is about the same moment.
-    db.run("BEGIN");
-    const faults = [...structureFaults(db)];
-    if (faults.length === 0) faults.push(...contentFaults(db));
-    return {
-      version,
-      counts: countsOf(db),
-      keys: countOf(db, "SELECT count(*) FROM keys"),
-      pausedQueues: countOf(db, "SELECT count(*) FROM paused_queues"),
-      faults,
-    };
+    const verification = readDataFile(path, verificationOf);
+    // What has a fault is left as it is.
+    if (verification.faults.length === 0) finishLog(path);
+    return verification;
   } catch (error) {
-    throw new DataFileError(`${path} can't be read: ${String(error)}`, { cause: error });
-  } finally {
-    db.close();
+    if (error instanceof DataFileError) throw error;
+    throw new DataFileError(`${path} can't be read: ${messageOf(error)}`, { cause: error });
   }
+}
+
+/** Anything counts: also a folder, and a link that leads nowhere. */
+function refuseTaken(path: string): void {
+  const folder = dirname(path);
+  if (statSync(folder, { throwIfNoEntry: false })?.isDirectory() !== true) {
+    throw new DataFileError(`${folder} is not a folder`);
+  }
+  if (lstatSync(path, { throwIfNoEntry: false }) !== undefined) {
+    throw new DataFileError(`${path} already exists`);
+  }
+}
+
+function copyInto({ db, version, isLogMissing }: ReadableFile, to: string): void {
+  // An earlier try may have left a part of it.
+  rmSync(to, { force: true });
+  makePrivateFile(to);
+  db.run("VACUUM INTO ?", [to]);
+  if (version < MIGRATIONS.length) return;
+  const copy = new Database(to, { readwrite: true, strict: true });
+  try {
+    // It is flushed when it is complete.
+    copy.run("PRAGMA synchronous = OFF");
+    copy.run("PRAGMA journal_mode = MEMORY");
+    // A copy of a file that lacks its log goes on saying so.
+    if (!isLogMissing) markInUse(copy, false);
+    // Remote claims belong to the original: their workers settle there.
+    copy.run("UPDATE states SET status = 'queued', claim = NULL WHERE claim IS NOT NULL");
+  } finally {
+    copy.close(true);
+  }
+}
+
+function verificationOf({ path, db, version, isLogMissing }: ReadableFile): Verification {
+  // One transaction: all of it is about the same moment.
+  db.run("BEGIN");
+  const faults = [...structureFaults(db)];
+  if (faults.length === 0) faults.push(...contentFaults(db));
+  if (isLogMissing) {
+    faults.push(
+      `may have been copied or moved without its log (${path}-wal): tasks may be missing. Copy both`,
+    );
+  }
+  return {
+    version,
+    counts: countsOf(db),
+    keys: countOf(db, "SELECT count(*) FROM keys"),
+    pausedQueues: countOf(db, "SELECT count(*) FROM paused_queues"),
+    faults,
+  };
 }
 
 function* structureFaults(db: Database): Generator<string> {
@@ -65,26 +115,29 @@ function* structureFaults(db: Database): Generator<string> {
   }
 }
 
+const FINISHED = TASK_STATUSES.filter(isFinished).map(quoted).join();
+
 /** What no data file has, with how to count it. */
 const CONTRADICTIONS = {
-  "tasks have an id that another task has too": "SELECT count(*) - count(DISTINCT id) FROM tasks",
-  "tasks have a payload that is not JSON":
-    "SELECT count(*) FROM tasks WHERE NOT json_valid(payload)",
-  "states belong to no task":
-    "SELECT count(*) FROM states WHERE seq NOT IN (SELECT seq FROM tasks)",
-  "states have a status that does not exist": `SELECT count(*) FROM states WHERE status NOT IN (${TASK_STATUSES.map(quoted).join()})`,
-  "tasks are finished without an end, or have one without being finished": `SELECT count(*) FROM states WHERE (finished_at IS NULL) = (status IN (${TASK_STATUSES.filter(isFinished).map(quoted).join()}))`,
-  "tasks have errors, a result or a progress that is not JSON":
-    "SELECT count(*) FROM states WHERE NOT (json_valid(errors) AND json_valid(ifnull(result, 'null')) AND json_valid(ifnull(progress, 'null')))",
-  "keys have receipts that are not JSON":
+  "tasks with the id of another task": "SELECT count(*) - count(DISTINCT id) FROM tasks",
+  "tasks whose payload is not JSON": "SELECT count(*) FROM tasks WHERE NOT json_valid(payload)",
+  "states without a task": "SELECT count(*) FROM states WHERE seq NOT IN (SELECT seq FROM tasks)",
+  "states with an unknown status": `
+    SELECT count(*) FROM states WHERE status NOT IN (${TASK_STATUSES.map(quoted).join()})`,
+  "finished tasks without an end, or unfinished ones with an end": `
+    SELECT count(*) FROM states WHERE (finished_at IS NULL) = (status IN (${FINISHED}))`,
+  "tasks whose errors, result or progress is not JSON": `
+    SELECT count(*) FROM states WHERE NOT (json_valid(errors)
+      AND json_valid(ifnull(result, 'null')) AND json_valid(ifnull(progress, 'null')))`,
+  "idempotency keys whose receipts are not JSON":
     "SELECT count(*) FROM keys WHERE NOT json_valid(receipts)",
-  "keys are there more than once": "SELECT count(*) - count(DISTINCT key) FROM keys",
+  "idempotency keys that another one repeats": "SELECT count(*) - count(DISTINCT key) FROM keys",
 } as const;
 
 function* contentFaults(db: Database): Generator<string> {
   for (const [what, sql] of Object.entries(CONTRADICTIONS)) {
     const count = countOf(db, sql);
-    if (count > 0) yield `${count} ${what}`;
+    if (count > 0) yield `${what}: ${count}`;
   }
 }
 

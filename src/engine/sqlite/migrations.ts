@@ -1,10 +1,10 @@
 /**
- * The shape of a data file, version by version. A migration is never changed once it was released: the next one says
- * what is different.
+ * The shape of a data file, version by version. A released migration is never changed: the next one says what is
+ * different.
  *
- * A task is a row in `tasks` that never changes, and one in `states` from its first finish, retry, interruption or
- * cancel on. So however large a payload is, it is written once, and both tables grow at their end. Times are wall-clock
- * milliseconds; lists are JSON.
+ * A task is a row in `tasks` that never changes, and one in `states` from its first finish, retry, release or cancel on.
+ * So a payload, however large, is written once, and both tables grow at their end. Times are wall-clock milliseconds;
+ * lists and objects are JSON. Which column holds which field: columns.ts.
  */
 
 /** Each takes a file of the version that is its index to the next one. */
@@ -55,5 +55,14 @@ export const MIGRATIONS: readonly string[] = [
   ) STRICT;
 
   CREATE TABLE paused_queues (name TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;
+  `,
+  `
+  -- 0.2.0: one count of lost attempts, the last settle of each task, and remote claims that outlive the process.
+  ALTER TABLE states RENAME COLUMN crashes TO losses;
+  ALTER TABLE states ADD COLUMN settled_fence INTEGER NOT NULL DEFAULT 0;
+  ALTER TABLE states ADD COLUMN receipt TEXT;
+  ALTER TABLE states ADD COLUMN claim TEXT;
+  -- 1 while the log may have something that the file itself lacks.
+  ALTER TABLE identity ADD COLUMN in_use INTEGER NOT NULL DEFAULT 0;
   `,
 ];

@@ -4,8 +4,10 @@
  */
 
 import type { KeyRecord } from "../../core/idempotency.ts";
-import type { Task, TaskStatus } from "../../core/task.ts";
-import type { SqliteStore, TaskState } from "./store.ts";
+import type { TaskStatus } from "../../core/status.ts";
+import type { Task } from "../../core/task.ts";
+import { stateRowOf } from "./columns.ts";
+import type { SqliteStore } from "./store.ts";
 
 export class PendingWrites {
   readonly #tasks = new Set<Task>();
@@ -22,24 +24,12 @@ export class PendingWrites {
     );
   }
 
-  get tasks(): Iterable<Task> {
-    return this.#tasks;
-  }
-
   has(task: Task): boolean {
     return this.#tasks.has(task);
   }
 
-  /** Takes note of a step of a task, and says whether there is anything to write about it. */
-  addStep(task: Task, from: TaskStatus | null): boolean {
-    if (!isToBeWritten(task.status, from)) return false;
+  add(task: Task): void {
     this.#tasks.add(task);
-    return true;
-  }
-
-  /** What is on disk of this task is what is in memory. */
-  remove(task: Task): void {
-    this.#tasks.delete(task);
   }
 
   forget(task: Task): void {
@@ -56,11 +46,11 @@ export class PendingWrites {
     this.#forgottenKeys.push(key.seq);
   }
 
-  writeTo(journal: SqliteStore): void {
-    for (const task of this.#tasks) journal.putState(stateOf(task));
-    for (const key of this.#keys) journal.putKeyFinish(key);
-    if (this.#forgottenTasks.length > 0) journal.deleteTasks(this.#forgottenTasks);
-    for (const seq of this.#forgottenKeys) journal.deleteKey(seq);
+  writeTo(store: SqliteStore): void {
+    for (const task of this.#tasks) store.putState(task.seq, stateRowOf(task));
+    for (const key of this.#keys) store.putKeyFinish(key);
+    if (this.#forgottenTasks.length > 0) store.deleteTasks(this.#forgottenTasks);
+    for (const seq of this.#forgottenKeys) store.deleteKey(seq);
   }
 
   clear(): void {
@@ -71,35 +61,17 @@ export class PendingWrites {
   }
 }
 
-/** What is written of a task. That an attempt runs stands on the board: here it is as it was before. */
-function stateOf(task: Task): TaskState {
-  if (task.status !== "running") return task;
-  const { seq, failures, crashes, runAtMs, startedAtMs, result, progress, errors } = task;
-  return {
-    seq,
-    status: "queued",
-    attempt: task.attempt - 1,
-    failures,
-    crashes,
-    runAtMs,
-    startedAtMs,
-    finishedAtMs: null,
-    result,
-    progress,
-    errors,
-  };
-}
-
-function isToBeWritten(status: TaskStatus, from: TaskStatus | null): boolean {
+/** Whether a step of a task has to be written. */
+export function isToBeWritten(status: TaskStatus, from: TaskStatus | null): boolean {
   switch (status) {
     case "scheduled":
       // Only a new task is scheduled, and that is written before it takes its first step.
       return false;
     case "running":
-      // The board has it.
+      // The running file has it.
       return false;
     case "queued":
-      // What has become due needs no word: its time is on disk.
+      // A task that has become due needs no writing: its time is on disk.
       return from === "running" || from === "failed" || from === "cancelled";
     case "retrying":
     case "done":

@@ -1,29 +1,30 @@
 /**
- * How what is in a data file becomes what a broker takes back.
+ * Reads what the data file and the running file hold, as what a broker is restored from.
  */
 
 import { type KeyRecord, newKey } from "../../core/idempotency.ts";
 import type { SavedTask, Snapshot } from "../../core/snapshot.ts";
-import { isFinished } from "../../core/task.ts";
+import { holderOf, isFinished, isWaiting } from "../../core/status.ts";
 import type { Log } from "../../log.ts";
 import type { Intake } from "../intake.ts";
+import type { TaskRow } from "./columns.ts";
 import type { RunningClaim } from "./running-file.ts";
-import type { KeyRow, SqliteStore, TaskRow } from "./store.ts";
+import type { KeyRow, SqliteStore } from "./store.ts";
 
 /** After so many tasks the log tells how far it is: starting with a million should not look like hanging. */
 const PROGRESS_TASKS = 100_000;
 
 export interface RecoveryOptions {
-  readonly journal: SqliteStore;
-  /** What ran when the process before ended, by the number of the task. */
+  readonly store: SqliteStore;
+  /** The attempts that ran when the earlier process ended, by the number of the task. */
   readonly claims: ReadonlyMap<number, RunningClaim>;
   readonly intake: Intake;
   readonly wallMs: number;
   readonly log: Log;
 }
 
-export function readSnapshot({ journal, claims, intake, wallMs, log }: RecoveryOptions): Snapshot {
-  const keys = new Map(journal.keys().map((row) => [row.seq, keyOf(row)]));
+export function readSnapshot({ store, claims, intake, wallMs, log }: RecoveryOptions): Snapshot {
+  const keys = new Map(store.keys().map((row) => [row.seq, keyOf(row)]));
   // Every row brings strings of its own, and a million copies of a queue's name would fill the memory.
   const names = new Map<string, string>();
   const nameOf = (name: string): string => {
@@ -36,7 +37,7 @@ export function readSnapshot({ journal, claims, intake, wallMs, log }: RecoveryO
   function savedOf(row: TaskRow): SavedTask {
     const type = nameOf(row.type);
     const rules = intake.rulesOf(type);
-    const basis = {
+    const saved = {
       ...row,
       type,
       queue: nameOf(row.queue),
@@ -45,29 +46,43 @@ export function readSnapshot({ journal, claims, intake, wallMs, log }: RecoveryO
       backoff: intake.backoffOf(rules),
       key: row.keySeq === null ? null : (keys.get(row.keySeq) ?? null),
     };
-    const claim = claims.get(row.seq);
-    if (claim !== undefined && claim.attempt > row.attempt && !isFinished(row.status)) {
-      // How far the attempt was is not known; what is written is of an earlier one.
-      return { ...basis, ...claim, status: "running", progress: null, isDueByWall: false };
+    const running = claims.get(row.seq);
+    if (running !== undefined && isNewer(running, row)) {
+      const { attempt, startedAtMs, claim } = running;
+      // The progress that is written is of an earlier attempt.
+      const progress = row.status === "running" ? row.progress : null;
+      return {
+        ...saved,
+        status: "running",
+        attempt,
+        startedAtMs,
+        claim,
+        progress,
+        isDueByWall: false,
+      };
     }
-    const isWaitingForTime = row.status === "scheduled" || row.status === "retrying";
-    // What became due while nobody was there is in line by its number, like everything that waited.
-    if (isWaitingForTime && (row.runAtMs ?? 0) <= wallMs) {
-      return { ...basis, status: "queued", isDueByWall: false };
-    }
-    return basis;
+    const isDue =
+      isWaiting(row.status) && holderOf(row.status) === "schedule" && (row.runAtMs ?? 0) <= wallMs;
+    // A task that became due while no process ran is ready by its number, like all that waited.
+    return isDue ? { ...saved, status: "queued", isDueByWall: false } : saved;
   }
 
   function* savedTasks(): Generator<SavedTask> {
     let loaded = 0;
-    for (const row of journal.tasks()) {
+    for (const row of store.tasks()) {
       yield savedOf(row);
       loaded += 1;
       if (loaded % PROGRESS_TASKS === 0) log.info("journal_loading", { tasks: loaded });
     }
   }
 
-  return { paused: journal.pausedQueues(), keys: keys.values(), tasks: savedTasks() };
+  return { paused: store.pausedQueues(), keys: keys.values(), tasks: savedTasks() };
+}
+
+/** Whether the running file knows more of a task than its row: an attempt after that, or the same claim, extended since. */
+function isNewer({ attempt, claim }: RunningClaim, row: TaskRow): boolean {
+  if (isFinished(row.status)) return false;
+  return attempt > row.attempt || (row.claim !== null && row.claim.fence === claim?.fence);
 }
 
 function keyOf({ key, fingerprint, receipts, seq, finishedAtMs }: KeyRow): KeyRecord {

@@ -1,97 +1,131 @@
 /**
- * Which attempts run, in a small file beside the data file, so that the next process knows whose work was cut off.
+ * The attempts that run, in a small file beside the data file, so that the next process knows which work was cut off, and
+ * which remote claims go on.
  *
- * It is written before a handler starts, by one plain write and without a sync: a process that dies, however it dies,
- * leaves what it has written to the system. Only a power cut may lose it or tear it, and then nobody's handler is to
- * blame for the end: the tasks simply wait again. So a claim costs a microsecond instead of a commit, and needs no
- * promise.
+ * It is written before an attempt starts, by one plain write and without a sync: a process that dies, however it dies,
+ * leaves what it has written to the system. Only a power cut may lose it or tear it: then the tasks simply wait again. So
+ * a claim costs a microsecond instead of a commit, and needs no promise.
  *
  * A slot says "the task with this number has started this attempt". It is not erased when the attempt ends: the data file
- * knows that by then, and what it knows counts more.
+ * knows that by then, and counts more.
  */
 
-import {
-  closeSync,
-  constants,
-  ftruncateSync,
-  openSync,
-  readFileSync,
-  rmSync,
-  writeSync,
-} from "node:fs";
+import { closeSync, ftruncateSync, readFileSync, rmSync, writeSync } from "node:fs";
+import { LIMITS } from "../../core/limits.ts";
+import type { SavedClaim } from "../../core/snapshot.ts";
 import type { Task } from "../../core/task.ts";
+import { savedClaimOf } from "./columns.ts";
+import { DataFileError, messageOf } from "./data-file.ts";
+import { openPrivateFile } from "./private-file.ts";
 
 /** What the data file may not know yet of a task. */
 export interface RunningClaim {
   readonly attempt: number;
   readonly startedAtMs: number;
+  /** The remote claim that holds it; null for an attempt in the process. */
+  readonly claim: SavedClaim | null;
 }
 
-/** Number, attempt, start and a sum over them, which tells a slot that was torn. */
-const SLOT_FIELDS = 4;
-const SLOT_BYTES = SLOT_FIELDS * Float64Array.BYTES_PER_ELEMENT;
+/** The numbers of a slot, in their order, and a sum over all of it, which tells a slot that was torn. */
+const FIELDS = [
+  "seq",
+  "attempt",
+  "startedAtMs",
+  "fence",
+  "leaseMs",
+  "leaseEndsAtMs",
+  "sum",
+] as const;
+const NUMBERS_BYTES = FIELDS.length * Float64Array.BYTES_PER_ELEMENT;
+const SUM = FIELDS.length - 1;
 
-/** The first slot says which data file the others speak of. */
+/** Behind the numbers stands the name of a remote worker, as ASCII. Without one nothing is written there. */
+const SLOT_BYTES = NUMBERS_BYTES + LIMITS.worker.lengthMax;
+
+/** The first slot says which data file the others are about. */
 const FIRST_SLOT = 1;
 
 /** Room that is there from the start, so that no claim has to wait for the disk to have some. */
-const SLOTS_RESERVED = 2048;
+const SLOTS_RESERVED = 512;
 
 /** Any number that an empty or foreign file does not have in this place. */
-const SALT = 20_487;
+const SALT = 20_488;
 
 export class RunningFile {
   readonly #path: string;
   readonly #fileId: number;
   readonly #descriptor: number;
-  readonly #slot = new Float64Array(SLOT_FIELDS);
-  readonly #slotBytes = new Uint8Array(this.#slot.buffer);
-  /** The slots of what runs, by the number of the task. */
+  readonly #slot = new Uint8Array(SLOT_BYTES);
+  readonly #numbers = new Float64Array(this.#slot.buffer, 0, FIELDS.length);
+  /** The slots of running attempts, by the number of the task. */
   readonly #taken = new Map<number, number>();
   readonly #free: number[] = [];
-  /** The slots of what is over and whose end is not on disk yet: until it is, only the board knows of the attempt. */
-  readonly #over: number[] = [];
+  /** The slots of attempts whose end is not on disk yet: until it is, only this file knows of them. */
+  readonly #ended: number[] = [];
   #nextSlot = FIRST_SLOT;
 
-  /** Opens the board of the data file with this number. What is on it stays until {@link wipe}. */
+  /**
+   * Opens the running file of the data file with this number. Its claims stay until {@link restart}. Throws a
+   * {@link DataFileError} when that can't be done, or it is a link: to write to it would write over another file.
+   */
   constructor(path: string, fileId: number) {
     this.#path = path;
     this.#fileId = fileId;
-    this.#descriptor = openSync(path, constants.O_RDWR | constants.O_CREAT, 0o644);
+    try {
+      this.#descriptor = openPrivateFile(path);
+    } catch (error) {
+      throw new DataFileError(`${path} can't be opened: ${messageOf(error)}`, { cause: error });
+    }
   }
 
-  /** The claims that the process before has left, by the number of the task. */
+  /** The claims that the earlier process left, by the number of the task. */
   earlierClaims(): ReadonlyMap<number, RunningClaim> {
     const claims = new Map<number, RunningClaim>();
-    // A plain array: slice() of a Buffer is a view of the whole, and a small one may lie anywhere in a larger one.
-    const slots = slotsOf(new Uint8Array(readFileSync(this.#descriptor)));
-    if (slots.next().value?.[0] !== this.#fileId) return claims;
-    for (const [seq = 0, attempt = 0, startedAtMs = 0] of slots) {
+    const bytes = readFileSync(this.#descriptor);
+    if (slotAt(bytes, 0)?.seq !== this.#fileId) return claims;
+    for (let slot = FIRST_SLOT; slot * SLOT_BYTES < bytes.length; slot += 1) {
+      const found = slotAt(bytes, slot);
       // A task that ran more than once may have left more than one.
-      if ((claims.get(seq)?.attempt ?? 0) < attempt) claims.set(seq, { attempt, startedAtMs });
+      if (found === null || (claims.get(found.seq)?.attempt ?? 0) >= found.attempt) continue;
+      claims.set(found.seq, found);
     }
     return claims;
   }
 
-  /** Takes every claim off the board. Throws when that can't be written. */
-  wipe(): void {
-    // Over what is there, and not from an empty file on: a full disk has room for that.
-    const blank = new Uint8Array((FIRST_SLOT + SLOTS_RESERVED) * SLOT_BYTES);
-    writeSync(this.#descriptor, blank, 0, blank.length, 0);
-    ftruncateSync(this.#descriptor, blank.length);
-    this.touch();
+  /** Begins anew, with the claims of these tasks. Throws when that can't be written. */
+  restart(tasks: readonly Task[]): void {
+    // In one write, over what is there: a full disk has room for that, and no crash finds less than one of the two.
+    const bytes = new Uint8Array(
+      (FIRST_SLOT + Math.max(SLOTS_RESERVED, tasks.length)) * SLOT_BYTES,
+    );
+    this.#fill(this.#fileId, 0, 0, null);
+    bytes.set(this.#slot);
+    for (const [index, task] of tasks.entries()) {
+      this.#fill(task.seq, task.attempt, task.startedAtMs ?? 0, savedClaimOf(task));
+      bytes.set(this.#slot, (FIRST_SLOT + index) * SLOT_BYTES);
+      this.#taken.set(task.seq, FIRST_SLOT + index);
+    }
+    this.#nextSlot = FIRST_SLOT + tasks.length;
+    writeSync(this.#descriptor, bytes, 0, bytes.length, 0);
+    ftruncateSync(this.#descriptor, bytes.length);
   }
 
   /** Writes what is there already, to find out whether writing works. Throws when it does not. */
   touch(): void {
-    this.#write(0, this.#fileId, 0, 0);
+    this.#fill(this.#fileId, 0, 0, null);
+    writeSync(this.#descriptor, this.#slot, 0, NUMBERS_BYTES, 0);
   }
 
-  /** Notes an attempt that is about to start. Throws when that can't be written. */
-  note({ seq, attempt, startedAtMs }: Task): void {
-    const slot = this.#free.pop() ?? this.#nextSlot;
-    this.#write(slot, seq, attempt, startedAtMs ?? 0);
+  /** Notes an attempt that is about to start, or a claim that was extended. Throws when that can't be written. */
+  note(task: Task): void {
+    const { seq, attempt, startedAtMs } = task;
+    const known = this.#taken.get(seq);
+    const slot = known ?? this.#free.at(-1) ?? this.#nextSlot;
+    const length = this.#fill(seq, attempt, startedAtMs ?? 0, savedClaimOf(task));
+    writeSync(this.#descriptor, this.#slot, 0, length, slot * SLOT_BYTES);
+    if (known !== undefined) return;
     if (slot === this.#nextSlot) this.#nextSlot += 1;
+    else this.#free.pop();
     this.#taken.set(seq, slot);
   }
 
@@ -100,45 +134,58 @@ export class RunningFile {
     const slot = this.#taken.get(seq);
     if (slot === undefined) return;
     this.#taken.delete(seq);
-    this.#over.push(slot);
+    this.#ended.push(slot);
   }
 
   /** Whatever was over by now is on disk. */
   written(): void {
-    for (const slot of this.#over) this.#free.push(slot);
-    this.#over.length = 0;
+    for (const slot of this.#ended) this.#free.push(slot);
+    this.#ended.length = 0;
   }
 
-  /** Lets go of the board, which stays for the next process. */
+  /** Lets go of the file, which stays for the next process. */
   close(): void {
     closeSync(this.#descriptor);
   }
 
-  /** Lets go of the board and removes it: there is nothing on it that the data file does not know. */
+  /** Lets go of the file and removes it: the data file knows all that it says. */
   remove(): void {
     this.close();
     rmSync(this.#path, { force: true });
   }
 
-  #write(slot: number, seq: number, attempt: number, startedAtMs: number): void {
-    this.#slot[0] = seq;
-    this.#slot[1] = attempt;
-    this.#slot[2] = startedAtMs;
-    this.#slot[3] = sumOf(seq, attempt, startedAtMs);
-    writeSync(this.#descriptor, this.#slotBytes, 0, SLOT_BYTES, slot * SLOT_BYTES);
+  /** Fills the slot that is written next, and says how many of its bytes count. */
+  #fill(seq: number, attempt: number, startedAtMs: number, claim: SavedClaim | null): number {
+    const { fence = 0, leaseMs = 0, leaseEndsAtMs = 0, worker = null } = claim ?? {};
+    this.#numbers.set([seq, attempt, startedAtMs, fence, leaseMs, leaseEndsAtMs]);
+    const name = this.#slot.subarray(NUMBERS_BYTES, claim === null ? NUMBERS_BYTES : SLOT_BYTES);
+    name.fill(0);
+    if (worker !== null) name.set(Buffer.from(worker, "latin1"));
+    this.#numbers[SUM] = sumOf(this.#numbers, name);
+    return NUMBERS_BYTES + name.length;
   }
 }
 
-/** The slots of a board that are whole. */
-function* slotsOf(bytes: Uint8Array): Generator<Float64Array> {
-  const slots = new Float64Array(bytes.slice(0, bytes.length - (bytes.length % SLOT_BYTES)).buffer);
-  for (let start = 0; start < slots.length; start += SLOT_FIELDS) {
-    const slot = slots.subarray(start, start + SLOT_FIELDS);
-    const [seq = 0, attempt = 0, startedAtMs = 0, sum] = slot;
-    if (sumOf(seq, attempt, startedAtMs) === sum) yield slot;
-  }
+/** A slot that is whole; null for any other. */
+function slotAt(bytes: Uint8Array, slot: number): (RunningClaim & { readonly seq: number }) | null {
+  // A copy: a view of numbers has to begin at a multiple of their size.
+  const own = new Uint8Array(SLOT_BYTES);
+  own.set(bytes.subarray(slot * SLOT_BYTES, (slot + 1) * SLOT_BYTES));
+  const numbers = new Float64Array(own.buffer, 0, FIELDS.length);
+  const [seq = 0, attempt = 0, startedAtMs = 0, fence = 0, leaseMs = 0, leaseEndsAtMs = 0] =
+    numbers;
+  const isRemote = leaseMs > 0;
+  const name = own.subarray(NUMBERS_BYTES);
+  if (numbers[SUM] !== sumOf(numbers, isRemote ? name : new Uint8Array())) return null;
+  const worker = Buffer.from(name).toString("latin1").replace(/\0+$/, "") || null;
+  const claim = isRemote ? { fence, worker, leaseMs, leaseEndsAtMs } : null;
+  return { seq, attempt, startedAtMs, claim };
 }
 
-function sumOf(seq: number, attempt: number, startedAtMs: number): number {
-  return SALT + seq + attempt + startedAtMs;
+function sumOf(numbers: Float64Array, name: Uint8Array): number {
+  let sum = SALT;
+  for (let index = 0; index < SUM; index += 1) sum += numbers[index] as number;
+  // Each letter by its place, so that two that changed places show.
+  for (let index = 0; index < name.length; index += 1) sum += (name[index] as number) * (index + 1);
+  return sum;
 }

@@ -1,41 +1,22 @@
 /**
- * What is written of tasks, keys and queues, and read again when the next process starts. It only moves rows: what is to
- * be written, and when, the engine says.
+ * Writes tasks, keys and queues into a data file, and reads them when the next process starts. It only moves rows: what is
+ * to be written, and when, the engine says.
  */
 
 import { type Database, SQLiteError, type Statement } from "bun:sqlite";
 import type { KeyRecord, Receipt } from "../../core/idempotency.ts";
-import type { Task, TaskError, TaskStatus } from "../../core/task.ts";
-import { type DataFile, DataFileError } from "./data-file.ts";
-
-/** What of a task changes in its life. */
-export interface TaskState {
-  readonly seq: number;
-  readonly status: TaskStatus;
-  readonly attempt: number;
-  readonly failures: number;
-  readonly crashes: number;
-  readonly runAtMs: number | null;
-  readonly startedAtMs: number | null;
-  readonly finishedAtMs: number | null;
-  readonly result: string | null;
-  readonly progress: string | null;
-  readonly errors: readonly TaskError[];
-}
-
-/** A task as it was written. */
-export interface TaskRow extends TaskState {
-  readonly id: string;
-  readonly type: string;
-  readonly queue: string;
-  readonly payload: string;
-  readonly priority: number;
-  readonly maxRetries: number;
-  readonly timeoutMs: number;
-  readonly enqueuedAtMs: number;
-  readonly isDueByWall: boolean;
-  readonly keySeq: number | null;
-}
+import type { Task } from "../../core/task.ts";
+import {
+  INSERT_TASK,
+  PUT_STATE,
+  SELECT_TASKS,
+  type StateRow,
+  specValues,
+  stateValues,
+  type TaskRow,
+  taskRowOf,
+} from "./columns.ts";
+import { type ClosedDataFile, type DataFile, DataFileError } from "./data-file.ts";
 
 /** A key as it was written. */
 export interface KeyRow {
@@ -54,9 +35,6 @@ export interface StoreFault {
 
 /** How many rows are in memory at a time while all are read. */
 const PAGE_ROWS = 2000;
-
-const NO_ERRORS: readonly TaskError[] = [];
-const NO_ERRORS_JSON = "[]";
 
 export class SqliteStore {
   readonly #file: DataFile;
@@ -107,36 +85,11 @@ export class SqliteStore {
   }
 
   insertTask(task: Task): void {
-    this.#statements.insertTask.run(
-      task.seq,
-      task.id,
-      task.type,
-      task.queue,
-      task.payload,
-      task.priority,
-      task.maxRetries,
-      task.timeoutMs,
-      task.enqueuedAtMs,
-      task.runAtMs,
-      task.isDueByWall ? 1 : 0,
-      task.key === null ? null : task.key.seq,
-    );
+    this.#statements.insertTask.run(...specValues(task));
   }
 
-  putState(state: TaskState): void {
-    this.#statements.putState.run(
-      state.seq,
-      state.status,
-      state.attempt,
-      state.failures,
-      state.crashes,
-      state.runAtMs,
-      state.startedAtMs,
-      state.finishedAtMs,
-      state.result,
-      state.progress,
-      state.errors.length === 0 ? NO_ERRORS_JSON : JSON.stringify(state.errors),
-    );
+  putState(seq: number, state: StateRow): void {
+    this.#statements.putState.run(...stateValues(seq, state));
   }
 
   /** Deletes the tasks with these numbers. */
@@ -193,11 +146,11 @@ export class SqliteStore {
     try {
       let afterSeq = -1;
       while (true) {
-        const rows = page.values(afterSeq, PAGE_ROWS) as unknown as RawTask[];
-        for (const row of rows) yield taskOf(row);
+        const rows = page.values(afterSeq, PAGE_ROWS).map(taskRowOf);
+        yield* rows;
         const last = rows.at(-1);
         if (last === undefined || rows.length < PAGE_ROWS) return;
-        afterSeq = last[0];
+        afterSeq = last.seq;
       }
     } finally {
       page.finalize();
@@ -205,9 +158,9 @@ export class SqliteStore {
   }
 
   /** Moves what is in the log into the file, and lets go of both. */
-  close(): void {
+  close(): ClosedDataFile {
     for (const statement of Object.values(this.#statements)) statement.finalize();
-    this.#file.close();
+    return this.#file.close();
   }
 
   #rollBack(): void {
@@ -222,87 +175,6 @@ interface RawKey {
   readonly fingerprint: string;
   readonly receipts: string;
   readonly finished_at: number | null;
-}
-
-type RawTask = readonly [
-  seq: number,
-  id: string,
-  type: string,
-  queue: string,
-  payload: string,
-  priority: number,
-  maxRetries: number,
-  timeoutMs: number,
-  enqueuedAt: number,
-  firstRunAt: number | null,
-  isDueByWall: number,
-  keySeq: number | null,
-  status: TaskStatus | null,
-  attempt: number,
-  failures: number,
-  crashes: number,
-  runAt: number | null,
-  startedAt: number | null,
-  finishedAt: number | null,
-  result: string | null,
-  progress: string | null,
-  errors: string,
-];
-
-const SELECT_TASKS = `
-  SELECT
-    tasks.seq, id, type, queue, payload, priority, max_retries, timeout_ms, enqueued_at,
-    tasks.run_at, is_due_by_wall, key,
-    status, attempt, failures, crashes, states.run_at, started_at, finished_at, result, progress, errors
-  FROM tasks LEFT JOIN states ON states.seq = tasks.seq
-  WHERE tasks.seq > ? ORDER BY tasks.seq LIMIT ?`;
-
-function taskOf(row: RawTask): TaskRow {
-  const [seq, id, type, queue, payload, priority, maxRetries, timeoutMs, enqueuedAtMs] = row;
-  const [, , , , , , , , , firstRunAtMs, isDueByWall, keySeq, status, attempt, failures, crashes] =
-    row;
-  const basis = { seq, id, type, queue, payload, priority, maxRetries, timeoutMs, enqueuedAtMs };
-  if (status === null) {
-    return {
-      ...basis,
-      keySeq,
-      isDueByWall: isDueByWall === 1,
-      status: firstRunAtMs === null ? "queued" : "scheduled",
-      attempt: 0,
-      failures: 0,
-      crashes: 0,
-      runAtMs: firstRunAtMs,
-      startedAtMs: null,
-      finishedAtMs: null,
-      result: null,
-      progress: null,
-      errors: NO_ERRORS,
-    };
-  }
-  const [runAtMs, startedAtMs, finishedAtMs, result, progress, errors] = row.slice(16) as [
-    number | null,
-    number | null,
-    number | null,
-    string | null,
-    string | null,
-    string,
-  ];
-  return {
-    ...basis,
-    keySeq,
-    // Only a task that was never started waits for a time of day.
-    isDueByWall: false,
-    status,
-    attempt,
-    failures,
-    crashes,
-    runAtMs,
-    startedAtMs,
-    finishedAtMs,
-    result,
-    progress,
-    errors: errors === NO_ERRORS_JSON ? NO_ERRORS : JSON.parse(errors),
-  };
 }
 
 /** The runs of numbers without a gap in between: what was enqueued together is mostly forgotten together. */
@@ -326,14 +198,8 @@ const SQL = {
   commit: "COMMIT",
   rollback: "ROLLBACK",
   touch: "UPDATE identity SET touched = 1 - touched",
-  insertTask: `
-    INSERT INTO tasks (seq, id, type, queue, payload, priority, max_retries, timeout_ms,
-      enqueued_at, run_at, is_due_by_wall, key)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-  putState: `
-    INSERT OR REPLACE INTO states (seq, status, attempt, failures, crashes, run_at, started_at,
-      finished_at, result, progress, errors)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+  insertTask: INSERT_TASK,
+  putState: PUT_STATE,
   deleteTasks: "DELETE FROM tasks WHERE seq BETWEEN ? AND ?",
   deleteStates: "DELETE FROM states WHERE seq BETWEEN ? AND ?",
   insertKey: "INSERT INTO keys (seq, key, fingerprint, receipts) VALUES (?, ?, ?, ?)",

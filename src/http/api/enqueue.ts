@@ -160,7 +160,7 @@ function respond(answer: EnqueueAnswer, form: Form): Response {
     case "invalid":
       return invalidRequest(
         answer.faults.map(({ index, path, message }) => ({
-          path: `${form.pathOf(index)}/payload${path}`,
+          path: index === null ? "Idempotency-Key" : `${form.pathOf(index)}${path}`,
           message,
         })),
       );

@@ -33,7 +33,7 @@ export function queueRoutes(engine: Engine) {
     )
     .post(
       "/queues/:name/pause",
-      async ({ params: { name } }) => pauseAnswer(await engine.setPaused(name, true)),
+      async ({ params: { name } }) => pauseAnswer(await engine.pause(name)),
       {
         parse: "none",
         detail: describeRoute({
@@ -46,7 +46,7 @@ export function queueRoutes(engine: Engine) {
     )
     .post(
       "/queues/:name/resume",
-      async ({ params: { name } }) => pauseAnswer(await engine.setPaused(name, false)),
+      async ({ params: { name } }) => pauseAnswer(await engine.resume(name)),
       {
         parse: "none",
         detail: describeRoute({

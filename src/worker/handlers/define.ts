@@ -1,14 +1,20 @@
 /**
- * What a handlers module says: which function works on which type of task, and by which rules. It is checked when it is
- * defined, so that a wrong option stops the start and not the first task.
+ * Defines handlers: which function runs which type of task, and by which rules. They are checked when they are defined,
+ * so that a wrong option stops the start and not the first task.
  */
 
 import type { TSchema } from "@sinclair/typebox";
 import { TypeCompiler } from "@sinclair/typebox/compiler";
-import type { Backoff, PayloadFault, QueueLimits, TypeRules } from "../../engine/engine.ts";
+import {
+  type Backoff,
+  LIMITS,
+  type PayloadFault,
+  type QueueLimits,
+  type TypeRules,
+} from "../../engine/engine.ts";
 import type { Log } from "../../log.ts";
 
-/** What a handler is told of its attempt, beside the payload. */
+/** What a handler sees of its attempt, beside the payload. */
 export interface HandlerContext {
   /** The task's id: the same in every attempt, so it makes a good idempotency key for others. */
   readonly id: string;
@@ -26,16 +32,16 @@ export interface HandlerContext {
   progress(value: unknown): void;
 }
 
-/** Works on one attempt at a task. What it returns, or resolves to, is the result; what it throws is a failed attempt. */
+/** Runs one attempt at a task. What it returns, or resolves to, is the result; what it throws is a failed attempt. */
 export type HandlerFunction<Payload = unknown> = (
   payload: Payload,
   context: HandlerContext,
 ) => unknown;
 
-/** A handler with rules for the tasks of its type. What an enqueue says itself goes before these. */
+/** A handler with rules for the tasks of its type. The options of an enqueue go before these. */
 export interface HandlerOptions<Payload = unknown> {
   readonly handler: HandlerFunction<Payload>;
-  /** What payloads have to be. A wrong one is refused when it is enqueued, with its path. */
+  /** The schema of the payload. A payload that does not fit is refused when it is enqueued, with its path. */
   readonly schema?: TSchema & { readonly static: Payload };
   /** How long one attempt may take, in milliseconds. */
   readonly timeoutMs?: number;
@@ -61,7 +67,7 @@ export interface Handlers {
 
 const HANDLERS_MARK = Symbol.for("ringq.handlers");
 
-/** By type, with the payload that each handler takes: what its schema says, or what the handler itself declares. */
+/** By type, with the payload that each handler takes: that of its schema, or the one that it declares itself. */
 type HandlerEntries<Payloads> = {
   readonly [Type in keyof Payloads]:
     | DeclaringFunction<Payloads[Type]>
@@ -156,48 +162,48 @@ function payloadCheck(schema: TSchema): (payload: unknown) => readonly PayloadFa
   };
 }
 
-/** By option, what it must be and whether a value is that. */
-type OptionRules = Readonly<Record<string, readonly [string, (value: unknown) => boolean]>>;
+/** What an option may be: the words follow "must be". */
+interface OptionRule {
+  readonly allowed: string;
+  readonly allows: (value: unknown) => boolean;
+}
 
-const isWhole = (min: number, max: number) => (value: unknown) =>
-  Number.isSafeInteger(value) && Number(value) >= min && Number(value) <= max;
+type OptionRules = Readonly<Record<string, OptionRule>>;
+
+/** A whole number with no upper bound of its own: a backoff is capped by its maxMs, a queue by the memory. */
+function atLeast(min: number): OptionRule {
+  return {
+    allowed: `a whole number of at least ${min}`,
+    allows: (value) => Number.isSafeInteger(value) && Number(value) >= min,
+  };
+}
 
 const isObject = (value: unknown): value is Record<string, unknown> =>
   typeof value === "object" && value !== null && !Array.isArray(value);
 
-const TYPE_FORM = /^[A-Za-z0-9._:-]{1,128}$/;
-const QUEUE_FORM = /^[a-z0-9._-]{1,64}$/;
-const DAY_MS = 24 * 60 * 60 * 1000;
-const POSITIVE = isWhole(1, Number.MAX_SAFE_INTEGER);
-const NOT_NEGATIVE = isWhole(0, Number.MAX_SAFE_INTEGER);
-
 const BACKOFF_RULES: OptionRules = {
-  baseMs: ["a whole number of at least 0", NOT_NEGATIVE],
-  jitterMs: ["a whole number of at least 0", NOT_NEGATIVE],
-  // As far ahead as a task may be scheduled: beyond the calendar, it could not be shown.
-  maxMs: [`a whole number from 0 to ${30 * DAY_MS}`, isWhole(0, 30 * DAY_MS)],
+  baseMs: atLeast(0),
+  jitterMs: atLeast(0),
+  maxMs: LIMITS.backoffMaxMs,
 };
 
 const TYPE_RULES: OptionRules = {
-  handler: ["a function", (value) => typeof value === "function"],
-  schema: ["a TypeBox schema that can be compiled", isSchema],
-  timeoutMs: [`a whole number from 1 to ${DAY_MS}`, isWhole(1, DAY_MS)],
-  maxRetries: ["a whole number from 0 to 100", isWhole(0, 100)],
-  backoff: [
-    "an object of baseMs, jitterMs and maxMs, whole numbers of milliseconds",
-    (value) => isObject(value) && faultsOf(value, BACKOFF_RULES).length === 0,
-  ],
-  queue: [
-    "1 to 64 of a–z 0–9 . _ -",
-    (value) => typeof value === "string" && QUEUE_FORM.test(value),
-  ],
-  isolation: ['"thread"', (value) => value === "thread"],
+  handler: { allowed: "a function", allows: (value) => typeof value === "function" },
+  schema: { allowed: "a TypeBox schema that can be compiled", allows: isSchema },
+  timeoutMs: LIMITS.timeoutMs,
+  maxRetries: LIMITS.maxRetries,
+  backoff: {
+    allowed: `an object of baseMs and jitterMs, ${atLeast(0).allowed}, and maxMs, ${LIMITS.backoffMaxMs.allowed}`,
+    allows: (value) => isObject(value) && faultsOf(value, BACKOFF_RULES).length === 0,
+  },
+  queue: LIMITS.queue,
+  isolation: { allowed: '"thread"', allows: (value) => value === "thread" },
 };
 
 const QUEUE_RULES: OptionRules = {
-  size: ["a whole number of at least 1", POSITIVE],
-  bytes: ["a whole number of at least 1", POSITIVE],
-  concurrency: ["a whole number of at least 1", POSITIVE],
+  size: atLeast(1),
+  bytes: atLeast(1),
+  concurrency: atLeast(1),
 };
 
 /** JSON Schema alone will not do, nor a reference that leads nowhere: only the compiler knows what it takes. */
@@ -211,7 +217,7 @@ function isSchema(value: unknown): boolean {
 }
 
 function faultsOfType(type: string, options: unknown): readonly string[] {
-  if (!TYPE_FORM.test(type)) return ["a type is 1 to 128 of A–Z a–z 0–9 . _ : -"];
+  if (!LIMITS.type.allows(type)) return [`the name of a type must be ${LIMITS.type.allowed}`];
   if (!isObject(options) || options["handler"] === undefined) {
     return ["must be a function, or an object with a handler"];
   }
@@ -219,7 +225,7 @@ function faultsOfType(type: string, options: unknown): readonly string[] {
 }
 
 function faultsOfQueue(name: string, options: unknown): readonly string[] {
-  if (!QUEUE_FORM.test(name)) return ["a queue's name is 1 to 64 of a–z 0–9 . _ -"];
+  if (!LIMITS.queue.allows(name)) return [`the name of a queue must be ${LIMITS.queue.allowed}`];
   return isObject(options) ? faultsOf(options, QUEUE_RULES) : ["must be an object"];
 }
 
@@ -227,7 +233,6 @@ function faultsOf(options: Record<string, unknown>, rules: OptionRules): readonl
   return Object.entries(options).flatMap(([name, value]) => {
     const rule = Object.hasOwn(rules, name) ? rules[name] : undefined;
     if (rule === undefined) return [`there is no option ${name}`];
-    const [what, allows] = rule;
-    return value === undefined || allows(value) ? [] : [`${name} must be ${what}`];
+    return value === undefined || rule.allows(value) ? [] : [`${name} must be ${rule.allowed}`];
   });
 }

@@ -1,15 +1,19 @@
 /**
- * The errors by which a handler says what should come next. They are told by a mark and not by their class, so that one
- * thrown from a second copy of the package, or in a thread, means the same.
+ * The errors by which a handler decides about the next attempt. They are recognized by a mark and not by their class, so
+ * that one thrown from a second copy of the package, or in a thread, means the same.
  */
 
-import type { Retry } from "../../engine/engine.ts";
+import { LIMITS, type Retry } from "../../engine/engine.ts";
 
 /** The property that says what a thrown value asks for. */
 export const RETRY_MARK = Symbol.for("ringq.retry");
 
-/** As far ahead as a delay may be asked for: 30 days, in milliseconds. */
-export const RETRY_AFTER_MS_MAX = 30 * 24 * 60 * 60 * 1000;
+const { min: MS_MIN, max: MS_MAX } = LIMITS.retryAfterMs;
+
+/** Whether a retry may be put off by this. A part of a millisecond does no harm: handlers compute their delays. */
+export function isRetryDelay(ms: unknown): ms is number {
+  return typeof ms === "number" && ms >= MS_MIN && ms <= MS_MAX;
+}
 
 /** Thrown by a handler: the task fails at once, whatever retries it has left. */
 export class NonRetryableError extends Error {
@@ -27,8 +31,8 @@ export class RetryAfterError extends Error {
 
   constructor(ms: number, message = `try again after ${ms} ms`, options?: ErrorOptions) {
     super(message, options);
-    if (!(ms >= 0 && ms <= RETRY_AFTER_MS_MAX)) {
-      throw new RangeError(`RetryAfterError takes 0 to ${RETRY_AFTER_MS_MAX} ms, not ${ms}`);
+    if (!isRetryDelay(ms)) {
+      throw new RangeError(`RetryAfterError takes ${MS_MIN} to ${MS_MAX} ms, not ${ms}`);
     }
     this[RETRY_MARK] = { kind: "after", ms };
   }

@@ -1,5 +1,5 @@
 /**
- * Loads a module of handlers. What it may export, and what is wrong with it, is told in a sentence.
+ * Loads a module of handlers, or says in a sentence what is wrong with it.
  */
 
 import { resolve } from "node:path";
@@ -12,12 +12,12 @@ export type Loaded =
   | { readonly kind: "loaded"; readonly handlers: Handlers }
   | { readonly kind: "failed"; readonly why: string };
 
-/** How long a module may take before somebody should know: it may wait for something that never comes. */
+/** How long a module may load before `onSlow` is called: it may wait for something that never comes. */
 export const SLOW_LOAD_MS = 5000;
 
 /**
- * Loads the handlers that a module, named by a path from the working directory, exports as its default. Calls `onSlow`
- * when that takes longer than {@link SLOW_LOAD_MS}, and waits on.
+ * Loads the handlers that a module exports as its default. Calls `onSlow` when that takes longer than
+ * {@link SLOW_LOAD_MS}, and waits on.
  */
 export async function loadHandlers(
   path: string,

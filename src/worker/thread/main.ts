@@ -2,13 +2,14 @@
  * The inside of a thread: loads the handlers once, then runs one attempt at a time. It knows nothing of the engine.
  */
 
-import type { Outcome } from "../../engine/engine.ts";
-import { atEveryLevel, type Log } from "../../log.ts";
+import type { AttemptOutcome } from "../../engine/engine.ts";
+import { atEveryLevel, type Log, type LogFields } from "../../log.ts";
 import { abortError } from "../attempt.ts";
 import { Context, type ContextOptions } from "../context.ts";
 import type { HandlerFunction, Handlers } from "../handlers/define.ts";
 import { loadHandlers } from "../handlers/load.ts";
 import { messageOf, outcomeOfReturn, outcomeOfThrow } from "../outcome.ts";
+import { LogRoom } from "./log-room.ts";
 import type { FromThread, Load, ToThread } from "./protocol.ts";
 
 declare const self: Worker;
@@ -18,13 +19,13 @@ self.onmessage = ({ data }: MessageEvent<Load>) => {
   void load(data);
 };
 
-async function load({ port, path, resultBytesMax, isDebug }: Load): Promise<void> {
+async function load({ port, path, resultBytesMax, isDebug, logRoom }: Load): Promise<void> {
   const say: Say = (message) => port.postMessage(message);
   // Whatever escapes a handler leaves the thread in a state that nobody knows.
   for (const event of ["uncaughtException", "unhandledRejection"]) {
     process.on(event, (thrown: unknown) => say({ kind: "fault", why: messageOf(thrown) }));
   }
-  const log = logToProcess(say, isDebug);
+  const log = logToProcess(say, isDebug, new LogRoom(logRoom));
   const loaded = await loadHandlers(path, () => log.warn("handlers_slow_to_load", { path }));
   if (loaded.kind === "failed") return say({ kind: "not_loaded", why: loaded.why });
   const attempts = new Attempts(say, loaded.handlers, { log, progressBytesMax: resultBytesMax });
@@ -60,15 +61,15 @@ class Attempts {
     }
   }
 
-  async #run({ facts, payload }: ToThread & { kind: "run" }): Promise<void> {
+  async #run({ task, payload }: ToThread & { kind: "run" }): Promise<void> {
     this.#controller = new AbortController();
     const { signal } = this.#controller;
     const progress = new ProgressPost(this.#say);
-    const source = { signal, noteProgress: (text: string) => progress.post(text) };
-    let outcome: Outcome;
+    let outcome: AttemptOutcome;
     try {
-      const context = new Context(facts, source, this.#options);
-      const value = await this.#handlerOf(facts.type)(JSON.parse(payload), context);
+      const source = { task, signal };
+      const context = new Context(source, this.#options, (text) => progress.post(text));
+      const value = await this.#handlerOf(task.type)(JSON.parse(payload), context);
       outcome = outcomeOfReturn(value, this.#options.progressBytesMax);
     } catch (thrown) {
       outcome = outcomeOfThrow(thrown);
@@ -121,9 +122,17 @@ class ProgressPost {
   }
 }
 
-function logToProcess(say: Say, isDebug: boolean): Log {
+function logToProcess(say: Say, isDebug: boolean, room: LogRoom): Log {
   const log = atEveryLevel((level) => (event, fields = {}) => {
-    say({ kind: "log", level, event, fields });
+    const length = lengthOf(event, fields);
+    if (room.take(length)) say({ kind: "log", level, event, fields, length });
   });
   return { isDebug, ...log, debug: isDebug ? log.debug : () => undefined };
+}
+
+function lengthOf(event: string, fields: LogFields): number {
+  return Object.entries(fields).reduce(
+    (sum, [name, value]) => sum + name.length + (typeof value === "string" ? value.length : 0),
+    event.length,
+  );
 }

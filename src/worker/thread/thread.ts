@@ -3,11 +3,11 @@
  */
 
 import type { Clock } from "../../clock.ts";
-import type { Outcome } from "../../engine/engine.ts";
+import type { AttemptOutcome, TaskView } from "../../engine/engine.ts";
 import type { Log } from "../../log.ts";
 import type { StopReason } from "../attempt.ts";
-import type { AttemptFacts } from "../context.ts";
 import { failed } from "../outcome.ts";
+import { LogRoom } from "./log-room.ts";
 import type { FromThread, Load, ToThread } from "./protocol.ts";
 
 export interface ThreadOptions {
@@ -23,8 +23,8 @@ export interface ThreadOptions {
 const LOAD_GRACE_MS = 1000;
 
 interface Run {
-  readonly facts: AttemptFacts;
-  readonly resolve: (outcome: Outcome) => void;
+  readonly task: TaskView;
+  readonly resolve: (outcome: AttemptOutcome) => void;
   readonly noteProgress: (text: string) => void;
 }
 
@@ -34,6 +34,7 @@ export class Thread {
   readonly #worker: Worker;
   readonly #port: MessagePort;
   readonly #options: ThreadOptions;
+  readonly #logRoom = new LogRoom();
   #settleLoaded: (why: string | null) => void = () => undefined;
   #hasLoaded = false;
   #hasWorked = false;
@@ -59,12 +60,20 @@ export class Thread {
     this.#port = port1;
     port1.onmessage = ({ data }: { readonly data: FromThread }) => this.#hear(data);
     const { path, resultBytesMax, log } = options;
-    const load: Load = { port: port2, path, resultBytesMax, isDebug: log.isDebug };
+    const { memory } = this.#logRoom;
+    const load: Load = {
+      port: port2,
+      path,
+      resultBytesMax,
+      isDebug: log.isDebug,
+      logRoom: memory,
+    };
     this.#worker.postMessage(load, [port2]);
   }
 
-  get isAlive(): boolean {
-    return this.#isAlive;
+  /** Whether it can run an attempt. */
+  get isIdle(): boolean {
+    return this.#isAlive && this.#hasLoaded && this.#run === null;
   }
 
   get hasLoaded(): boolean {
@@ -82,14 +91,11 @@ export class Thread {
   }
 
   /** Runs an attempt. Whatever becomes of the thread, an outcome comes. */
-  run(
-    facts: AttemptFacts,
-    payload: string,
-    noteProgress: (text: string) => void,
-  ): Promise<Outcome> {
+  run(task: TaskView, noteProgress: (text: string) => void): Promise<AttemptOutcome> {
+    const { id, type, queue, attempt, maxRetries, payload } = task;
     return new Promise((resolve) => {
-      this.#run = { facts, resolve, noteProgress };
-      this.#say({ kind: "run", facts, payload });
+      this.#run = { task, resolve, noteProgress };
+      this.#say({ kind: "run", task: { id, type, queue, attempt, maxRetries }, payload });
     });
   }
 
@@ -136,6 +142,7 @@ export class Thread {
         break;
       case "ended":
         this.#hasWorked = true;
+        this.#reportDropped(this.#logRoom.takeDropped());
         this.#finish(message.outcome);
         break;
       case "progress":
@@ -143,6 +150,8 @@ export class Thread {
         break;
       case "log":
         this.#options.log[message.level](message.event, message.fields);
+        this.#logRoom.giveBack(message.length);
+        this.#reportDropped(this.#logRoom.takeDropped());
         break;
       case "fault":
         // It is not left to end itself: its handlers may have taken process.exit away.
@@ -153,7 +162,13 @@ export class Thread {
     }
   }
 
-  #finish(outcome: Outcome): void {
+  #reportDropped(lines: number): void {
+    if (lines === 0) return;
+    const { id, type } = this.#run?.task ?? {};
+    this.#options.log.warn("log_lines_dropped", { lines, id, type });
+  }
+
+  #finish(outcome: AttemptOutcome): void {
     const run = this.#run;
     this.#run = null;
     run?.resolve(outcome);
@@ -165,6 +180,7 @@ export class Thread {
     this.#port.close();
     this.#endReason ??= why;
     if (this.#run !== null) this.#hasWorked = true;
+    this.#reportDropped(this.#logRoom.takeLost());
     this.#settleLoaded(this.#endReason);
     this.#options.onEnd();
     const message = `the thread of the attempt ended: ${this.#endReason}`;

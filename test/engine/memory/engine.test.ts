@@ -1,7 +1,8 @@
 import { describe, expect, test } from "bun:test";
 import { TICK_MAX } from "../../../src/core/broker.ts";
 import { MemoryEngine, type MemoryEngineOptions } from "../../../src/engine/memory/engine.ts";
-import { createLog, type LogLevel } from "../../../src/log.ts";
+import type { LogLevel } from "../../../src/log.ts";
+import { createLog } from "../../../src/log-output.ts";
 import { describeEngine } from "../../contract/contract.ts";
 import { Scene, type SceneOptions, someSettings } from "../../support/engine-harness.ts";
 import { ManualClock } from "../../support/manual-clock.ts";

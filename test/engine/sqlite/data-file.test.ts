@@ -1,17 +1,31 @@
 import { Database } from "bun:sqlite";
 import { afterAll, describe, expect, test } from "bun:test";
 import {
+  chmodSync,
+  copyFileSync,
   existsSync,
   linkSync,
   mkdirSync,
   readFileSync,
+  rmSync,
   statSync,
   symlinkSync,
   truncateSync,
   writeFileSync,
 } from "node:fs";
-import { DataFileError, migrate, openDataFile } from "../../../src/engine/sqlite/data-file.ts";
+import { join } from "node:path";
+import {
+  type DataFile,
+  DataFileError,
+  migrate,
+  openDataFile,
+} from "../../../src/engine/sqlite/data-file.ts";
+import { emptyLog } from "../../../src/engine/sqlite/file-log.ts";
+import { MIGRATIONS } from "../../../src/engine/sqlite/migrations.ts";
 import { makeDataFolder } from "../../support/data-folder.ts";
+
+/** Of the files that may lie beside a data file, but for its lock. */
+const SUFFIXES = ["-wal", "-shm", "-new"] as const;
 
 const folder = makeDataFolder();
 afterAll(() => folder.remove());
@@ -35,7 +49,40 @@ function expectRefusal(path: string, why: string): void {
   const before = readFileSync(path);
   expect(() => openDataFile(path, "full")).toThrow(new DataFileError(`${path} ${why}`));
   expect(readFileSync(path).equals(before)).toBe(true);
-  for (const suffix of ["-wal", "-shm", "-new"]) expect(existsSync(path + suffix)).toBe(false);
+  for (const suffix of SUFFIXES) expect(existsSync(path + suffix)).toBe(false);
+}
+
+const BREAK_MARK =
+  "CREATE TRIGGER broken BEFORE UPDATE ON identity BEGIN SELECT RAISE(ABORT, 'broken'); END";
+
+/** Writes something to an open data file, and to its log. */
+function write({ db }: DataFile): void {
+  db.run("INSERT INTO paused_queues VALUES (hex(randomblob(9)))");
+}
+
+/** Begins to read a file, and goes on until the returned connection is closed. */
+function aReader(path: string): Database {
+  const db = new Database(path, { readonly: true });
+  db.run("BEGIN");
+  db.query("SELECT * FROM paused_queues").values();
+  return db;
+}
+
+/** A copy of a file without its log. */
+function aCopyOf(path: string): string {
+  const copy = folder.newFile();
+  copyFileSync(path, copy);
+  return copy;
+}
+
+/** How many paused queues a closed data file has, and whether it says that it is in use. */
+function contentOf(path: string): readonly unknown[] {
+  const db = new Database(aCopyOf(path));
+  const [row] = db
+    .query("SELECT (SELECT count(*) FROM paused_queues), in_use FROM identity")
+    .values();
+  db.close();
+  return row ?? [];
 }
 
 function pragma(db: Database, name: string): unknown {
@@ -101,6 +148,170 @@ describe("a data file", () => {
   });
 });
 
+describe("a data file that is closed", () => {
+  test("has everything, and says so", () => {
+    const path = folder.newFile();
+    const file = openDataFile(path, "full");
+    write(file);
+
+    expect(file.close()).toEqual({ isLogEmpty: true });
+
+    expect(contentOf(path)).toEqual([1, 0]);
+    expect(existsSync(`${path}-wal`)).toBe(false);
+  });
+
+  test("while somebody reads an earlier moment leaves its log, and says so", () => {
+    const path = folder.newFile();
+    const file = openDataFile(path, "full");
+    write(file);
+    const reader = aReader(path);
+    write(file);
+
+    expect(file.close()).toEqual({ isLogEmpty: false });
+
+    expect(contentOf(path)).toEqual([expect.anything(), 1]);
+    reader.close();
+    const next = openDataFile(path, "full");
+    expect(next.isLogMissing).toBe(false);
+    expect(next.db.query("SELECT count(*) FROM paused_queues").values()).toEqual([[2]]);
+    next.close();
+    expect(contentOf(path)).toEqual([2, 0]);
+  });
+
+  test("while somebody reads the latest moment leaves its log, and says so", () => {
+    const path = folder.newFile();
+    const file = openDataFile(path, "full");
+    write(file);
+    const reader = aReader(path);
+
+    expect(file.close()).toEqual({ isLogEmpty: false });
+
+    expect(contentOf(path)).toEqual([1, 1]);
+    reader.close();
+  });
+
+  test("when it can't be written leaves its log, and says so", () => {
+    const path = folder.newFile();
+    const file = openDataFile(path, "full");
+    file.db.run(BREAK_MARK);
+
+    expect(file.close()).toEqual({ isLogEmpty: false });
+  });
+
+  test("has everything before it says so, and a log until then", () => {
+    const path = folder.newFile();
+    const file = openDataFile(path, "full");
+    write(file);
+    file.db.run(BREAK_MARK);
+
+    expect(emptyLog(file.db)).toBe(false);
+
+    expect(contentOf(path)).toEqual([1, 1]);
+    expect(statSync(`${path}-wal`).size).toBeGreaterThan(0);
+    file.close();
+  });
+});
+
+describe("a data file that is in use", () => {
+  test("says so itself, without its log", () => {
+    const path = folder.newFile();
+    const file = openDataFile(path, "full");
+
+    expect(contentOf(path)).toEqual([0, 1]);
+    file.close();
+  });
+
+  test("has a log that is never empty, so that a crash leaves one", () => {
+    const path = folder.newFile();
+    const file = openDataFile(path, "full");
+
+    expect(statSync(`${path}-wal`).size).toBeGreaterThan(0);
+    file.close();
+  });
+
+  test("and copied without its log is told from one that crashed", () => {
+    const path = folder.newFile();
+    const file = openDataFile(path, "full");
+    write(file);
+    const copy = aCopyOf(path);
+    const crashed = aCopyOf(path);
+    copyFileSync(`${path}-wal`, `${crashed}-wal`);
+    file.close();
+
+    const [opened, recovered] = [openDataFile(copy, "full"), openDataFile(crashed, "full")];
+
+    expect([opened.isLogMissing, recovered.isLogMissing]).toEqual([true, false]);
+    opened.close();
+    recovered.close();
+    expect([contentOf(copy), contentOf(crashed)]).toEqual([
+      [0, 0],
+      [1, 0],
+    ]);
+  });
+});
+
+describe("only their owner may read", () => {
+  function modeOf(path: string): string {
+    return (statSync(path).mode & 0o777).toString(8);
+  }
+
+  test("a new data file and what lies beside it", () => {
+    const path = folder.newFile();
+    const file = openDataFile(path, "full");
+
+    const modes = ["", "-wal", "-shm", "-lock"].map((suffix) => modeOf(path + suffix));
+
+    expect(modes).toEqual(["600", "600", "600", "600"]);
+    file.close();
+  });
+
+  test("one that was there keeps its mode, and its log has the same", () => {
+    const path = aDataFile();
+    chmodSync(path, 0o640);
+    const file = openDataFile(path, "full");
+
+    expect([modeOf(path), modeOf(`${path}-wal`)]).toEqual(["640", "640"]);
+    file.close();
+  });
+});
+
+describe("a link beside the data file", () => {
+  test.each(["-wal", "-shm", "-lock"])("in the place of its %s is not followed", (suffix) => {
+    const path = aDataFile();
+    rmSync(path + suffix, { force: true });
+    const target = folder.newFile();
+    writeFileSync(target, "precious");
+    symlinkSync(target, path + suffix);
+
+    expect(() => openDataFile(path, "full")).toThrow(DataFileError);
+
+    expect(readFileSync(target, "utf8")).toBe("precious");
+  });
+
+  test("in the place of a lock that leads nowhere makes no file", () => {
+    const path = folder.newFile();
+    const target = folder.newFile();
+    symlinkSync(target, `${path}-lock`);
+
+    expect(() => openDataFile(path, "full")).toThrow(
+      new DataFileError(`${path}-lock can't be locked: it is not a file`),
+    );
+
+    expect(existsSync(target)).toBe(false);
+  });
+
+  test("in the place of a file that is being made is replaced", () => {
+    const path = folder.newFile();
+    const target = folder.newFile();
+    writeFileSync(target, "precious");
+    symlinkSync(target, `${path}-new`);
+
+    openDataFile(path, "full").close();
+
+    expect(readFileSync(target, "utf8")).toBe("precious");
+  });
+});
+
 describe("in use, it is refused", () => {
   test("by its name", () => {
     const path = folder.newFile();
@@ -131,6 +342,14 @@ describe("refused, and left as it is, is", () => {
     writeFileSync(path, "Dear diary,\n".repeat(100));
 
     expectRefusal(path, "is not a data file of ringq");
+    expect(existsSync(`${path}-lock`)).toBe(false);
+  });
+
+  test("a file that lost its data to another one since it was locked", () => {
+    const path = aDataFile();
+    writeFileSync(path, "Dear diary,\n".repeat(100));
+
+    expectRefusal(path, "is not a data file of ringq");
   });
 
   test("a file shorter than a header", () => {
@@ -151,7 +370,10 @@ describe("refused, and left as it is, is", () => {
     const path = aDataFile();
     change(path, "PRAGMA user_version = 99");
 
-    expectRefusal(path, "has version 99, and this ringq knows versions up to 1: use a newer one");
+    expectRefusal(
+      path,
+      `has version 99, and this ringq knows versions up to ${MIGRATIONS.length}: use a newer one`,
+    );
   });
 
   test("a data file with a second name", () => {
@@ -166,6 +388,7 @@ describe("refused, and left as it is, is", () => {
     mkdirSync(path);
 
     expect(() => openDataFile(path, "full")).toThrow(new DataFileError(`${path} is not a file`));
+    expect(existsSync(`${path}-lock`)).toBe(false);
   });
 
   test("a log without its data file", () => {
@@ -203,6 +426,35 @@ describe("refused, and left as it is, is", () => {
     writeFileSync(path, bytes);
 
     expect(() => openDataFile(path, "full")).toThrow(DataFileError);
+    expect(readFileSync(path).equals(bytes)).toBe(true);
+  });
+
+  test("a data file with a damaged page and a log", () => {
+    const live = folder.newFile();
+    const file = openDataFile(live, "full");
+    write(file);
+    const path = aCopyOf(live);
+    copyFileSync(`${live}-wal`, `${path}-wal`);
+    file.close();
+    const bytes = readFileSync(path);
+    bytes.fill(0xff, 4096, 4096 + 64);
+    writeFileSync(path, bytes);
+    const log = readFileSync(`${path}-wal`);
+
+    expect(() => openDataFile(path, "full")).toThrow(DataFileError);
+
+    expect(readFileSync(path).equals(bytes)).toBe(true);
+    expect(readFileSync(`${path}-wal`).equals(log)).toBe(true);
+  });
+
+  test("a damaged file of an earlier version", () => {
+    const path = aCopyOf(join(import.meta.dir, "../../fixtures/data-0.1.0/clean.db"));
+    const bytes = readFileSync(path);
+    bytes.fill(0xff, 4096, 4096 + 64);
+    writeFileSync(path, bytes);
+
+    expect(() => openDataFile(path, "full")).toThrow(DataFileError);
+
     expect(readFileSync(path).equals(bytes)).toBe(true);
   });
 

@@ -2,7 +2,7 @@ import { afterAll, describe, expect, test } from "bun:test";
 import { existsSync } from "node:fs";
 import { DataFileError } from "../../../src/engine/sqlite/data-file.ts";
 import { SqliteEngine } from "../../../src/engine/sqlite/engine.ts";
-import { createLog } from "../../../src/log.ts";
+import { createLog } from "../../../src/log-output.ts";
 import { describeEngine } from "../../contract/contract.ts";
 import { makeDataFolder } from "../../support/data-folder.ts";
 import { aRequest } from "../../support/engine-harness.ts";

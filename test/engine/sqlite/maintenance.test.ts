@@ -1,8 +1,21 @@
 import { Database } from "bun:sqlite";
 import { afterAll, describe, expect, test } from "bun:test";
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
-import { DataFileError } from "../../../src/engine/sqlite/data-file.ts";
-import { backUp, inspect } from "../../../src/engine/sqlite/maintenance.ts";
+import {
+  copyFileSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { basename } from "node:path";
+import { DataFileError, openDataFile } from "../../../src/engine/sqlite/data-file.ts";
+import { readDataFile } from "../../../src/engine/sqlite/file-reader.ts";
+import { backUp, verifyDataFile } from "../../../src/engine/sqlite/maintenance.ts";
+import { MIGRATIONS } from "../../../src/engine/sqlite/migrations.ts";
 import { makeDataFolder } from "../../support/data-folder.ts";
 import { type Life, openLife } from "../../support/sqlite-harness.ts";
 
@@ -31,10 +44,36 @@ function change(path: string, sql: string): void {
   db.close(true);
 }
 
-describe("an inspection", () => {
+/** Copies of the files of a life that goes on, as a crash at this moment would leave them. */
+function crashedCopyOf({ path }: Life): string {
+  const copy = folder.newFile();
+  for (const suffix of ["", "-wal"]) copyFileSync(path + suffix, copy + suffix);
+  return copy;
+}
+
+/** A copy of one file. */
+function aCopyOf(path: string): string {
+  const copy = folder.newFile();
+  copyFileSync(path, copy);
+  return copy;
+}
+
+/** What lies beside a data file, but for its lock. */
+function besides(path: string): readonly string[] {
+  const name = basename(path);
+  return readdirSync(folder.path).filter(
+    (other) => other.startsWith(`${name}-`) && other !== `${name}-lock`,
+  );
+}
+
+function lacksLog(path: string): string {
+  return `may have been copied or moved without its log (${path}-wal): tasks may be missing. Copy both`;
+}
+
+describe("a verification", () => {
   test("says what is in a data file", async () => {
-    expect(inspect(await aFullFile())).toEqual({
-      version: 1,
+    expect(verifyDataFile(await aFullFile())).toEqual({
+      version: MIGRATIONS.length,
       counts: {
         scheduled: 1,
         queued: 1,
@@ -54,35 +93,35 @@ describe("an inspection", () => {
     await using life = aLife();
     await life.enqueueAll([{}, {}]);
 
-    expect(inspect(life.path).counts.queued).toBe(2);
+    expect(verifyDataFile(life.path).counts.queued).toBe(2);
   });
 
   test.each([
     [
       "UPDATE tasks SET id = (SELECT min(id) FROM tasks) WHERE seq < 3",
-      /^\d tasks have an id that another task has too$/,
+      /^tasks with the id of another task: \d$/,
     ],
-    ["UPDATE tasks SET payload = '{' WHERE seq = 1", /^1 tasks have a payload that is not JSON$/],
-    ["DELETE FROM tasks WHERE seq = 1", /^1 states belong to no task$/],
-    [
-      "UPDATE states SET status = 'lost' WHERE seq = 4",
-      /^1 states have a status that does not exist$/,
-    ],
+    ["UPDATE tasks SET payload = '{' WHERE seq = 1", /^tasks whose payload is not JSON: 1$/],
+    ["DELETE FROM tasks WHERE seq = 1", /^states without a task: 1$/],
+    ["UPDATE states SET status = 'lost' WHERE seq = 4", /^states with an unknown status: 1$/],
     [
       "UPDATE states SET finished_at = NULL WHERE seq = 1",
-      /^1 tasks are finished without an end, or/,
+      /^finished tasks without an end, or .*: 1$/,
     ],
-    ["UPDATE states SET errors = '[' WHERE seq = 1", /^1 tasks have errors, a result or a/],
-    ["UPDATE keys SET receipts = ''", /^1 keys have receipts that are not JSON$/],
+    [
+      "UPDATE states SET errors = '[' WHERE seq = 1",
+      /^tasks whose errors, result or progress is not JSON: 1$/,
+    ],
+    ["UPDATE keys SET receipts = ''", /^idempotency keys whose receipts are not JSON: 1$/],
     [
       "INSERT INTO keys SELECT seq + 100, key, fingerprint, receipts, NULL FROM keys",
-      /^1 keys are there more than once$/,
+      /^idempotency keys that another one repeats: 1$/,
     ],
   ])("finds what a data file never has: %s", async (sql, fault) => {
     const path = await aFullFile();
     change(path, sql);
 
-    expect(inspect(path).faults).toEqual([expect.stringMatching(fault)]);
+    expect(verifyDataFile(path).faults).toEqual([expect.stringMatching(fault)]);
   });
 
   test("finds damage to the file itself", async () => {
@@ -92,30 +131,107 @@ describe("an inspection", () => {
     writeFileSync(path, bytes);
 
     expect(() => {
-      if (inspect(path).faults.length > 0) throw new DataFileError("it has faults");
+      if (verifyDataFile(path).faults.length > 0) throw new DataFileError("it has faults");
     }).toThrow(DataFileError);
   });
 
-  test("changes nothing", async () => {
-    const path = await aFullFile();
+  test("changes nothing, and leaves nothing beside the file", async () => {
+    const path = aCopyOf(await aFullFile());
     const before = readFileSync(path);
 
-    inspect(path);
+    verifyDataFile(path);
 
     expect(readFileSync(path).equals(before)).toBe(true);
+    expect(besides(path)).toEqual([]);
+    expect(existsSync(`${path}-lock`)).toBe(false);
+  });
+
+  test("finds that a file was copied without its log", async () => {
+    await using life = aLife();
+    await life.enqueue();
+    const path = aCopyOf(life.path);
+
+    expect(verifyDataFile(path).faults).toEqual([lacksLog(path)]);
+    expect(verifyDataFile(path).faults).toEqual([lacksLog(path)]);
+  });
+
+  test("finds that a file was copied with an empty log", async () => {
+    await using life = aLife();
+    await life.enqueue();
+    const path = aCopyOf(life.path);
+    writeFileSync(`${path}-wal`, "");
+
+    expect(verifyDataFile(path).faults).toEqual([lacksLog(path)]);
+    expect(verifyDataFile(path).faults).toEqual([lacksLog(path)]);
+  });
+
+  test("moves a log that was left into its file, which then can be copied alone", async () => {
+    await using life = aLife();
+    await life.enqueueAll([{}, {}]);
+    const path = crashedCopyOf(life);
+
+    expect(verifyDataFile(path)).toMatchObject({ counts: { queued: 2 }, faults: [] });
+
+    expect(besides(path)).toEqual([]);
+    expect(verifyDataFile(aCopyOf(path))).toMatchObject({ counts: { queued: 2 }, faults: [] });
+  });
+
+  test("leaves a log alone when the file has a fault", async () => {
+    await using life = aLife();
+    await life.enqueue();
+    const path = crashedCopyOf(life);
+    const db = new Database(path, { readonly: false });
+    db.run("UPDATE tasks SET payload = '{'");
+    const [main, log] = [readFileSync(path), readFileSync(`${path}-wal`)];
+    const copy = folder.newFile();
+    writeFileSync(copy, main);
+    writeFileSync(`${copy}-wal`, log);
+    db.close();
+
+    expect(verifyDataFile(copy).faults).toEqual(["tasks whose payload is not JSON: 1"]);
+
+    expect(readFileSync(copy).equals(main)).toBe(true);
+    expect(readFileSync(`${copy}-wal`).equals(log)).toBe(true);
+  });
+
+  test("leaves the log of a file in use to its process", async () => {
+    await using life = aLife();
+    await life.enqueue();
+    const before = readFileSync(life.path);
+
+    verifyDataFile(life.path);
+
+    expect(statSync(`${life.path}-wal`).size).toBeGreaterThan(0);
+    expect(readFileSync(life.path).equals(before)).toBe(true);
+  });
+
+  test("by way of a symbolic link sees the log, too", async () => {
+    await using life = aLife();
+    await life.enqueue();
+    const link = folder.newFile();
+    symlinkSync(life.path, link);
+
+    expect(verifyDataFile(link)).toMatchObject({ counts: { queued: 1 }, faults: [] });
   });
 
   test.each(["", "text", "SQLite format 3\0"])("refuses a file with %j in it", (content) => {
     const path = folder.newFile();
     writeFileSync(path, content);
 
-    expect(() => inspect(path)).toThrow(DataFileError);
+    expect(() => verifyDataFile(path)).toThrow(DataFileError);
+  });
+
+  test("refuses a folder", () => {
+    const path = folder.newFile();
+    mkdirSync(path);
+
+    expect(() => verifyDataFile(path)).toThrow(new DataFileError(`${path} is not a file`));
   });
 
   test("refuses a file that does not exist", () => {
     const path = folder.newFile();
 
-    expect(() => inspect(path)).toThrow(new DataFileError(`${path} does not exist`));
+    expect(() => verifyDataFile(path)).toThrow(new DataFileError(`${path} does not exist`));
     expect(existsSync(path)).toBe(false);
   });
 });
@@ -129,27 +245,135 @@ describe("a backup", () => {
     backUp(life.path, copy);
     await life.enqueue();
 
-    expect(inspect(copy)).toMatchObject({ counts: { queued: 2 }, faults: [] });
+    expect(verifyDataFile(copy)).toMatchObject({ counts: { queued: 2 }, faults: [] });
     await using next = openLife(folder, {}, copy, life.clock);
     expect(await next.claimAll()).toEqual([...ids]);
   });
 
-  test("leaves a file alone that is there already", async () => {
+  test("says that nothing is missing from it, though the file is in use", async () => {
+    await using life = aLife();
+    await life.enqueue();
+    const copy = folder.newFile();
+
+    backUp(life.path, copy);
+
+    expect(verifyDataFile(aCopyOf(copy)).faults).toEqual([]);
+    expect(besides(copy)).toEqual([]);
+  });
+
+  test("of a file that lacks its log goes on saying so", async () => {
+    await using life = aLife();
+    await life.enqueue();
+    const copy = folder.newFile();
+
+    const path = aCopyOf(life.path);
+    writeFileSync(`${path}-wal`, "");
+
+    backUp(path, copy);
+
+    expect(verifyDataFile(copy).faults).toEqual([lacksLog(copy)]);
+    expect(verifyDataFile(path).faults).toEqual([lacksLog(path)]);
+  });
+
+  test("moves a log that was left into its file", async () => {
+    await using life = aLife();
+    await life.enqueueAll([{}, {}]);
+    const path = crashedCopyOf(life);
+
+    backUp(path, folder.newFile());
+
+    expect(verifyDataFile(aCopyOf(path))).toMatchObject({ counts: { queued: 2 }, faults: [] });
+  });
+
+  test("can be read by its owner only", async () => {
+    const copy = folder.newFile();
+
+    backUp(await aFullFile(), copy);
+
+    expect((statSync(copy).mode & 0o777).toString(8)).toBe("600");
+  });
+
+  test.each<readonly [name: string, make: (path: string) => void]>([
+    ["a file", (path) => writeFileSync(path, "precious")],
+    ["a folder", (path) => mkdirSync(path)],
+    ["a link that leads nowhere", (path) => symlinkSync(`${path}.none`, path)],
+    ["a link to a file", (path) => symlinkSync(import.meta.path, path)],
+  ])("does not take the place of %s", async (_, make) => {
     const path = await aFullFile();
     const copy = folder.newFile();
-    writeFileSync(copy, "precious");
+    make(copy);
+    const before = [lstatSync(copy).ino, lstatSync(copy).mtimeMs];
 
-    expect(() => backUp(path, copy)).toThrow(new DataFileError(`${copy} exists already`));
+    expect(() => backUp(path, copy)).toThrow(new DataFileError(`${copy} already exists`));
 
-    expect(readFileSync(copy, "utf8")).toBe("precious");
+    expect([lstatSync(copy).ino, lstatSync(copy).mtimeMs]).toEqual(before);
+  });
+
+  test("touches no file whose name is like its own", async () => {
+    const path = await aFullFile();
+    const copy = folder.newFile();
+    writeFileSync(`${copy}-unfinished`, "precious");
+
+    backUp(path, copy);
+
+    expect(readFileSync(`${copy}-unfinished`, "utf8")).toBe("precious");
+    expect(besides(copy)).toEqual([`${basename(copy)}-unfinished`]);
+  });
+
+  test("into a folder that does not exist is refused", async () => {
+    const path = await aFullFile();
+    const none = folder.newFile();
+
+    expect(() => backUp(path, `${none}/copy.db`)).toThrow(
+      new DataFileError(`${none} is not a folder`),
+    );
   });
 
   test("that fails leaves nothing", async () => {
     const path = await aFullFile();
-    const copy = `${folder.newFile()}/none/copy.db`;
+    const bytes = readFileSync(path);
+    // The pages of the header and of the mark are whole.
+    bytes.fill(0xff, 2 * 4096);
+    writeFileSync(path, bytes);
+    const copy = folder.newFile();
 
-    expect(() => backUp(path, copy)).toThrow(DataFileError);
+    expect(() => backUp(path, copy)).toThrow(`${path} can't be copied to ${copy}: `);
 
-    expect(existsSync(copy)).toBe(false);
+    expect([existsSync(copy), ...besides(copy)]).toEqual([false]);
+  });
+});
+
+describe("a data file that is read from beside", () => {
+  test("is read again when a process wrote to it meanwhile", async () => {
+    const path = await aFullFile();
+    const queues: unknown[] = [];
+
+    const last = readDataFile(path, ({ db }) => {
+      const [[count] = []] = db.query("SELECT count(*) FROM paused_queues").values();
+      queues.push(count);
+      if (queues.length === 1) {
+        const file = openDataFile(path, "full");
+        file.db.run("INSERT INTO paused_queues VALUES ('another')");
+        file.close();
+      }
+      return count;
+    });
+
+    expect(queues).toEqual([1, 2]);
+    expect(last).toBe(2);
+  });
+
+  test("is read again when that made the reading fail", async () => {
+    const path = await aFullFile();
+    let tries = 0;
+
+    const last = readDataFile(path, () => {
+      tries += 1;
+      if (tries > 1) return "read";
+      openDataFile(path, "full").close();
+      throw new Error("the page changed while it was read");
+    });
+
+    expect(last).toBe("read");
   });
 });

@@ -1,5 +1,6 @@
 import { afterAll, describe, expect, test } from "bun:test";
-import { existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, linkSync, readFileSync, statSync, symlinkSync, writeFileSync } from "node:fs";
+import { DataFileError } from "../../../src/engine/sqlite/data-file.ts";
 import { RunningFile } from "../../../src/engine/sqlite/running-file.ts";
 import { aTask } from "../../support/builders.ts";
 import { makeDataFolder } from "../../support/data-folder.ts";
@@ -151,5 +152,31 @@ describe("a claim board", () => {
     aBoard(path).remove();
 
     expect(existsSync(path)).toBe(false);
+  });
+
+  test("can be read by its owner only", () => {
+    const path = folder.newFile();
+
+    aBoard(path);
+
+    expect((statSync(path).mode & 0o777).toString(8)).toBe("600");
+  });
+
+  test.each([
+    ["a symbolic link", symlinkSync, "ELOOP"],
+    ["a hard link", linkSync, "it has a second name (a hard link)"],
+  ] as const)("does not write over what %s leads to", (_, link, why) => {
+    const target = folder.newFile();
+    writeFileSync(target, "precious");
+    const path = folder.newFile();
+    link(target, path);
+
+    expect(() => aBoard(path)).toThrow(`${path} can't be opened: ${why}`);
+
+    expect(readFileSync(target, "utf8")).toBe("precious");
+  });
+
+  test("is not made of a folder", () => {
+    expect(() => aBoard(folder.path)).toThrow(DataFileError);
   });
 });

@@ -6,7 +6,7 @@
 import { describe, expect, test } from "bun:test";
 import type { Engine, StorageUnavailable } from "../../../src/engine/engine.ts";
 import { MemoryEngine } from "../../../src/engine/memory/engine.ts";
-import { createLog } from "../../../src/log.ts";
+import { createLog } from "../../../src/log-output.ts";
 import { someSettings } from "../../support/engine-harness.ts";
 import { expectProblem, openSceneOf } from "../../support/http-harness.ts";
 import { ManualClock } from "../../support/manual-clock.ts";

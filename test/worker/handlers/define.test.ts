@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { Type } from "@sinclair/typebox";
-import type { TypeRules } from "../../../src/engine/engine.ts";
+import { LIMITS, type TypeRules } from "../../../src/engine/engine.ts";
 import {
   defineHandlers,
   type HandlerOptions,
@@ -11,8 +11,17 @@ import {
 } from "../../../src/worker/handlers/define.ts";
 
 const BACKOFF = { baseMs: 200, jitterMs: 100, maxMs: 300_000 };
-const LIMITS = { size: 64, bytes: 1024, concurrency: Number.POSITIVE_INFINITY };
-const DAY_MS = 24 * 60 * 60 * 1000;
+const QUEUE = { size: 64, bytes: 1024, concurrency: Number.POSITIVE_INFINITY };
+
+/** What the faults say of each option. */
+const TIMEOUT = `timeoutMs must be ${LIMITS.timeoutMs.allowed}`;
+const RETRIES = `maxRetries must be ${LIMITS.maxRetries.allowed}`;
+const QUEUE_NAME = `queue must be ${LIMITS.queue.allowed}`;
+const BACKOFF_OPTION =
+  "backoff must be an object of baseMs and jitterMs, a whole number of at least 0, and maxMs, " +
+  LIMITS.backoffMaxMs.allowed;
+const SCHEMA = "schema must be a TypeBox schema that can be compiled";
+const NO_HANDLER = "must be a function, or an object with a handler";
 
 const handler = (): void => undefined;
 
@@ -30,19 +39,19 @@ function rulesOf(options: Unchecked): TypeRules {
   return rules;
 }
 
-describe("handlers", () => {
-  test("are told from anything else", () => {
+describe("defineHandlers", () => {
+  test("makes handlers that isHandlers tells from anything else", () => {
     expect(isHandlers(define({}))).toBe(true);
     for (const other of [null, undefined, {}, handler, "handlers"]) {
       expect(isHandlers(other)).toBe(false);
     }
   });
 
-  test("of another copy of the package are handlers", () => {
+  test("makes handlers that another copy of the package takes", () => {
     expect(isHandlers({ [Symbol.for("ringq.handlers")]: true })).toBe(true);
   });
 
-  test("are functions, or functions with options", () => {
+  test("takes functions, and functions with options", () => {
     const { types } = define({ "email.send": handler, b: { handler, timeoutMs: 5 } });
 
     expect([...types]).toEqual([
@@ -51,18 +60,18 @@ describe("handlers", () => {
     ]);
   });
 
-  test("may have every option at its bounds", () => {
+  test("takes every option at its bounds", () => {
     const entries = {
       a: { handler, timeoutMs: 1, maxRetries: 0, backoff: {}, queue: "a", isolation: "thread" },
       b: {
         handler,
-        timeoutMs: DAY_MS,
-        maxRetries: 100,
-        backoff: { baseMs: 0, jitterMs: 0, maxMs: 30 * DAY_MS },
-        queue: "z".repeat(64),
+        timeoutMs: LIMITS.timeoutMs.max,
+        maxRetries: LIMITS.maxRetries.max,
+        backoff: { baseMs: 0, jitterMs: 0, maxMs: LIMITS.backoffMaxMs.max },
+        queue: "z".repeat(LIMITS.queue.lengthMax),
         schema: Type.Any(),
       },
-      ["Z".repeat(128)]: handler,
+      ["Z".repeat(LIMITS.type.lengthMax)]: handler,
     };
 
     expect(() =>
@@ -71,80 +80,42 @@ describe("handlers", () => {
   });
 
   test.each<[string, unknown, string]>([
-    ["no function", 7, "must be a function, or an object with a handler"],
-    ["null", null, "must be a function, or an object with a handler"],
-    ["a list", [handler], "must be a function, or an object with a handler"],
-    [
-      "an object without a handler",
-      { timeoutMs: 1 },
-      "must be a function, or an object with a handler",
-    ],
+    ["no function", 7, NO_HANDLER],
+    ["null", null, NO_HANDLER],
+    ["a list", [handler], NO_HANDLER],
+    ["an object without a handler", { timeoutMs: 1 }, NO_HANDLER],
     ["a handler that is none", { handler: "f" }, "handler must be a function"],
     ["an unknown option", { handler, timeout: 1 }, "there is no option timeout"],
     ["an option of every object", { handler, toString: 1 }, "there is no option toString"],
-    ["no time", { handler, timeoutMs: 0 }, `timeoutMs must be a whole number from 1 to ${DAY_MS}`],
-    [
-      "too much time",
-      { handler, timeoutMs: DAY_MS + 1 },
-      `timeoutMs must be a whole number from 1 to ${DAY_MS}`,
-    ],
-    [
-      "a time in text",
-      { handler, timeoutMs: "5" },
-      `timeoutMs must be a whole number from 1 to ${DAY_MS}`,
-    ],
-    [
-      "too many retries",
-      { handler, maxRetries: 101 },
-      "maxRetries must be a whole number from 0 to 100",
-    ],
-    [
-      "half a retry",
-      { handler, maxRetries: 0.5 },
-      "maxRetries must be a whole number from 0 to 100",
-    ],
-    ["a queue that is no text", { handler, queue: 5 }, "queue must be 1 to 64 of a–z 0–9 . _ -"],
-    ["a queue with a capital", { handler, queue: "A" }, "queue must be 1 to 64 of a–z 0–9 . _ -"],
+    ["no time", { handler, timeoutMs: 0 }, TIMEOUT],
+    ["too much time", { handler, timeoutMs: LIMITS.timeoutMs.max + 1 }, TIMEOUT],
+    ["a time in text", { handler, timeoutMs: "5" }, TIMEOUT],
+    ["too many retries", { handler, maxRetries: LIMITS.maxRetries.max + 1 }, RETRIES],
+    ["half a retry", { handler, maxRetries: 0.5 }, RETRIES],
+    ["a queue that is no text", { handler, queue: 5 }, QUEUE_NAME],
+    ["a queue with a capital", { handler, queue: "A" }, QUEUE_NAME],
     ["an unknown isolation", { handler, isolation: "process" }, 'isolation must be "thread"'],
-    [
-      "a JSON Schema",
-      { handler, schema: { type: "object" } },
-      "schema must be a TypeBox schema that can be compiled",
-    ],
-    [
-      "a schema that leads nowhere",
-      { handler, schema: Type.Ref("other") },
-      "schema must be a TypeBox schema that can be compiled",
-    ],
-    [
-      "a schema that is none",
-      { handler, schema: null },
-      "schema must be a TypeBox schema that can be compiled",
-    ],
-    [
-      "a wait of no number",
-      { handler, backoff: { baseMs: Number.NaN } },
-      "backoff must be an object of baseMs, jitterMs and maxMs, whole numbers of milliseconds",
-    ],
+    ["a JSON Schema", { handler, schema: { type: "object" } }, SCHEMA],
+    ["a schema that leads nowhere", { handler, schema: Type.Ref("other") }, SCHEMA],
+    ["a schema that is none", { handler, schema: null }, SCHEMA],
+    ["a wait of no number", { handler, backoff: { baseMs: Number.NaN } }, BACKOFF_OPTION],
     [
       "a wait beyond 30 days",
-      { handler, backoff: { maxMs: 30 * DAY_MS + 1 } },
-      "backoff must be an object of baseMs, jitterMs and maxMs, whole numbers of milliseconds",
+      { handler, backoff: { maxMs: LIMITS.backoffMaxMs.max + 1 } },
+      BACKOFF_OPTION,
     ],
-    [
-      "a backoff that is none",
-      { handler, backoff: 200 },
-      "backoff must be an object of baseMs, jitterMs and maxMs, whole numbers of milliseconds",
-    ],
-  ])("can't have %s", (_, entry, fault) => {
+    ["a backoff that is none", { handler, backoff: 200 }, BACKOFF_OPTION],
+  ])("refuses %s", (_, entry, fault) => {
     expect(() => define({ a: entry })).toThrow(
       new TypeError(`the handlers are wrong: a: ${fault}`),
     );
   });
 
-  test.each(["", "a b", "é", "x".repeat(129)])("can't be of the type %p", (type) => {
+  test.each(["", "a b", "é", "x".repeat(129)])("refuses the type %p", (type) => {
     expect(() => define({ [type]: handler })).toThrow(
-      new TypeError(`the handlers are wrong: ${type}: a type is 1 to 128 of A–Z a–z 0–9 . _ : -`),
+      new TypeError(
+        `the handlers are wrong: ${type}: the name of a type must be ${LIMITS.type.allowed}`,
+      ),
     );
   });
 
@@ -158,26 +129,29 @@ describe("handlers", () => {
     ],
     ["an unknown option", { a: { depth: 1 } }, "queue a: there is no option depth"],
     ["no options", { a: null }, "queue a: must be an object"],
-    ["no name", { "": {} }, "queue : a queue's name is 1 to 64 of a–z 0–9 . _ -"],
-  ])("can't give a queue %s", (_, queues, fault) => {
+    ["no name", { "": {} }, `queue : the name of a queue must be ${LIMITS.queue.allowed}`],
+    [
+      "a folded name",
+      { "..": {} },
+      `queue ..: the name of a queue must be ${LIMITS.queue.allowed}`,
+    ],
+  ])("refuses a queue with %s", (_, queues, fault) => {
     expect(() => define({}, { queues })).toThrow(new TypeError(`the handlers are wrong: ${fault}`));
   });
 
-  test("are refused with every fault at once", () => {
+  test("names every fault at once", () => {
     expect(() =>
       define({ a: 1, b: { handler, timeoutMs: 0, maxRetries: -1 } }, { queues: { c: 1 } }),
     ).toThrow(
       new TypeError(
-        "the handlers are wrong: a: must be a function, or an object with a handler; " +
-          `b: timeoutMs must be a whole number from 1 to ${DAY_MS}; ` +
-          "b: maxRetries must be a whole number from 0 to 100; queue c: must be an object",
+        `the handlers are wrong: a: ${NO_HANDLER}; b: ${TIMEOUT}; b: ${RETRIES}; queue c: must be an object`,
       ),
     );
   });
 });
 
-describe("the rules of a type", () => {
-  test("are what its options say", () => {
+describe("typeRules", () => {
+  test("gives the options of a type", () => {
     const options = { timeoutMs: 5, maxRetries: 1, queue: "q", isolation: "thread" };
 
     expect(rulesOf(options)).toMatchObject({
@@ -188,11 +162,11 @@ describe("the rules of a type", () => {
     });
   });
 
-  test("say nothing where it has no options", () => {
+  test("gives nothing for a type without options", () => {
     expect(Object.values(rulesOf({})).every((rule) => rule === undefined)).toBe(true);
   });
 
-  test("take what its backoff leaves out, or leaves undefined, from the configured one", () => {
+  test("fills in a backoff from the configured one", () => {
     expect(rulesOf({ backoff: { baseMs: 5, maxMs: undefined } }).backoff).toEqual({
       baseMs: 5,
       jitterMs: 100,
@@ -200,13 +174,13 @@ describe("the rules of a type", () => {
     });
   });
 
-  test("find nothing wrong with a payload that its schema takes", () => {
+  test("finds no fault in a payload that fits the schema", () => {
     const { check } = rulesOf({ schema: Type.Object({ to: Type.String() }) });
 
     expect(check?.({ to: "a" })).toEqual([]);
   });
 
-  test("say where a payload is wrong, and what", () => {
+  test("gives the path and the fault of a payload that does not fit", () => {
     const { check } = rulesOf({ schema: Type.Object({ "to/cc": Type.Array(Type.String()) }) });
 
     expect(check?.({ "to/cc": ["a", 7] })).toEqual([
@@ -214,20 +188,20 @@ describe("the rules of a type", () => {
     ]);
   });
 
-  test("tell no more than 20 faults of a payload", () => {
+  test("gives at most 20 faults of a payload", () => {
     const { check } = rulesOf({ schema: Type.Array(Type.String()) });
 
     expect(check?.(Array.from({ length: 1000 }, (_, index) => index))).toHaveLength(20);
   });
 });
 
-describe("the limits of a queue", () => {
-  test("take what is left out, or left undefined, from the configured ones", () => {
+describe("queueLimits", () => {
+  test("fills in the limits of a queue from the configured ones", () => {
     const handlers = define({}, { queues: { a: { size: 1, bytes: undefined }, b: {} } });
 
-    expect([...queueLimits(handlers, LIMITS)]).toEqual([
-      ["a", { ...LIMITS, size: 1 }],
-      ["b", LIMITS],
+    expect([...queueLimits(handlers, QUEUE)]).toEqual([
+      ["a", { ...QUEUE, size: 1 }],
+      ["b", QUEUE],
     ]);
   });
 });

@@ -1,11 +1,12 @@
 import { describe, expect, test } from "bun:test";
+import { LIMITS } from "../../../src/engine/engine.ts";
 import {
   NonRetryableError,
   RETRY_MARK,
   RetryAfterError,
 } from "../../../src/worker/handlers/errors.ts";
 
-const MONTH_MS = 30 * 24 * 60 * 60 * 1000;
+const MONTH_MS = LIMITS.retryAfterMs.max;
 
 test("a NonRetryableError is an error with a name, a message and a cause", () => {
   const cause = new Error("no such customer");
@@ -26,16 +27,16 @@ describe("a RetryAfterError", () => {
     expect(error).toMatchObject({ name: "RetryAfterError", message: "busy", cause });
   });
 
-  test("says itself when to try again, if it is given no message", () => {
+  test("has a message of its own when it is given none", () => {
     expect(new RetryAfterError(1500).message).toBe("try again after 1500 ms");
   });
 
-  test.each([0, 0.5, MONTH_MS])("may ask for %p ms", (ms) => {
+  test.each([0, 0.5, MONTH_MS])("takes %p ms", (ms) => {
     expect(new RetryAfterError(ms)[RETRY_MARK]).toEqual({ kind: "after", ms });
   });
 
   test.each([-1, MONTH_MS + 1, Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY])(
-    "can't ask for %p ms",
+    "refuses %p ms",
     (ms) => {
       expect(() => new RetryAfterError(ms)).toThrow(
         new RangeError(`RetryAfterError takes 0 to ${MONTH_MS} ms, not ${ms}`),

@@ -40,8 +40,8 @@ const HANDLERS_SOURCE = `
     queues: new Map(),
   };`;
 
-describe("a module that takes its time to load", () => {
-  test("is told of once, and loaded all the same", async () => {
+describe("the onSlow of loadHandlers", () => {
+  test("is called once for a module that takes its time, which is loaded all the same", async () => {
     const gate = Promise.withResolvers<void>();
     Object.assign(globalThis, { [GATE]: gate.promise });
     const path = await aModule(
@@ -49,36 +49,36 @@ describe("a module that takes its time to load", () => {
       `await globalThis[${JSON.stringify(GATE)}];${HANDLERS_SOURCE}`,
     );
     const clock = new ManualClock();
-    let told = 0;
-    const loading = loadHandlers(path, () => (told += 1), clock);
+    let calls = 0;
+    const loading = loadHandlers(path, () => (calls += 1), clock);
 
     await clock.advance(SLOW_LOAD_MS - 1);
-    expect(told).toBe(0);
+    expect(calls).toBe(0);
     await clock.advance(2 * SLOW_LOAD_MS);
-    expect(told).toBe(1);
+    expect(calls).toBe(1);
     gate.resolve();
 
     expect((await loading).kind).toBe("loaded");
   });
 
-  test("is not told of when it was fast", async () => {
+  test("is not called for a module that is fast", async () => {
     const clock = new ManualClock();
-    let told = 0;
-    await loadHandlers(await aModule("fast.ts", HANDLERS_SOURCE), () => (told += 1), clock);
+    let calls = 0;
+    await loadHandlers(await aModule("fast.ts", HANDLERS_SOURCE), () => (calls += 1), clock);
     await clock.advance(2 * SLOW_LOAD_MS);
 
-    expect(told).toBe(0);
+    expect(calls).toBe(0);
   });
 });
 
-describe("a module of handlers", () => {
-  test("is loaded with what it exports as its default", async () => {
+describe("loadHandlers", () => {
+  test("loads the default export of a module", async () => {
     const loaded = await load(await aModule("good.ts", HANDLERS_SOURCE));
 
     expect(loaded.kind === "loaded" && [...loaded.handlers.types.keys()]).toEqual(["a"]);
   });
 
-  test("may be JavaScript, named from the working directory, with a blank and a # in its path", async () => {
+  test("loads JavaScript by a relative path with a blank and a # in it", async () => {
     const path = await aModule("my #1 handlers.mjs", HANDLERS_SOURCE);
 
     expect((await load(relative(process.cwd(), path))).kind).toBe("loaded");
@@ -89,7 +89,7 @@ describe("a module of handlers", () => {
     ["null", "export default null;", "that is null"],
     ["an object", "export default { a: () => 7 };", "that is of type object"],
     ["a function", "export default () => 7;", "that is of type function"],
-  ])("that exports %s is refused", async (what, source, found) => {
+  ])("refuses a module that exports %s", async (what, source, found) => {
     const name = `exports ${what}.ts`;
 
     expect(await whyNot(name, source)).toBe(
@@ -103,7 +103,7 @@ describe("a module of handlers", () => {
     ["rejects", 'await Promise.reject(new Error("no database"));', "no database"],
     ["imports what is not there", 'import "./nowhere.ts";', "nowhere"],
     ["is no program", "export default {", "Expected"],
-  ])("that %s is refused, and says why", async (what, source, why) => {
+  ])("refuses a module that %s, and says why", async (what, source, why) => {
     const name = `${what.replaceAll(" ", "-")}.ts`;
 
     const sentence = await whyNot(name, source);
@@ -112,7 +112,7 @@ describe("a module of handlers", () => {
     expect(sentence).toContain(why);
   });
 
-  test("that is not there is refused by its name", async () => {
+  test("names a module that does not exist", async () => {
     const path = join(folder, "nowhere.ts");
 
     expect(await load(path)).toEqual({

@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { existsSync, rmSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -7,9 +8,10 @@ import { MemoryEngine } from "../../../src/engine/memory/engine.ts";
 import type { Log, LogFields } from "../../../src/log.ts";
 import { ABORT_GRACE_MS } from "../../../src/worker/attempt.ts";
 import { Pool } from "../../../src/worker/pool.ts";
+import { LINES_MAX } from "../../../src/worker/thread/log-room.ts";
 import { ThreadPool } from "../../../src/worker/thread/pool.ts";
 import { Scene, someSettings } from "../../support/engine-harness.ts";
-import { ManualClock } from "../../support/manual-clock.ts";
+import { ManualClock, turn } from "../../support/manual-clock.ts";
 
 const HANDLERS = "test/fixtures/threads.ts";
 
@@ -37,6 +39,11 @@ class HeardLog implements Log {
     }
   }
 
+  /** The fields of every event of this name so far. */
+  all(event: string): readonly LogFields[] {
+    return this.#heard.filter((each) => each.event === event).map(({ fields }) => fields);
+  }
+
   #note(event: string, fields: LogFields): void {
     this.#heard.push({ event, fields });
     this.#onEvent.resolve();
@@ -44,16 +51,17 @@ class HeardLog implements Log {
   }
 }
 
-class Works {
+class ThreadHarness {
   readonly log = new HeardLog();
   readonly clock = new ManualClock();
   readonly engine: MemoryEngine;
   readonly scene: Scene;
   readonly threads: ThreadPool;
-  readonly #loops: number;
+  readonly #size: number;
 
-  constructor(path: string, size: number, loops: number) {
+  constructor(path: string, size: number) {
     const { log, clock } = this;
+    this.#size = size;
     this.engine = new MemoryEngine({
       ...someSettings(clock, { maxRetries: 0 }),
     });
@@ -66,7 +74,6 @@ class Works {
       log,
       clock,
     });
-    this.#loops = loops;
   }
 
   /** Starts the threads, and the loops that feed them. */
@@ -75,9 +82,9 @@ class Works {
     new Pool({
       engine: this.engine,
       lane: "loop",
-      work: (attempt) => attempt.follow(this.threads.run(attempt)),
-      loops: this.#loops,
-      untilRoom: () => this.threads.untilFree(),
+      run: (attempt, loop) => attempt.follow(this.threads.run(attempt, loop)),
+      loops: this.#size,
+      untilReady: (loop) => this.threads.untilReady(loop),
       clock: this.clock,
     }).start();
     return why;
@@ -100,26 +107,24 @@ afterEach(async () => {
 interface ThreadsOptions {
   readonly path?: string;
   readonly size?: number;
-  readonly loops?: number;
 }
 
 async function someThreads({
   path = HANDLERS,
   size = 1,
-  loops = size,
-}: ThreadsOptions = {}): Promise<Works> {
-  const works = new Works(path, size, loops);
-  open.push(works.threads);
-  const why = await works.start();
+}: ThreadsOptions = {}): Promise<ThreadHarness> {
+  const harness = new ThreadHarness(path, size);
+  open.push(harness.threads);
+  const why = await harness.start();
   if (why !== null) throw new Error(why);
-  return works;
+  return harness;
 }
 
 describe("a handler in a thread", () => {
-  test("runs off the main thread, and its result is the task's", async () => {
-    const works = await someThreads();
+  test("runs off the main thread, and its result becomes the result of the task", async () => {
+    const harness = await someThreads();
 
-    const task = await works.finished("returns", { payload: { a: ["ü", null] } });
+    const task = await harness.finished("returns", { payload: { a: ["ü", null] } });
 
     expect(task).toMatchObject({
       status: "done",
@@ -127,160 +132,181 @@ describe("a handler in a thread", () => {
     });
   });
 
-  test("is told the facts of its attempt", async () => {
-    const works = await someThreads();
+  test("sees its task and the number of the attempt", async () => {
+    const harness = await someThreads();
 
-    const { id, result } = await works.finished("facts", { queue: "mail", maxRetries: 5 });
+    const { id, result } = await harness.finished("facts", { queue: "mail", maxRetries: 5 });
 
     const facts = { id, type: "facts", queue: "mail", attempt: 1, maxRetries: 5 };
     expect(JSON.parse(result ?? "")).toEqual(facts);
   });
 
   test("fails its attempt with what it throws", async () => {
-    const works = await someThreads();
+    const harness = await someThreads();
 
-    expect(await works.finished("throws")).toMatchObject({
+    expect(await harness.finished("throws")).toMatchObject({
       status: "failed",
       errors: [{ code: "E_PAPER", message: "out of paper" }],
     });
   });
 
-  test("leaves on the task the last progress that it showed", async () => {
-    const works = await someThreads();
+  test("leaves its last progress on the task", async () => {
+    const harness = await someThreads();
 
-    expect(await works.finished("shows-progress")).toMatchObject({ progress: '{"done":100}' });
+    expect(await harness.finished("shows-progress")).toMatchObject({ progress: '{"done":100}' });
   });
 
-  test("that the module does not have fails its attempt", async () => {
-    const works = await someThreads();
+  test("fails its attempt when the module has no handler for the type", async () => {
+    const harness = await someThreads();
 
-    expect(await works.finished("nobody.does")).toMatchObject({
+    expect(await harness.finished("nobody.does")).toMatchObject({
       errors: [{ message: "the thread has no handler for type nobody.does" }],
     });
   });
 
-  test("hears of a cancel through its signal, and its thread is used again", async () => {
-    const works = await someThreads();
-    const id = await works.scene.enqueue({ type: "listens-to-its-signal" });
-    await works.log.next("started");
+  test("learns of a cancel from its signal, and its thread is used again", async () => {
+    const harness = await someThreads();
+    const id = await harness.scene.enqueue({ type: "listens-to-its-signal" });
+    await harness.log.next("started");
 
-    works.engine.cancel(id);
+    harness.engine.cancel(id);
 
-    expect((await works.log.next("aborted"))["reason"]).toBe("cancelled");
-    expect(await works.finished("returns")).toMatchObject({ status: "done" });
-    expect(works.threads.size).toBe(1);
+    expect((await harness.log.next("aborted"))["reason"]).toBe("cancelled");
+    expect(await harness.finished("returns")).toMatchObject({ status: "done" });
+    expect(harness.threads.size).toBe(1);
   });
 
   test.each(["hangs", "blocks"])(
-    "that %s past its time is killed after the grace, and its thread is replaced",
+    "is killed after the grace when it %s past its timeout, and its thread is replaced",
     async (type) => {
-      const works = await someThreads();
-      const id = await works.scene.enqueue({ type, timeoutMs: 100 });
-      await works.log.next("started");
+      const harness = await someThreads();
+      const id = await harness.scene.enqueue({ type, timeoutMs: 100 });
+      await harness.log.next("started");
 
-      await works.clock.advance(100 + ABORT_GRACE_MS);
+      await harness.clock.advance(100 + ABORT_GRACE_MS);
 
-      expect(await works.log.next("thread_replaced")).toEqual({
+      expect(await harness.log.next("thread_replaced")).toEqual({
         why: "it was killed because its handler did not stop",
       });
-      expect(await works.scene.task(id)).toMatchObject({
+      expect(await harness.scene.task(id)).toMatchObject({
         status: "failed",
         errors: [{ code: "timeout" }],
       });
-      expect(await works.finished("returns")).toMatchObject({ status: "done" });
-      expect(works.threads.size).toBe(1);
+      expect(await harness.finished("returns")).toMatchObject({ status: "done" });
+      expect(harness.threads.size).toBe(1);
     },
   );
 
   test.each([
     ["exits", "it exited with code 3"],
     ["dies-without-a-word", "it failed"],
-  ])("that %s fails its attempt, and its thread is replaced", async (type, why) => {
-    const works = await someThreads();
+  ])("fails its attempt when it %s, and its thread is replaced", async (type, why) => {
+    const harness = await someThreads();
 
-    expect(await works.finished(type)).toMatchObject({
+    expect(await harness.finished(type)).toMatchObject({
       status: "failed",
       errors: [{ code: "thread_crashed", message: `the thread of the attempt ended: ${why}` }],
     });
 
-    expect(await works.log.next("thread_replaced")).toEqual({ why });
-    expect(await works.finished("returns")).toMatchObject({ status: "done" });
-    expect(works.threads.size).toBe(1);
+    expect(await harness.log.next("thread_replaced")).toEqual({ why });
+    expect(await harness.finished("returns")).toMatchObject({ status: "done" });
+    expect(harness.threads.size).toBe(1);
   });
 });
 
+describe("a handler that logs in a tight loop", () => {
+  test.each([
+    ["short", 1, LINES_MAX],
+    ["long", 8 * 1024, 31],
+  ])("has its %s lines bounded, and the rest counted in one line", async (_, length, linesMax) => {
+    const harness = await someThreads();
+    const lines = 3 * LINES_MAX;
+    const id = await floodOf(harness, { text: "x".repeat(length), lines, hangs: false });
+
+    await harness.scene.poll(id);
+
+    expect(harness.log.all("flood")).toHaveLength(linesMax);
+    expect(harness.log.all("log_lines_dropped")).toEqual([
+      { lines: lines - linesMax, id, type: "floods" },
+    ]);
+  });
+
+  test("has the lines counted that were under way when its thread was ended", async () => {
+    const harness = await someThreads();
+    await floodOf(harness, { text: "", lines: 2 * LINES_MAX, hangs: true });
+
+    await harness.threads.stop();
+
+    expect(harness.log.all("flood")).toEqual([]);
+    expect(harness.log.all("log_lines_dropped")).toMatchObject([{ lines: 2 * LINES_MAX }]);
+  });
+});
+
+/** Has a handler log all of its lines, and hears nothing of the thread before that is over. */
+async function floodOf(harness: ThreadHarness, flood: Flood): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), "ringq-flood-"));
+  const path = join(folder, "over");
+  const id = await harness.scene.enqueue({ type: "floods", payload: { ...flood, path } });
+  while ((await harness.scene.statusOf(id)) !== "running") await turn();
+  while (!existsSync(path));
+  rmSync(folder, { recursive: true });
+  return id;
+}
+
+interface Flood {
+  readonly text: string;
+  readonly lines: number;
+  readonly hangs: boolean;
+}
+
 describe("a pool of threads", () => {
   test("runs as many tasks at once as it has threads", async () => {
-    const works = await someThreads({ size: 2 });
-    const ids = await works.scene.enqueueAll([
+    const harness = await someThreads({ size: 2 });
+    const ids = await harness.scene.enqueueAll([
       { type: "listens-to-its-signal" },
       { type: "listens-to-its-signal" },
     ]);
 
-    await works.log.next("started");
-    await works.log.next("started");
+    await harness.log.next("started");
+    await harness.log.next("started");
 
-    expect(works.threads.size).toBe(2);
-    for (const id of ids) expect(await works.scene.statusOf(id)).toBe("running");
-  });
-
-  test("gives a thread that gets free to the attempt that waits for it", async () => {
-    const works = await someThreads({ size: 1, loops: 2 });
-    const first = await works.scene.enqueue({ type: "listens-to-its-signal" });
-    await works.log.next("started");
-    const second = works.finished("returns");
-
-    works.engine.cancel(first);
-
-    expect(await second).toMatchObject({ status: "done" });
-  });
-
-  test("starts nothing for an attempt that is cancelled while it waits for a thread", async () => {
-    const works = await someThreads({ size: 1, loops: 2 });
-    const first = await works.scene.enqueue({ type: "listens-to-its-signal" });
-    await works.log.next("started");
-    const second = await works.scene.enqueue({ type: "hangs" });
-
-    works.engine.cancel(second);
-    works.engine.cancel(first);
-
-    expect(await works.finished("returns")).toMatchObject({ status: "done" });
-    expect(await works.scene.task(second)).toMatchObject({ status: "cancelled", result: null });
+    expect(harness.threads.size).toBe(2);
+    for (const id of ids) expect(await harness.scene.statusOf(id)).toBe("running");
   });
 
   test("says why it can't start, and leaves no thread behind", async () => {
-    const works = new Works("test/fixtures/nowhere.ts", 2, 1);
+    const harness = new ThreadHarness("test/fixtures/nowhere.ts", 2);
 
-    const why = await works.threads.start();
-    await works.threads.stop();
+    const why = await harness.threads.start();
+    await harness.threads.stop();
 
     expect(why).toContain("test/fixtures/nowhere.ts can't be loaded");
-    expect(works.threads.size).toBe(0);
+    expect(harness.threads.size).toBe(0);
   });
 
-  test("ends every thread when it stops, whatever it does", async () => {
-    const works = await someThreads({ size: 2 });
-    await works.scene.enqueue({ type: "blocks" });
-    await works.log.next("started");
+  test("ends every thread when it stops, whatever the thread does", async () => {
+    const harness = await someThreads({ size: 2 });
+    await harness.scene.enqueue({ type: "blocks" });
+    await harness.log.next("started");
 
-    await works.threads.stop();
+    await harness.threads.stop();
 
-    expect(works.threads.size).toBe(0);
+    expect(harness.threads.size).toBe(0);
   });
 
   test("tries again, after a while, when a thread can't load its handlers any more", async () => {
     const folder = await mkdtemp(join(tmpdir(), "ringq-threads-"));
     const path = join(folder, "handlers.ts");
     await Bun.write(path, handlersSource);
-    const works = await someThreads({ path });
+    const harness = await someThreads({ path });
     await Bun.write(path, 'throw new Error("half written");');
-    await works.finished("exits");
-    expect((await works.log.next("thread_failed_to_load"))["why"]).toContain("half written");
+    await harness.finished("exits");
+    expect((await harness.log.next("thread_failed_to_load"))["why"]).toContain("half written");
 
     await Bun.write(path, handlersSource);
-    await works.clock.advance(1000);
+    await harness.clock.advance(1000);
 
-    expect(await works.finished("returns")).toMatchObject({ status: "done", result: "7" });
+    expect(await harness.finished("returns")).toMatchObject({ status: "done", result: "7" });
     await rm(folder, { recursive: true });
   });
 });

@@ -3,10 +3,11 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { MemoryEngine } from "../../../src/engine/memory/engine.ts";
-import { createLog } from "../../../src/log.ts";
+import { createLog } from "../../../src/log-output.ts";
 import { Attempt } from "../../../src/worker/attempt.ts";
+import { RELEASED } from "../../../src/worker/outcome.ts";
 import { Pool } from "../../../src/worker/pool.ts";
-import { ThreadPool } from "../../../src/worker/thread/pool.ts";
+import { ThreadSupervisor } from "../../../src/worker/thread/supervisor.ts";
 import { ManualClock, turn } from "../../support/manual-clock.ts";
 
 setDefaultTimeout(60_000);
@@ -22,11 +23,11 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(folder, { recursive: true }));
 
-/** A pool of one thread, with a clock that stands still and a log that can be awaited. */
+/** A supervised thread, with a clock that stands still and a log that can be awaited. */
 class Scene implements AsyncDisposable {
   readonly clock = new ManualClock();
   readonly events: string[] = [];
-  readonly pool: ThreadPool;
+  readonly supervisor: ThreadSupervisor;
   readonly #path = join(folder, "handlers.ts");
   readonly #engine: MemoryEngine;
   #wake: () => void = () => undefined;
@@ -52,9 +53,8 @@ class Scene implements AsyncDisposable {
       this.events.push((JSON.parse(line) as { event: string }).event);
       this.#wake();
     };
-    this.pool = new ThreadPool({
+    this.supervisor = new ThreadSupervisor({
       path: this.#path,
-      size: 1,
       engine: this.#engine,
       resultBytesMax: 1000,
       log: createLog({ level: "info", isForPeople: false, write }),
@@ -82,14 +82,14 @@ class Scene implements AsyncDisposable {
     return new Attempt(claim, this.clock);
   }
 
-  /** Starts a loop that feeds the pool. */
+  /** Starts a loop that feeds the thread. */
   work(): void {
     new Pool({
       engine: this.#engine,
       lane: "thread",
-      work: (attempt) => attempt.follow(this.pool.run(attempt)),
+      run: (attempt) => attempt.follow(this.supervisor.run(attempt)),
       loops: 1,
-      untilRoom: () => this.pool.untilFree(),
+      untilReady: () => this.supervisor.untilReady(),
       clock: this.clock,
     }).start();
   }
@@ -117,7 +117,7 @@ class Scene implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.pool.stop();
+    await this.supervisor.stop();
   }
 }
 
@@ -127,14 +127,15 @@ test.each([
 ])("a module that fails in a thread fails the start: %s", async (more, why) => {
   await using scene = new Scene();
   scene.deploy(more);
-  expect(await scene.pool.start()).toEndWith(why);
+  expect(await scene.supervisor.start()).toEndWith(why);
 });
 
 test("a thread that dies in an attempt is replaced at once", async () => {
   await using scene = new Scene();
-  await scene.pool.start();
-  const crashed = await scene.pool.run(scene.attempt("crash"));
-  const next = await scene.pool.run(scene.attempt("work"));
+  await scene.supervisor.start();
+  const crashed = await scene.supervisor.run(scene.attempt("crash"));
+  await scene.supervisor.untilReady();
+  const next = await scene.supervisor.run(scene.attempt("work"));
   expect(crashed).toMatchObject({ kind: "failed", code: "thread_crashed" });
   expect(next).toEqual({ kind: "done", result: '"p"' });
 });
@@ -142,31 +143,39 @@ test("a thread that dies in an attempt is replaced at once", async () => {
 test("a thread that dies before it has worked is replaced only after a pause", async () => {
   await using scene = new Scene();
   scene.deploy(DIES_SOON);
-  await scene.pool.start();
+  await scene.supervisor.start();
   await scene.logged("thread_replaced");
   scene.deploy("");
-  const sizeBefore = scene.pool.size;
+  const hadThread = scene.supervisor.hasThread;
   await scene.clock.advance(1000);
-  expect(sizeBefore).toBe(0);
-  expect(await scene.pool.run(scene.attempt("work"))).toEqual({ kind: "done", result: '"p"' });
+  expect(hadThread).toBe(false);
+  await scene.supervisor.untilReady();
+  expect(await scene.supervisor.run(scene.attempt("work"))).toEqual({
+    kind: "done",
+    result: '"p"',
+  });
 });
 
 test("a thread that can't load any more is tried again after a pause, until it can", async () => {
   await using scene = new Scene();
-  await scene.pool.start();
+  await scene.supervisor.start();
   scene.deploy(THROWS);
-  await scene.pool.run(scene.attempt("crash"));
+  await scene.supervisor.run(scene.attempt("crash"));
   await scene.logged("thread_failed_to_load");
   scene.deploy("");
-  const sizeBefore = scene.pool.size;
+  const hadThread = scene.supervisor.hasThread;
   await scene.clock.advance(1000);
-  expect(sizeBefore).toBe(0);
-  expect(await scene.pool.run(scene.attempt("work"))).toEqual({ kind: "done", result: '"p"' });
+  expect(hadThread).toBe(false);
+  await scene.supervisor.untilReady();
+  expect(await scene.supervisor.run(scene.attempt("work"))).toEqual({
+    kind: "done",
+    result: '"p"',
+  });
 });
 
 test("nothing is claimed while there is no thread, so no timeout runs while a task waits for one", async () => {
   await using scene = new Scene();
-  await scene.pool.start();
+  await scene.supervisor.start();
   scene.work();
   scene.deploy(THROWS);
   scene.enqueue("crash");
@@ -180,31 +189,36 @@ test("nothing is claimed while there is no thread, so no timeout runs while a ta
   expect(await scene.resultOf(id)).toBe('"p"');
 });
 
-test("an attempt that is stopped while it waits for a thread takes none from the next", async () => {
+test("an attempt whose thread died after the claim is released", async () => {
   await using scene = new Scene();
-  await scene.pool.start();
+  await scene.supervisor.start();
   scene.deploy(THROWS);
-  await scene.pool.run(scene.attempt("crash"));
+  await scene.supervisor.run(scene.attempt("crash"));
   await scene.logged("thread_failed_to_load");
-  const attempt = scene.attempt("work");
-  const running = scene.pool.run(attempt);
-  attempt.stop("cancelled");
-  scene.deploy("");
-  await scene.clock.advance(1000);
-  expect(await running).toEqual({ kind: "interrupted" });
-  expect(await scene.pool.run(scene.attempt("work"))).toEqual({ kind: "done", result: '"p"' });
+  expect(await scene.supervisor.run(scene.attempt("work"))).toEqual(RELEASED);
 });
 
-test("a stopped pool starts no thread, even when one was about to be tried again", async () => {
+test("a thread that still runs an attempt is given no other", async () => {
   await using scene = new Scene();
-  await scene.pool.start();
+  await scene.supervisor.start();
+  const running = scene.supervisor.run(scene.attempt("work"));
+  const untilReady = scene.supervisor.untilReady();
+  expect(await scene.supervisor.run(scene.attempt("work"))).toEqual(RELEASED);
+  await running;
+  await untilReady;
+  expect(scene.supervisor.untilReady()).toBeNull();
+});
+
+test("a stopped supervisor starts no thread, even when one was about to be tried again", async () => {
+  await using scene = new Scene();
+  await scene.supervisor.start();
   scene.deploy(THROWS);
-  await scene.pool.run(scene.attempt("crash"));
+  await scene.supervisor.run(scene.attempt("crash"));
   await scene.logged("thread_failed_to_load");
-  await scene.pool.stop();
+  await scene.supervisor.stop();
   await scene.clock.advance(10_000);
-  expect({ threads: scene.pool.size, timers: scene.clock.armed }).toEqual({
-    threads: 0,
+  expect({ hasThread: scene.supervisor.hasThread, timers: scene.clock.armed }).toEqual({
+    hasThread: false,
     timers: 0,
   });
 });
@@ -212,8 +226,8 @@ test("a stopped pool starts no thread, even when one was about to be tried again
 test("a thread that never ends to load holds up the stop for a second at most", async () => {
   await using scene = new Scene();
   scene.deploy(HANGS);
-  const starting = scene.pool.start();
-  const stopping = scene.pool.stop();
+  const starting = scene.supervisor.start();
+  const stopping = scene.supervisor.stop();
   await scene.clock.advance(1000);
   await stopping;
   expect(await starting).toBe("the process stops");

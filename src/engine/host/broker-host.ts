@@ -1,0 +1,356 @@
+/**
+ * The engine around a broker, for every persistence: it brings the broker time, randomness and ids, and carries what the
+ * broker says to those who wait for it. It decides nothing about tasks.
+ *
+ * An engine is in one of three modes:
+ * - `open`: it takes tasks and hands them out.
+ * - `stopping`, by `stopIntake`: it takes no more tasks and no retries. It goes on to hand out tasks only where they would
+ *   die with the process. Reads, settles, cancels go on.
+ * - `closed`, by `close`: nothing is handed out any more, and the timer is gone.
+ * While the store is away (`Persistence.isAvailable`) an open engine takes and hands out nothing either.
+ */
+
+import { type Clock, systemClock } from "../../clock.ts";
+import { assert } from "../../core/assert.ts";
+import { Broker, type BrokerLimits, type BrokerObserver } from "../../core/broker.ts";
+import type { KeyRecord } from "../../core/idempotency.ts";
+import type { Instant, Random } from "../../core/instant.ts";
+import type { Lane } from "../../core/lane.ts";
+import type { AttemptOutcome, ClaimLost, ClaimRequest, RevokeReason } from "../../core/outcomes.ts";
+import type { Queue } from "../../core/queue.ts";
+import { isFinished, type TaskStatus } from "../../core/status.ts";
+import { type Task, type TaskView, viewOf } from "../../core/task.ts";
+import { type Log, silentLog } from "../../log.ts";
+import type {
+  CancelAnswer,
+  ClaimAnswer,
+  Engine,
+  EngineRemains,
+  EngineWorker,
+  EnqueueAnswer,
+  EnqueueRequest,
+  ExtendAnswer,
+  ListAnswer,
+  ListRequest,
+  MaybePromise,
+  PauseAnswer,
+  PurgeAnswer,
+  QueueReport,
+  Readiness,
+  RetryAnswer,
+  SettleAnswer,
+  Stopping,
+  StorageUnavailable,
+  TypeRules,
+} from "../engine.ts";
+import { EventPublisher, type EventSubscriber } from "../events.ts";
+import { Intake, type TaskDefaults } from "../intake.ts";
+import {
+  type Command,
+  cancelCommand,
+  pauseCommand,
+  purgeCommand,
+  retryCommand,
+  settleCommand,
+} from "./commands.ts";
+import { Drain } from "./drain.ts";
+import type { Persistence, PersistenceHost } from "./persistence.ts";
+import { TaskLog } from "./task-log.ts";
+import { claimOf, pageOfTasks, reportOf } from "./views.ts";
+import { Waiters } from "./waiters.ts";
+import { WakeTimer } from "./wake-timer.ts";
+import { WorkerNotifier } from "./worker-notifier.ts";
+
+export interface HostOptions {
+  readonly limits: BrokerLimits;
+  readonly defaults: TaskDefaults;
+  /** The types with rules of their own. */
+  readonly types?: ReadonlyMap<string, TypeRules>;
+  readonly log?: Log;
+  readonly clock?: Clock;
+  readonly random?: Random;
+}
+
+export const STOPPING: Stopping = { kind: "stopping" };
+
+export const STORAGE_UNAVAILABLE: StorageUnavailable = { kind: "storage_unavailable" };
+
+/** Fences start anywhere below, so that two processes never give out the same, and none ever gets beyond 2⁵³. */
+const FIRST_FENCE_MAX = 2 ** 52;
+
+type Mode = "open" | "stopping" | "closed";
+
+export class BrokerHost implements Engine, BrokerObserver, PersistenceHost {
+  readonly broker: Broker;
+  readonly intake: Intake;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly #random: Random;
+  readonly #persistence: Persistence;
+  readonly #events: EventPublisher;
+  readonly #waiters: Waiters;
+  readonly #workers = new WorkerNotifier();
+  readonly #timer: WakeTimer;
+  readonly #drain: Drain;
+  #mode: Mode = "open";
+  #finishedWhileStopping = 0;
+  #isStoreWhole = true;
+
+  constructor(
+    {
+      limits,
+      defaults,
+      types = new Map(),
+      log = silentLog,
+      clock = systemClock,
+      random = Math.random,
+    }: HostOptions,
+    persistenceOf: (host: BrokerHost) => Persistence,
+  ) {
+    const broker = new Broker(limits, this, 1 + Math.floor(Math.random() * FIRST_FENCE_MAX));
+    this.broker = broker;
+    this.intake = new Intake({ defaults, types, keyedTasksMax: limits.retainTasks });
+    this.clock = clock;
+    this.log = log;
+    this.#random = random;
+    this.#waiters = new Waiters(clock);
+    this.#timer = new WakeTimer(broker, clock, (now) => broker.tick(now, random));
+    this.#drain = new Drain(clock, (leftMs) => this.#isDry(leftMs));
+    this.#persistence = persistenceOf(this);
+    this.#events = new EventPublisher(() => this.#persistence.isAhead);
+    this.subscribe(new TaskLog(log));
+    this.subscribe(this.#waiters);
+    this.#timer.arm(clock.now());
+  }
+
+  get readiness(): Readiness {
+    if (this.#mode !== "open") return "stopping";
+    return this.#persistence.isAvailable ? "ready" : "storage_unavailable";
+  }
+
+  enqueue(
+    requests: readonly EnqueueRequest[],
+    idempotencyKey?: string,
+  ): MaybePromise<EnqueueAnswer> {
+    if (this.#mode !== "open") return STOPPING;
+    if (!this.#persistence.isAvailable) return STORAGE_UNAVAILABLE;
+    const now = this.clock.now();
+    const admission = this.intake.admit(requests, idempotencyKey, now.wallMs);
+    if (admission.kind === "invalid") return admission;
+    const answer = this.#persistence.enqueue(admission.specs, now, admission.key);
+    this.#timer.update(now);
+    return answer;
+  }
+
+  find(id: string): MaybePromise<TaskView | undefined> {
+    const task = this.broker.find(id);
+    if (task === undefined) return undefined;
+    const stored = this.#persistence.untilStored(task);
+    return stored === null ? viewOf(task) : stored.then(() => viewOf(task));
+  }
+
+  async waitFor(id: string, waitMs: number, signal: AbortSignal): Promise<TaskView | undefined> {
+    const task = this.broker.find(id);
+    if (task === undefined) return undefined;
+    await this.#persistence.untilStored(task);
+    return this.#waiters.wait(task, waitMs, signal);
+  }
+
+  list(request: ListRequest): MaybePromise<ListAnswer> {
+    return this.#whenStored(() => pageOfTasks(this.broker, request));
+  }
+
+  queues(): MaybePromise<readonly QueueReport[]> {
+    return this.#whenStored(() => {
+      const { monoMs } = this.clock.now();
+      return Array.from(this.broker.queues(), (queue) => reportOf(queue, monoMs));
+    });
+  }
+
+  queue(name: string): MaybePromise<QueueReport | undefined> {
+    return this.#whenStored(() => {
+      const queue = this.broker.findQueue(name);
+      return queue === undefined ? undefined : reportOf(queue, this.clock.now().monoMs);
+    });
+  }
+
+  cancel(id: string): MaybePromise<CancelAnswer> {
+    return this.#run(cancelCommand(this.broker, id));
+  }
+
+  retry(id: string): MaybePromise<RetryAnswer> {
+    if (this.#mode !== "open") return STOPPING;
+    return this.#run(retryCommand(this.broker, id));
+  }
+
+  pause(name: string): MaybePromise<PauseAnswer> {
+    return this.#run(pauseCommand(this.broker, name, true));
+  }
+
+  resume(name: string): MaybePromise<PauseAnswer> {
+    return this.#run(pauseCommand(this.broker, name, false));
+  }
+
+  purge(name: string): MaybePromise<PurgeAnswer> {
+    return this.#run(purgeCommand(this.broker, name));
+  }
+
+  attach(lane: Lane, worker: EngineWorker): void {
+    this.#workers.attach(lane, worker);
+  }
+
+  claim(request: ClaimRequest): ClaimAnswer {
+    if (!this.#handsOut) return STOPPING;
+    if (!this.#persistence.isAvailable) return STORAGE_UNAVAILABLE;
+    if (!this.broker.hasReady(request.lane)) return NOTHING_CLAIMED;
+    const now = this.clock.now();
+    const tasks = this.broker.claim(request, now);
+    const claims = [];
+    for (const task of tasks) {
+      if (this.#persistence.noteClaim(task)) claims.push(claimOf(task, now));
+      else {
+        // The attempt has not started: the task is handed out again when the store is back.
+        this.broker.settle(task.id, task.fence, { kind: "released" }, now, this.#random);
+      }
+    }
+    this.#timer.update(now);
+    return { kind: "claimed", claims };
+  }
+
+  settle(taskId: string, fence: number, outcome: AttemptOutcome): MaybePromise<SettleAnswer> {
+    // What a remote worker was answered holds after a crash; an attempt in the process would have died with it.
+    if (this.#persistence.isDurable && this.broker.find(taskId)?.lane === "remote") {
+      return this.#run(settleCommand(this.broker, this.#random, taskId, fence, outcome));
+    }
+    const now = this.clock.now();
+    const answer = this.broker.settle(taskId, fence, outcome, now, this.#random);
+    this.#timer.update(now);
+    return answer;
+  }
+
+  extend(taskId: string, fence: number, leaseMs: number): ExtendAnswer {
+    const now = this.clock.now();
+    const outcome = this.broker.extend(taskId, fence, leaseMs, now);
+    const task = this.broker.find(taskId);
+    if (outcome.kind === "extended" && task !== undefined) {
+      this.#persistence.noteExtend(task);
+      this.#timer.arm(now);
+    }
+    return outcome;
+  }
+
+  noteProgress(taskId: string, fence: number, progress: string): ClaimLost | null {
+    return this.broker.noteProgress(taskId, fence, progress);
+  }
+
+  subscribe(subscriber: EventSubscriber): void {
+    this.#events.subscribe(subscriber);
+  }
+
+  stopIntake(): void {
+    if (this.#mode === "open") this.#setMode("stopping");
+  }
+
+  async drain(graceMs: number): Promise<void> {
+    await this.#drain.start(graceMs);
+    this.#persistence.flush();
+    this.#waiters.close();
+  }
+
+  close(): Promise<EngineRemains> {
+    this.stopIntake();
+    if (this.#mode === "stopping") {
+      this.#setMode("closed");
+      this.#drain.end();
+      this.#isStoreWhole = this.#persistence.close().isWhole;
+      this.#waiters.close();
+      this.#timer.close();
+    }
+    return Promise.resolve({
+      finishedWhileStopping: this.#finishedWhileStopping,
+      unfinished: this.broker.unfinished,
+      areLost: !this.#persistence.isDurable,
+      isStoreWhole: this.#isStoreWhole,
+    });
+  }
+
+  onStep(task: Task, from: TaskStatus | null, now: Instant): void {
+    this.#persistence.onStep(task, from);
+    this.#events.publish(task, from, now);
+    this.#workers.onStep(task, from);
+    if (isFinished(task.status) && this.#mode !== "open") this.#finishedWhileStopping += 1;
+    this.#timer.note(task);
+    this.#drain.updateSoon();
+  }
+
+  onRevoke(task: Task, fence: number, reason: RevokeReason): void {
+    this.#workers.onRevoke(task, fence, reason);
+  }
+
+  onResume(queue: Queue): void {
+    this.#workers.onOpen(queue);
+  }
+
+  onForget(task: Task): void {
+    this.#persistence.onForget(task);
+  }
+
+  onKeyChange(key: KeyRecord): void {
+    this.#persistence.onKeyChange?.(key);
+  }
+
+  onKeyForget(key: KeyRecord): void {
+    this.#persistence.onKeyForget?.(key);
+  }
+
+  onStored(now: Instant): void {
+    this.#events.release();
+    this.#timer.arm(now);
+  }
+
+  onAvailability(now: Instant): void {
+    if (!this.#persistence.isAvailable) {
+      this.broker.suspendRemote();
+      // Reads show what memory knows from now on, and so do those who wait.
+      this.#events.release();
+      return;
+    }
+    this.broker.resumeRemote(now);
+    this.#timer.arm(now);
+    for (const queue of this.broker.queues()) this.#workers.onOpen(queue);
+  }
+
+  /** Whether attempts may start. */
+  get #handsOut(): boolean {
+    return this.#mode === "open" || (this.#mode === "stopping" && !this.#persistence.isDurable);
+  }
+
+  /** Whether a drain has nothing more to wait for: a durable engine leaves waiting tasks and remote attempts to its successor. */
+  #isDry(leftMs: number): boolean {
+    if (this.#persistence.isDurable) return this.broker.runningHere === 0;
+    return !this.broker.hasWorkWithin(leftMs, this.clock.now());
+  }
+
+  #setMode(mode: Mode): void {
+    const isNext =
+      (this.#mode === "open" && mode === "stopping") ||
+      (this.#mode === "stopping" && mode === "closed");
+    assert(isNext, "an engine is open, then stopping, then closed");
+    this.#mode = mode;
+  }
+
+  #run<Answer>(command: Command<Answer>): MaybePromise<Answer | StorageUnavailable> {
+    const now = this.clock.now();
+    const answer = this.#persistence.run(command, now);
+    this.#timer.arm(now);
+    this.#drain.updateSoon();
+    return answer;
+  }
+
+  #whenStored<T>(read: () => T): MaybePromise<T> {
+    const stored = this.#persistence.untilAllStored();
+    return stored === null ? read() : stored.then(read);
+  }
+}
+
+const NOTHING_CLAIMED: ClaimAnswer = { kind: "claimed", claims: [] };

@@ -1,0 +1,153 @@
+/**
+ * What operators and remote workers ask for, as commands: cancel, retry, pause, resume, purge, and the settle of a remote
+ * claim. A command is planned first, which changes nothing that can be seen. Then it is written, where there is a store,
+ * and taken; or dropped, where it could not be written.
+ */
+
+import type { Broker, Step } from "../../core/broker.ts";
+import type { Instant, Random } from "../../core/instant.ts";
+import type { AttemptOutcome, Refusal, SettleOutcome } from "../../core/outcomes.ts";
+import { afterCancel } from "../../core/rules.ts";
+import type { SettleReceipt } from "../../core/task.ts";
+import { viewOf } from "../../core/task.ts";
+import type { CancelAnswer, PauseAnswer, PurgeAnswer, RetryAnswer } from "../engine.ts";
+import { reportOf } from "./views.ts";
+
+export type Command<Answer> = (now: Instant) => Plan<Answer> | Answered<Answer>;
+
+/** There is nothing to be done. */
+export interface Answered<Answer> {
+  readonly kind: "answered";
+  readonly answer: Answer;
+}
+
+export interface Plan<Answer> {
+  readonly kind: "plan";
+  /** What is written of tasks. */
+  readonly steps: readonly Step[];
+  /** What is written of a queue. */
+  readonly pause: { readonly queue: string; readonly isPaused: boolean } | null;
+  /** Does in memory what is planned. */
+  take(now: Instant): Answer;
+  /** Gives back what the plan holds. */
+  drop(now: Instant): void;
+}
+
+export function cancelCommand(broker: Broker, id: string): Command<CancelAnswer> {
+  return (now) => {
+    const plan = broker.planCancel(id, now);
+    if (plan.kind === "unknown") return answered(plan);
+    const { task } = plan;
+    if (plan.kind !== "step") return answered({ kind: "finished", task: viewOf(task) });
+    return stepPlan(broker, plan, () => ({ kind: "cancelled", task: viewOf(task) }));
+  };
+}
+
+export function settleCommand(
+  broker: Broker,
+  random: Random,
+  taskId: string,
+  fence: number,
+  outcome: AttemptOutcome,
+): Command<SettleOutcome> {
+  return (now) => {
+    const plan = broker.planSettle(taskId, fence, outcome, now, random);
+    if (plan.kind !== "step") return answered(plan);
+    const receipt = plan.to.receipt as SettleReceipt;
+    return stepPlan(broker, plan, () => ({ kind: "settled", receipt }));
+  };
+}
+
+export function retryCommand(
+  broker: Broker,
+  id: string,
+): Command<Exclude<RetryAnswer, { readonly kind: "stopping" | "storage_unavailable" }>> {
+  return (now) => {
+    const plan = broker.planRetry(id);
+    if (plan.kind === "not_retryable") {
+      return answered({ kind: "not_retryable", task: viewOf(plan.task) });
+    }
+    if (plan.kind === "refused" || plan.kind === "unknown") return answered(plan);
+    if (plan.kind !== "step") return answered({ kind: "queued", task: viewOf(plan.task) });
+    const { task } = plan;
+    // Two retries may want the last place of a queue before either is taken.
+    broker.holdPlace(task, now);
+    return {
+      kind: "plan",
+      steps: [plan],
+      pause: null,
+      take(takenAt) {
+        broker.releasePlace(task, takenAt);
+        broker.take(plan, takenAt);
+        return { kind: "queued", task: viewOf(task) };
+      },
+      drop: (droppedAt) => broker.releasePlace(task, droppedAt),
+    };
+  };
+}
+
+export function pauseCommand(
+  broker: Broker,
+  name: string,
+  isPaused: boolean,
+): Command<Exclude<PauseAnswer, { readonly kind: "storage_unavailable" }>> {
+  return (now) => {
+    const queue = broker.findQueue(name);
+    if (queue === undefined) return answered({ kind: "unknown" });
+    const refusal: Refusal | null = isPaused ? broker.pauseRefusal(queue) : null;
+    if (refusal !== null) return answered(refusal);
+    // It must be there, and in use, when the plan is taken.
+    broker.pin(queue, now);
+    return {
+      kind: "plan",
+      steps: [],
+      pause: { queue: name, isPaused },
+      take(takenAt) {
+        broker.setPaused(queue, isPaused, takenAt);
+        broker.unpin(queue, takenAt);
+        return { kind: "set", queue: reportOf(queue, takenAt.monoMs) };
+      },
+      drop: (droppedAt) => broker.unpin(queue, droppedAt),
+    };
+  };
+}
+
+export function purgeCommand(
+  broker: Broker,
+  name: string,
+): Command<Exclude<PurgeAnswer, { readonly kind: "storage_unavailable" }>> {
+  return (now) => {
+    const tasks = broker.waitingIn(name);
+    if (tasks === undefined) return answered({ kind: "unknown" });
+    const steps = tasks.map(
+      (task) => ({ kind: "step", task, to: afterCancel(task, now) }) as const,
+    );
+    return {
+      kind: "plan",
+      steps,
+      pause: null,
+      take(takenAt) {
+        for (const step of steps) broker.take(step, takenAt);
+        return { kind: "purged", cancelled: steps.length };
+      },
+      drop: () => undefined,
+    };
+  };
+}
+
+function stepPlan<Answer>(broker: Broker, step: Step, answer: () => Answer): Plan<Answer> {
+  return {
+    kind: "plan",
+    steps: [step],
+    pause: null,
+    take(now) {
+      broker.take(step, now);
+      return answer();
+    },
+    drop: () => undefined,
+  };
+}
+
+function answered<Answer>(answer: Answer): Answered<Answer> {
+  return { kind: "answered", answer };
+}

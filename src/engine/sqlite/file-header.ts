@@ -1,0 +1,61 @@
+/**
+ * The first bytes of a data file, read without SQLite, which might write to a file that is not ours
+ * (https://www.sqlite.org/fileformat.html#the_database_header).
+ */
+
+import { closeSync, fstatSync, openSync, readSync } from "node:fs";
+import { isLogEmpty } from "./file-log.ts";
+
+/** "rngq" as a number, in the header of every data file. */
+export const APPLICATION_ID = 0x726e6771;
+
+const SQLITE_MAGIC = "SQLite format 3\0";
+const HEADER_BYTES = 100;
+const PAGE_BYTES_OFFSET = 16;
+const CHANGES_OFFSET = 24;
+const PAGES_OFFSET = 28;
+const VERSION_OFFSET = 60;
+const APPLICATION_ID_OFFSET = 68;
+/** For which count of changes the number of pages is right. */
+const PAGES_VALID_FOR_OFFSET = 92;
+
+/** Why this is not a whole data file of a version up to `newest`, in a sentence; null when it is. */
+export function headerFault(path: string, newest: number): string | null {
+  const header = Buffer.alloc(HEADER_BYTES);
+  const descriptor = openSync(path, "r");
+  let bytes: number;
+  try {
+    readSync(descriptor, header, 0, HEADER_BYTES, 0);
+    bytes = fstatSync(descriptor).size;
+  } finally {
+    closeSync(descriptor);
+  }
+  if (header.toString("latin1", 0, SQLITE_MAGIC.length) !== SQLITE_MAGIC) {
+    return `${path} is not a data file of ringq`;
+  }
+  if (header.readUInt32BE(APPLICATION_ID_OFFSET) !== APPLICATION_ID) {
+    return `${path} is a data file of another program`;
+  }
+  const fault = versionFault(header.readUInt32BE(VERSION_OFFSET), path, newest);
+  if (fault !== null) return fault;
+  // With a log beside it a file may be shorter than it says: a checkpoint was cut off, and will be made again.
+  return isLogEmpty(path) ? lengthFault(path, header, bytes) : null;
+}
+
+/** Why a file of this version can't be used, in a sentence; null when it can. */
+export function versionFault(version: number, path: string, newest: number): string | null {
+  if (version <= newest) return null;
+  return `${path} has version ${version}, and this ringq knows versions up to ${newest}: use a newer one`;
+}
+
+/** SQLite takes what is missing of a file's last page for zeros, and would not notice. */
+function lengthFault(path: string, header: Buffer, bytes: number): string | null {
+  const isKnown =
+    header.readUInt32BE(CHANGES_OFFSET) === header.readUInt32BE(PAGES_VALID_FOR_OFFSET);
+  const rawPageBytes = header.readUInt16BE(PAGE_BYTES_OFFSET);
+  // 64 KiB does not fit into two bytes, and is written as 1.
+  const pageBytes = rawPageBytes === 1 ? 65_536 : rawPageBytes;
+  const expected = header.readUInt32BE(PAGES_OFFSET) * pageBytes;
+  if (!isKnown || bytes >= expected) return null;
+  return `${path} is damaged: it has ${bytes} of ${expected} bytes`;
+}
