@@ -25,12 +25,15 @@ import type { Model } from "./model.ts";
 import type { Operation } from "./operation.ts";
 
 /** Keeps what has to outlive the broker, as an engine with a data file does. */
-export interface Keeper extends Required<Omit<BrokerObserver, "onRevoke">> {
+export interface Keeper extends Required<Omit<BrokerObserver, "onRevoke" | "onResume">> {
   onPublish(tasks: readonly Task[]): void;
   onClaim(task: Task): void;
+  onExtend(task: Task): void;
   onPause(queue: string, isPaused: boolean): void;
-  /** What the next broker takes back. */
-  snapshot(now: Instant): Snapshot;
+  /** What the next broker takes back, when one ends that has these tasks. */
+  snapshot(now: Instant, tasks: Iterable<Task>): Snapshot;
+  /** It was taken back, as these tasks. */
+  onRestored(tasks: Iterable<Task>): void;
 }
 
 export class BrokerSubject implements BrokerObserver {
@@ -93,7 +96,10 @@ export class BrokerSubject implements BrokerObserver {
       }
       case "extend": {
         const { id, claim, leaseMs } = operation;
-        return extendInWords(broker.extend(id, this.#fenceOf(id, claim), leaseMs, now));
+        const outcome = broker.extend(id, this.#fenceOf(id, claim), leaseMs, now);
+        const task = broker.find(id);
+        if (outcome.kind === "extended" && task !== undefined) this.#keeper?.onExtend(task);
+        return extendInWords(outcome);
       }
       case "progress": {
         const { id, claim, progress } = operation;
@@ -221,11 +227,12 @@ export class BrokerSubject implements BrokerObserver {
     this.#reservations.length = 0;
     if (this.#keeper !== null) {
       const order = Array.from(this.#broker.queues(), ({ name }) => name);
-      const { paused, keys, tasks } = this.#keeper.snapshot(now);
+      const { paused, keys, tasks } = this.#keeper.snapshot(now, this.#broker.tasks());
       this.#broker = new Broker(this.#limits, this, firstFence);
       // No order is promised among queues without tasks: the model has the one from before.
       const asBefore = [...paused].sort((a, b) => order.indexOf(a) - order.indexOf(b));
       this.#broker.restore({ paused: asBefore, keys, tasks }, now);
+      this.#keeper.onRestored(this.#broker.tasks());
       return;
     }
     const before = this.#broker;
