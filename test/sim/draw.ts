@@ -272,7 +272,7 @@ export class Draw {
   #progress(): Operation {
     const prng = this.#prng;
     const task = this.#pickTask(({ status }) => status === "running") ?? this.#anyTask();
-    const claim = (task?.fences.length ?? 1) - (prng.oneIn(4) ? 1 : 0);
+    const claim = Math.max(0, (task?.fences.length ?? 1) - (prng.oneIn(4) ? 1 : 0));
     return {
       kind: "progress",
       id: this.#idOf(task),

@@ -15,18 +15,15 @@ export interface Plant {
 export const PLANTS: readonly Plant[] = [
   {
     defect: "A retry is dropped when its queue is full",
-    file: "broker.ts",
+    file: "task-registry.ts",
     code: `    const from = task.status;
-    const { fence, queue } = task;
-`,
+    if (from === "running" &&`,
     planted: `    const from = task.status;
-    const { fence, queue } = task;
-    if (to.status === "retrying" && queue.waiting >= queue.limits.size) {
-      const { finishedAtMs } = afterCancel(task, now);
-      this.#take(task, { ...to, status: "failed", finishedAtMs }, now);
+    if (to.status === "retrying" && task.queue.waiting >= task.queue.limits.size) {
+      this.take(task, { ...to, status: "failed", finishedAtMs: now.wallMs }, now);
       return;
     }
-`,
+    if (from === "running" &&`,
   },
   {
     defect: "One retry too few",
@@ -95,31 +92,31 @@ export const PLANTS: readonly Plant[] = [
   },
   {
     defect: "A stale fence is accepted",
-    file: "broker.ts",
+    file: "attempts.ts",
     code: `task.status === "running" && task.fence === fence`,
     planted: `task.status === "running" && fence > 0 && fence <= task.fence`,
   },
   {
     defect: "A timeout lasts one millisecond too long",
-    file: "broker.ts",
+    file: "attempts.ts",
     code: "const timeoutAtMs = now.monoMs + timeoutMs;",
     planted: "const timeoutAtMs = now.monoMs + timeoutMs + 1;",
   },
   {
     defect: "A revoked attempt is not told so on cancel",
     file: "broker.ts",
-    code: `if (from === "running" && to.status === "cancelled") this`,
-    planted: `if (from === "running" && to.status === "cancelled" && task.attempt > 1) this`,
+    code: `if (status === "running" && to.status === "cancelled") {`,
+    planted: `if (status === "running" && to.status === "cancelled" && task.attempt > 1) {`,
   },
   {
     defect: "Bytes are not released when a task is cancelled",
-    file: "broker.ts",
-    code: `    this.#tasks.leave(task);
-    change(task, to);
+    file: "task-registry.ts",
+    code: `    this.leave(task);
+    task.apply(to);
 `,
-    planted: `    this.#tasks.leave(task);
-    if (to.status === "cancelled" && isWaiting(from)) queue.waitingBytes += task.payloadBytes;
-    change(task, to);
+    planted: `    this.leave(task);
+    if (to.status === "cancelled" && isWaiting(from)) task.queue.waitingBytes += task.payloadBytes;
+    task.apply(to);
 `,
   },
   {
@@ -143,8 +140,8 @@ export const PLANTS: readonly Plant[] = [
   {
     defect: "A purge leaves what is scheduled",
     file: "broker.ts",
-    code: "task.queue === queue && isWaiting(task.status)",
-    planted: `task.queue === queue && isWaiting(task.status) && task.status !== "scheduled"`,
+    code: `task.queue !== queue || !isWaiting(task.status)`,
+    planted: `task.queue !== queue || !isWaiting(task.status) || task.status === "scheduled"`,
   },
   {
     defect: "A queue that was served stays in front",
@@ -174,10 +171,10 @@ export const PLANTS: readonly Plant[] = [
   },
   {
     defect: "A retry by hand does not keep its key",
-    file: "broker.ts",
-    code: `    if (isFinished(from) && task.key !== null) this.#keys.resumed(task.key);
+    file: "task-registry.ts",
+    code: `    if (isFinished(from) && task.key !== null) this.keys.resumed(task.key);
 `,
-    planted: "",
+    planted: ``,
   },
   {
     defect: "A retry by hand passes the bounds",
@@ -188,8 +185,11 @@ export const PLANTS: readonly Plant[] = [
   {
     defect: "A retry by hand does not give all retries back",
     file: "rules.ts",
-    code: `status: "queued", failures: 0, losses: 0`,
-    planted: `status: "queued", losses: 0`,
+    code: `    status: "queued",
+    failures: 0,
+`,
+    planted: `    status: "queued",
+`,
   },
   {
     defect: "`run_at` does not follow a jump of the wall clock",
@@ -267,7 +267,7 @@ export const PLANTS: readonly Plant[] = [
   },
   {
     defect: "Progress stays from the attempt before",
-    file: "broker.ts",
+    file: "attempts.ts",
     code: `    task.progress = null;
 `,
     planted: "",
@@ -329,7 +329,7 @@ export const PLANTS: readonly Plant[] = [
   },
   {
     defect: "A restart lets a delay begin anew",
-    file: "task-registry.ts",
+    file: "restore.ts",
     code: "Math.min(runAtMs - now.wallMs, runAtMs - waitSince(task))",
     planted: "runAtMs - waitSince(task)",
   },
@@ -354,7 +354,7 @@ export const PLANTS: readonly Plant[] = [
   },
   {
     defect: "A fence is used again",
-    file: "broker.ts",
+    file: "attempts.ts",
     code: `    this.#nextFence += 1;
 `,
     planted: `    if (task.attempt > 1) this.#nextFence += 1;
@@ -362,37 +362,37 @@ export const PLANTS: readonly Plant[] = [
   },
   {
     defect: "A restart gives a remote claim another fence",
-    file: "task-registry.ts",
+    file: "restore.ts",
     code: "task.fence = fence;",
     planted: "task.fence = fence - 1;",
   },
   {
     defect: "A claim that was cancelled is told that it has expired",
-    file: "broker.ts",
+    file: "attempts.ts",
     code: `cancelled: "cancelled",`,
     planted: `cancelled: "expired",`,
   },
   {
     defect: "An extend after the end is accepted",
-    file: "broker.ts",
+    file: "attempts.ts",
     code: "if (!isHeldBy(task, fence) || task.lease === null) return",
     planted: "if (task.lease === null) return",
   },
   {
     defect: "An extend leads beyond the timeout",
-    file: "task-registry.ts",
+    file: "lease.ts",
     code: "const endMs = Math.min(endsAtMs, timeoutAtMs);",
     planted: "const endMs = task.lease === null ? Math.min(endsAtMs, timeoutAtMs) : endsAtMs;",
   },
   {
     defect: "A lease reaches beyond the timeout",
-    file: "task-registry.ts",
+    file: "lease.ts",
     code: "const endMs = Math.min(endsAtMs, timeoutAtMs);",
     planted: "const endMs = endsAtMs;",
   },
   {
     defect: "A lease and the timeout end together, and the lease is the reason",
-    file: "broker.ts",
+    file: "attempts.ts",
     code: "lease.timeoutAtMs <= now.monoMs",
     planted: "lease.timeoutAtMs < now.monoMs",
   },
@@ -420,8 +420,11 @@ export const PLANTS: readonly Plant[] = [
   {
     defect: "A retry by hand does not end a row of losses",
     file: "rules.ts",
-    code: `status: "queued", failures: 0, losses: 0`,
-    planted: `status: "queued", failures: 0`,
+    code: `    failures: 0,
+    losses: 0,
+`,
+    planted: `    failures: 0,
+`,
   },
   {
     defect: "A release ends a row of losses",
@@ -457,25 +460,25 @@ export const PLANTS: readonly Plant[] = [
   },
   {
     defect: "A release with a delay is charged as a retry",
-    file: "broker.ts",
-    code: `if (to.status === "retrying" && to.failures > task.failures) queue`,
-    planted: `if (to.status === "retrying") queue`,
+    file: "task-registry.ts",
+    code: `to.failures > task.failures ? "retried"`,
+    planted: `to.status === "retrying" ? "retried"`,
   },
   {
     defect: "A settle that comes again settles again",
-    file: "broker.ts",
+    file: "attempts.ts",
     code: `task.status === "running" && task.fence === fence`,
     planted: `task.status === "running" && (task.fence === fence || (task.settledFence === fence && fence > 0))`,
   },
   {
     defect: "A settle that comes again gets a receipt whatever its word",
-    file: "broker.ts",
+    file: "attempts.ts",
     code: "settledFence === fence && receipt?.outcome === outcome.kind",
     planted: "settledFence === fence && receipt !== null",
   },
   {
     defect: "A receipt is lost when the task is claimed again",
-    file: "broker.ts",
+    file: "attempts.ts",
     code: `    task.progress = null;
     const { lane`,
     planted: `    task.progress = null;
@@ -512,25 +515,25 @@ export const PLANTS: readonly Plant[] = [
   },
   {
     defect: "A lease ends right after a pause of the process",
-    file: "broker.ts",
+    file: "attempts.ts",
     code: "Math.min(LEASE_GRACE_MS, lease.lengthMs)",
     planted: "Math.min(LEASE_GRACE_MS, lease.lengthMs) / 2",
   },
   {
     defect: "The time after a start is longer than a lease",
-    file: "broker.ts",
+    file: "attempts.ts",
     code: "Math.min(LEASE_GRACE_MS, lease.lengthMs)",
     planted: "LEASE_GRACE_MS",
   },
   {
     defect: "A clock that is set back lengthens a lease over a restart",
-    file: "task-registry.ts",
+    file: "restore.ts",
     code: "clamp(leaseEndsAtMs - now.wallMs, 0, leaseMs)",
     planted: "Math.max(leaseEndsAtMs - now.wallMs, 0)",
   },
   {
     defect: "A restart begins the timeout of a remote claim anew",
-    file: "task-registry.ts",
+    file: "restore.ts",
     code: "now.monoMs + timeoutMs - ranMs",
     planted: "now.monoMs + timeoutMs",
   },
@@ -542,13 +545,13 @@ export const PLANTS: readonly Plant[] = [
   },
   {
     defect: "The queues of a claim are out of order",
-    file: "broker.ts",
+    file: "attempts.ts",
     code: "for (const name of names) {",
     planted: "for (const name of names.toReversed()) {",
   },
   {
     defect: "A claim by queues takes a turn",
-    file: "broker.ts",
+    file: "attempts.ts",
     code: `      if (task !== undefined) return task;
     }
     return undefined;
@@ -566,7 +569,7 @@ export const PLANTS: readonly Plant[] = [
   },
   {
     defect: "A claim by queues ignores a pause",
-    file: "broker.ts",
+    file: "attempts.ts",
     code: "queue === undefined || !queue.isOpen",
     planted: "queue === undefined",
   },
@@ -578,13 +581,13 @@ export const PLANTS: readonly Plant[] = [
   },
   {
     defect: "The types of a claim are ignored where it names queues",
-    file: "broker.ts",
+    file: "attempts.ts",
     code: "types === undefined ? list.first() : list.firstOf(types)",
     planted: "types === undefined || types.length > 0 ? list.first() : list.firstOf(types)",
   },
   {
     defect: "A claim looks for its types in the first queue only",
-    file: "broker.ts",
+    file: "attempts.ts",
     code: `      const task = list.firstOf(types);
       if (task === undefined) continue;
 `,
@@ -600,13 +603,13 @@ export const PLANTS: readonly Plant[] = [
   },
   {
     defect: "A claim of several starts one more",
-    file: "broker.ts",
+    file: "attempts.ts",
     code: "while (tasks.length < request.max) {",
     planted: "while (tasks.length <= request.max && (request.max > 1 || tasks.length === 0)) {",
   },
   {
     defect: "A wait grows over a restart when the clock is set back",
-    file: "task-registry.ts",
+    file: "restore.ts",
     code: "Math.min(runAtMs - now.wallMs, runAtMs - waitSince(task))",
     planted: "runAtMs - now.wallMs",
   },
