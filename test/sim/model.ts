@@ -565,7 +565,7 @@ export class Model {
       lastError?.attempt === task.attempt ? lastError.atMs : (task.startedAtMs ?? 0);
     const setAtMs = task.status === "scheduled" ? task.enqueuedAtMs : attemptEndedAtMs;
     let leftMs = runAtMs - now.wallMs;
-    if (leftMs > runAtMs - setAtMs) {
+    if (runAtMs >= setAtMs && leftMs > runAtMs - setAtMs) {
       leftMs = runAtMs - setAtMs;
       task.runAtMs = now.wallMs + leftMs;
       this.#markIf(
