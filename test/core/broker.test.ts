@@ -45,7 +45,7 @@ describe("a broker refuses", () => {
     expect(outcome).toEqual({ kind: "refused", bound: "queue_size", queue: "default" });
     expect(broker.find("b")).toBeUndefined();
     expect(claim(broker).id).toBe("a");
-    broker.check();
+    broker.verify();
   });
 
   test("a batch whole, leaving no queue behind that only it would have made", () => {
@@ -69,7 +69,7 @@ describe("a broker refuses", () => {
 
     expect(broker.retry("a", at(0))).toMatchObject({ kind: "refused", bound: "queue_size" });
     expect(broker.find("a")?.status).toBe("cancelled");
-    broker.check();
+    broker.verify();
   });
 
   test("to pause one more queue than may be in use", () => {
@@ -83,7 +83,7 @@ describe("a broker refuses", () => {
       bound: "queues_max",
       queue: "x",
     });
-    broker.check();
+    broker.verify();
   });
 });
 
@@ -105,7 +105,7 @@ describe("an attempt", () => {
     expect(broker.settle(task, 1, BROKEN, at(0), NO_CHANCE)).toBe(true);
     expect(task.status).toBe("retrying");
     expect(broker.findQueue("default")?.waiting).toBe(2);
-    broker.check();
+    broker.verify();
   });
 
   test("that was interrupted gives the task its turn back and costs no retry", () => {
@@ -254,7 +254,7 @@ describe("a task", () => {
     }
 
     expect([broker.find("a"), broker.find("b")?.status]).toEqual([undefined, "cancelled"]);
-    broker.check();
+    broker.verify();
   });
 
   test("leaves its queue idle when it was the last one there, and the queue is forgotten in its turn", () => {
@@ -266,7 +266,7 @@ describe("a task", () => {
 
     broker.tick(at(1000), NO_CHANCE);
 
-    broker.check();
+    broker.verify();
     expect(broker.findQueue("default")?.counts.cancelled).toBe(0);
     broker.tick(at(2000), NO_CHANCE);
     expect(broker.findQueue("default")).toBeUndefined();
@@ -335,7 +335,7 @@ describe("a purge", () => {
       "queued: queued → cancelled",
     ]);
     expect(broker.findQueue("default")).toMatchObject({ waiting: 0, waitingBytes: 0, load: 1 });
-    broker.check();
+    broker.verify();
   });
 });
 
@@ -394,14 +394,14 @@ describe("an idempotency key", () => {
   });
 });
 
-describe("a broker's check finds", () => {
+describe("a broker's verify finds", () => {
   test("a task whose failures went beyond its retries", () => {
     const broker = aBroker();
     enqueue(broker, "a", { maxRetries: 0 });
 
     claim(broker).failures = 2;
 
-    expect(() => broker.check()).toThrow("no task fails more often than it may");
+    expect(() => broker.verify()).toThrow("no task fails more often than it may");
   });
 
   test("an unfinished task with an end", () => {
@@ -410,6 +410,6 @@ describe("a broker's check finds", () => {
 
     claim(broker).finishedAtMs = 1;
 
-    expect(() => broker.check()).toThrow("exactly the finished tasks have an end");
+    expect(() => broker.verify()).toThrow("exactly the finished tasks have an end");
   });
 });

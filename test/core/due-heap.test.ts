@@ -5,11 +5,11 @@ import { DueHeap } from "../../src/core/due-heap.ts";
 interface WakeTimer {
   readonly seq: number;
   dueAtMs: number;
-  place: number;
+  position: number;
 }
 
 function anAlarm(dueAtMs: number, seq: number): WakeTimer {
-  return { dueAtMs, seq, place: -1 };
+  return { dueAtMs, seq, position: -1 };
 }
 
 /** A heap of alarms with these times, numbered from 1. */
@@ -20,7 +20,7 @@ function aHeap(times: readonly number[]): {
   const heap = new DueHeap<WakeTimer>();
   const alarms = times.map((dueAtMs, index) => anAlarm(dueAtMs, index + 1));
   for (const alarm of alarms) heap.push(alarm);
-  heap.check();
+  heap.verify();
   return { heap, alarms };
 }
 
@@ -29,7 +29,7 @@ function takeAll(heap: DueHeap<WakeTimer>): [dueAtMs: number, seq: number][] {
   const taken: [number, number][] = [];
   for (let first = heap.first(); first !== undefined; first = heap.first()) {
     heap.remove(first);
-    heap.check();
+    heap.verify();
     taken.push([first.dueAtMs, first.seq]);
   }
   return taken;
@@ -61,7 +61,7 @@ describe("a due heap", () => {
 
       heap.remove(alarms[leaving] as WakeTimer);
 
-      heap.check();
+      heap.verify();
       const expected = alarms.filter((_, index) => index !== leaving);
       expect(takeAll(heap)).toEqual(
         expected
@@ -77,7 +77,7 @@ describe("a due heap", () => {
 
     heap.remove(alarms[3] as WakeTimer);
 
-    heap.check();
+    heap.verify();
     expect(takeAll(heap).map(([dueAtMs]) => dueAtMs)).toEqual([1, 2, 3, 4, 10, 12]);
   });
 
@@ -126,20 +126,20 @@ describe("a due heap refuses", () => {
   });
 });
 
-describe("a due heap's check finds", () => {
+describe("a due heap's verify finds", () => {
   test("a member whose time was changed while it was in", () => {
     const { heap, alarms } = aHeap([1, 2, 3]);
 
     (alarms[0] as WakeTimer).dueAtMs = 9;
 
-    expect(() => heap.check()).toThrow("no member is due before its parent");
+    expect(() => heap.verify()).toThrow("no member is due before its parent");
   });
 
   test("a member with a wrong index", () => {
     const { heap, alarms } = aHeap([1, 2, 3]);
 
-    (alarms[2] as WakeTimer).place = 1;
+    (alarms[2] as WakeTimer).position = 1;
 
-    expect(() => heap.check()).toThrow("a heap's member knows its index");
+    expect(() => heap.verify()).toThrow("a heap's member knows its index");
   });
 });

@@ -59,9 +59,9 @@ describe("a filter", () => {
   const mail = aQueue({}, "mail");
   const tasks = [
     aTask({ seq: 4, type: "x" }),
-    aTask({ seq: 3, type: "y", home: mail }),
-    aTask({ seq: 2, type: "x", home: mail }),
-    aTask({ seq: 1, type: "x", home: mail }),
+    aTask({ seq: 3, type: "y", queue: mail }),
+    aTask({ seq: 2, type: "x", queue: mail }),
+    aTask({ seq: 1, type: "x", queue: mail }),
   ];
   (tasks[3] as Task).status = "running";
 

@@ -27,19 +27,19 @@ function lineUp(
   lane: Lane = "loop",
   payloadBytes = 4,
 ): Task {
-  const home = register.findOrMake(queue);
-  const task = aTask({ home, lane, payloadBytes });
+  const queue = register.findOrMake(queue);
+  const task = aTask({ queue, lane, payloadBytes });
   home.countIn(task, "queued");
   home.lines[lane].pushBack(task);
-  register.changed(home, 0);
+  register.changed(queue, 0);
   return task;
 }
 
 /** Takes a task that lines up out again. */
 function leave(register: QueueRegistry, task: Task, nowMs = 0): void {
-  task.home.lines[task.lane].remove(task);
-  task.home.countOut(task, "queued");
-  register.changed(task.home, nowMs);
+  task.queue.lines[task.lane].remove(task);
+  task.queue.countOut(task, "queued");
+  register.changed(task.queue, nowMs);
 }
 
 /** A queue that knew a task once. */
@@ -173,7 +173,7 @@ describe("turns", () => {
     for (const queue of ["a", "b", "a", "c"]) lineUp(register, queue);
 
     expect(turnsOf(register, 7)).toEqual(["a", "b", "c", "a", "b", "c", "a"]);
-    register.check();
+    register.verify();
   });
 
   test("are of one lane", () => {
@@ -192,7 +192,7 @@ describe("turns", () => {
     leave(register, task);
 
     expect(register.hasTurn("loop")).toBe(false);
-    register.check();
+    register.verify();
   });
 
   test("are lost by a pause and come back, at the end, when it is over", () => {
@@ -216,11 +216,11 @@ describe("turns", () => {
     lineUp(register, "a", "thread");
     const queue = register.findOrMake("a");
 
-    queue.countIn(aTask({ home: queue }), "running");
+    queue.countIn(aTask({ queue: queue }), "running");
     register.changed(queue, 0);
 
     expect(register.hasTurn("loop")).toBe(false);
-    register.check();
+    register.verify();
   });
 });
 
@@ -235,7 +235,7 @@ describe("an idle queue", () => {
 
     expect(before?.name).toBe("a");
     expect(register.find("a")).toBeUndefined();
-    register.check();
+    register.verify();
   });
 
   test("says when its time is up", () => {
@@ -265,7 +265,7 @@ describe("an idle queue", () => {
     register.expire(99_999);
 
     expect(register.find("a")).toBe(queue);
-    register.check();
+    register.verify();
   });
 
   test("is forgotten before its time once there are too many, the longest idle one first", () => {
@@ -273,19 +273,19 @@ describe("an idle queue", () => {
     for (const [index, name] of ["a", "b", "c", "d"].entries()) anIdleQueue(register, name, index);
 
     expect(Array.from(register.all(), ({ name }) => name)).toEqual(["c", "d"]);
-    register.check();
+    register.verify();
   });
 });
 
 describe("a queue whose only place was given back", () => {
   /** A queue in which a place was held, and is no more. */
   function withdraw(register: QueueRegistry, name: string): void {
-    const home = register.findOrMake(name);
-    const task = aTask({ home });
+    const queue = register.findOrMake(name);
+    const task = aTask({ queue });
     home.reserve(task);
-    register.changed(home, 0);
+    register.changed(queue, 0);
     home.release(task);
-    register.withdrawn(home, 0);
+    register.withdrawn(queue, 0);
   }
 
   test("is gone at once when it never had a task", () => {
@@ -295,7 +295,7 @@ describe("a queue whose only place was given back", () => {
 
     expect(register.find("a")).toBeUndefined();
     expect(register.nextExpiryMs()).toBe(Number.POSITIVE_INFINITY);
-    register.check();
+    register.verify();
   });
 
   test("pushes out no idle queue on its way", () => {
@@ -305,7 +305,7 @@ describe("a queue whose only place was given back", () => {
     withdraw(register, "b");
 
     expect([...register.all()]).toEqual([idle]);
-    register.check();
+    register.verify();
   });
 
   test("leaves its share of the queues in use to another one", () => {
@@ -325,17 +325,17 @@ describe("a queue whose only place was given back", () => {
 
     expect(register.find("a")).toBe(idle);
     expect(register.nextExpiryMs()).toBe(1000);
-    register.check();
+    register.verify();
   });
 });
 
-describe("a register's check finds", () => {
+describe("a register's verify finds", () => {
   test("a queue that is not known to have come into use", () => {
     const register = aRegister();
     const queue = register.findOrMake("a");
-    queue.countIn(aTask({ home: queue }), "running");
+    queue.countIn(aTask({ queue: queue }), "running");
 
-    expect(() => register.check()).toThrow("a queue is in use while it has work or is paused");
+    expect(() => register.verify()).toThrow("a queue is in use while it has work or is paused");
   });
 
   test("a line that does not take turns although it could", () => {
@@ -345,7 +345,7 @@ describe("a register's check finds", () => {
 
     queue.isPaused = true;
 
-    expect(() => register.check()).toThrow("exactly the lines with something to claim turn");
+    expect(() => register.verify()).toThrow("exactly the lines with something to claim turn");
   });
 
   test("a queue without tasks that is not known to be idle", () => {
@@ -353,6 +353,6 @@ describe("a register's check finds", () => {
 
     register.findOrMake("a");
 
-    expect(() => register.check()).toThrow("exactly the queues without tasks are idle");
+    expect(() => register.verify()).toThrow("exactly the queues without tasks are idle");
   });
 });

@@ -5,8 +5,8 @@ import { aQueue, aTask } from "../support/builders.ts";
 
 /** Lets a queued task into its home. */
 function lineUp(task: Task): void {
-  task.home.countIn(task, "queued");
-  task.home.lines[task.lane].pushBack(task);
+  task.queue.countIn(task, "queued");
+  task.queue.lines[task.lane].pushBack(task);
 }
 
 describe("a queue counts", () => {
@@ -14,7 +14,7 @@ describe("a queue counts", () => {
     const queue = aQueue();
 
     expect([queue.known, queue.waiting, queue.waitingBytes, queue.load]).toEqual([0, 0, 0, 0]);
-    queue.check();
+    queue.verify();
   });
 
   test.each(["queued", "scheduled", "retrying"] as const)(
@@ -22,7 +22,7 @@ describe("a queue counts", () => {
     (status) => {
       const queue = aQueue();
 
-      queue.countIn(aTask({ home: queue, payloadBytes: 7 }), status);
+      queue.countIn(aTask({ queue: queue, payloadBytes: 7 }), status);
 
       expect(queue.counts[status]).toBe(1);
       expect([queue.known, queue.waiting, queue.waitingBytes, queue.load]).toEqual([1, 1, 7, 1]);
@@ -32,7 +32,7 @@ describe("a queue counts", () => {
   test("a running task as load that does not wait", () => {
     const queue = aQueue();
 
-    queue.countIn(aTask({ home: queue, payloadBytes: 7 }), "running");
+    queue.countIn(aTask({ queue: queue, payloadBytes: 7 }), "running");
 
     expect([queue.known, queue.waiting, queue.waitingBytes, queue.load]).toEqual([1, 0, 0, 1]);
   });
@@ -42,7 +42,7 @@ describe("a queue counts", () => {
     (status) => {
       const queue = aQueue();
 
-      queue.countIn(aTask({ home: queue, payloadBytes: 7 }), status);
+      queue.countIn(aTask({ queue: queue, payloadBytes: 7 }), status);
 
       expect(queue.counts[status]).toBe(1);
       expect([queue.known, queue.waiting, queue.waitingBytes, queue.load]).toEqual([1, 0, 0, 0]);
@@ -53,7 +53,7 @@ describe("a queue counts", () => {
     "a %s task no more once it has left",
     (status) => {
       const queue = aQueue();
-      const task = aTask({ home: queue, payloadBytes: 7 });
+      const task = aTask({ queue: queue, payloadBytes: 7 });
       queue.countIn(task, status);
 
       queue.countOut(task, status);
@@ -67,15 +67,15 @@ describe("a queue counts", () => {
 describe("a queue is open", () => {
   test("while fewer tasks run than may", () => {
     const queue = aQueue({ concurrency: 2 });
-    queue.countIn(aTask({ home: queue }), "running");
+    queue.countIn(aTask({ queue: queue }), "running");
 
     expect(queue.isOpen).toBe(true);
   });
 
   test("no more once as many run as may", () => {
     const queue = aQueue({ concurrency: 2 });
-    queue.countIn(aTask({ home: queue }), "running");
-    queue.countIn(aTask({ home: queue }), "running");
+    queue.countIn(aTask({ queue: queue }), "running");
+    queue.countIn(aTask({ queue: queue }), "running");
 
     expect(queue.isOpen).toBe(false);
   });
@@ -96,21 +96,21 @@ describe("the longest-waiting task of a queue", () => {
 
   test("is the one of either lane that is queued since earlier", () => {
     const queue = aQueue();
-    const inLoop = aTask({ home: queue, seq: 1 });
-    const inThread = aTask({ home: queue, seq: 2, lane: "thread" });
+    const inLoop = aTask({ queue: queue, seq: 1 });
+    const inThread = aTask({ queue: queue, seq: 2, lane: "thread" });
     inLoop.queuedSinceMs = 500;
     inThread.queuedSinceMs = 400;
 
     for (const task of [inLoop, inThread]) lineUp(task);
 
     expect(queue.oldestQueuedSinceMs()).toBe(400);
-    queue.check();
+    queue.verify();
   });
 });
 
-describe("a queue's check finds", () => {
+describe("a queue's verify finds", () => {
   const faults: Readonly<Record<string, (queue: Queue) => void>> = {
-    "every queued task lines up": (queue) => queue.countIn(aTask({ home: queue }), "queued"),
+    "every queued task lines up": (queue) => queue.countIn(aTask({ queue: queue }), "queued"),
     "the counts by status add up": (queue) => {
       queue.known += 1;
     },
@@ -119,17 +119,17 @@ describe("a queue's check finds", () => {
     },
     "no more run at once than may": (queue) => {
       for (let running = 0; running < 3; running += 1)
-        queue.countIn(aTask({ home: queue }), "running");
+        queue.countIn(aTask({ queue: queue }), "running");
     },
   };
 
   test.each(Object.entries(faults))("when it is not so that %s", (sentence, spoil) => {
     const queue = aQueue({ concurrency: 2 });
-    lineUp(aTask({ home: queue }));
-    queue.check();
+    lineUp(aTask({ queue: queue }));
+    queue.verify();
 
     spoil(queue);
 
-    expect(() => queue.check()).toThrow(sentence);
+    expect(() => queue.verify()).toThrow(sentence);
   });
 });

@@ -3,19 +3,19 @@ import { ReadyList } from "../../src/core/ready-list.ts";
 import type { Task } from "../../src/core/task.ts";
 import { aQueue, aTask } from "../support/builders.ts";
 
-const HOME = aQueue();
+const QUEUE = aQueue();
 
 /** A line of tasks with these priorities, numbered from 1. */
 function aLine(priorities: readonly number[]): {
   readonly line: ReadyList;
   readonly tasks: Task[];
 } {
-  const line = new ReadyList(HOME, "loop");
+  const line = new ReadyList(QUEUE, "loop");
   const tasks = priorities.map((priority, index) =>
-    aTask({ home: HOME, priority, seq: index + 1 }),
+    aTask({ queue: QUEUE, priority, seq: index + 1 }),
   );
   for (const task of tasks) line.pushBack(task);
-  line.check();
+  line.verify();
   return { line, tasks };
 }
 
@@ -24,7 +24,7 @@ function takeAll(line: ReadyList): number[] {
   const taken: number[] = [];
   for (let first = line.first(); first !== undefined; first = line.first()) {
     line.remove(first);
-    line.check();
+    line.verify();
     taken.push(first.seq);
   }
   return taken;
@@ -47,7 +47,7 @@ describe("a line", () => {
   test("gives a task its turn back before all others of its priority, and behind higher ones", () => {
     const { line } = aLine([1, 0, 0]);
 
-    line.pushFront(aTask({ home: HOME, seq: 9 }));
+    line.pushFront(aTask({ queue: QUEUE, seq: 9 }));
 
     expect(takeAll(line)).toEqual([1, 9, 2, 3]);
   });
@@ -66,7 +66,7 @@ describe("a line", () => {
     takeAll(line);
 
     for (const priority of [-3, 3, 0])
-      line.pushBack(aTask({ home: HOME, priority, seq: 10 + priority }));
+      line.pushBack(aTask({ queue: QUEUE, priority, seq: 10 + priority }));
 
     expect(takeAll(line)).toEqual([13, 10, 7]);
   });
@@ -89,39 +89,39 @@ describe("since when the oldest task of a line is queued", () => {
   test("does not change when a task that ran meanwhile gets its turn back", () => {
     const { line, tasks } = aLine([0]);
     (tasks[0] as Task).queuedSinceMs = 100;
-    const returning = aTask({ home: HOME, seq: 9 });
+    const returning = aTask({ queue: QUEUE, seq: 9 });
     returning.queuedSinceMs = 500;
 
     line.pushFront(returning);
 
     expect(line.oldestSinceMs()).toBe(100);
-    line.check();
+    line.verify();
   });
 });
 
-describe("a line's check finds", () => {
+describe("a line's verify finds", () => {
   test("a task ahead of one that waits longer", () => {
     const { line, tasks } = aLine([0, 0]);
 
     (tasks[0] as Task).queuedSinceMs = 9;
 
-    expect(() => line.check()).toThrow("who is ahead waits no shorter");
+    expect(() => line.verify()).toThrow("who is ahead waits no shorter");
   });
 
   test("a task of another queue", () => {
     const { line } = aLine([0]);
 
-    line.pushBack(aTask({ home: aQueue({}, "other") }));
+    line.pushBack(aTask({ queue: aQueue({}, "other") }));
 
-    expect(() => line.check()).toThrow("a task is in its own line");
+    expect(() => line.verify()).toThrow("a task is in its own line");
   });
 
   test("a task of another lane", () => {
     const { line } = aLine([0]);
 
-    line.pushBack(aTask({ home: HOME, lane: "thread" }));
+    line.pushBack(aTask({ queue: QUEUE, lane: "thread" }));
 
-    expect(() => line.check()).toThrow("a task is in its own line");
+    expect(() => line.verify()).toThrow("a task is in its own line");
   });
 
   test("a task that is not queued", () => {
@@ -129,6 +129,6 @@ describe("a line's check finds", () => {
 
     (tasks[0] as Task).status = "running";
 
-    expect(() => line.check()).toThrow("only queued tasks line up");
+    expect(() => line.verify()).toThrow("only queued tasks line up");
   });
 });

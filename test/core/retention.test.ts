@@ -25,7 +25,7 @@ function forget(retention: Retention, nowMs = 0): number[] {
     retention.remove(task);
     seqs.push(task.seq);
   }
-  retention.check();
+  retention.verify();
   return seqs;
 }
 
@@ -105,14 +105,14 @@ describe("a finished task", () => {
   });
 });
 
-describe("a retention's check finds", () => {
+describe("a retention's verify finds", () => {
   test("bytes that changed while the task was kept", () => {
     const retention = aRetention();
     const task = keep(retention, 1);
 
     task.result = "more";
 
-    expect(() => retention.check()).toThrow("retention counts its bytes");
+    expect(() => retention.verify()).toThrow("retention counts its bytes");
   });
 
   test("a task too many", () => {
@@ -120,6 +120,6 @@ describe("a retention's check finds", () => {
 
     keep(retention, 1);
 
-    expect(() => retention.check()).toThrow("retention keeps no more tasks than it may");
+    expect(() => retention.verify()).toThrow("retention keeps no more tasks than it may");
   });
 });

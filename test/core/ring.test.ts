@@ -4,11 +4,11 @@ import { NOT_LINKED, Ring } from "../../src/core/ring.ts";
 
 interface Bead {
   readonly name: number;
-  place: number;
+  position: number;
 }
 
 function aBead(name: number): Bead {
-  return { name, place: NOT_LINKED };
+  return { name, position: NOT_LINKED };
 }
 
 /** A ring that holds beads named from 1, in this order. */
@@ -20,7 +20,7 @@ function aRing(count: number): { readonly ring: Ring<Bead>; readonly beads: Bead
 }
 
 function namesIn(ring: Ring<Bead>): number[] {
-  ring.check();
+  ring.verify();
   return Array.from(ring, ({ name }) => name);
 }
 
@@ -73,7 +73,7 @@ describe("a ring", () => {
     ring.remove(beads[2] as Bead);
 
     expect(namesIn(ring)).toEqual([1, 2, 4, 5]);
-    expect(beads[2]?.place).toBe(NOT_LINKED);
+    expect(beads[2]?.position).toBe(NOT_LINKED);
   });
 
   test("has a new front once the front and all behind it that left are gone", () => {
@@ -174,10 +174,10 @@ describe("a ring refuses", () => {
   });
 });
 
-test("a ring's check finds a bead with a wrong place", () => {
+test("a ring's verify finds a bead with a wrong place", () => {
   const { ring, beads } = aRing(3);
 
-  (beads[1] as Bead).place += 1;
+  (beads[1] as Bead).position += 1;
 
-  expect(() => ring.check()).toThrow("a ring's member knows its place");
+  expect(() => ring.verify()).toThrow("a ring's member knows its place");
 });

@@ -21,7 +21,7 @@ function dueAt(ms: number, seq: number): Task {
 function aSchedule(tasks: readonly Task[]): Schedule {
   const schedule = new Schedule();
   for (const task of tasks) schedule.add(task);
-  schedule.check();
+  schedule.verify();
   return schedule;
 }
 
@@ -90,6 +90,6 @@ describe("a schedule", () => {
 
     task.dueAtMs = at(3).monoMs;
 
-    expect(() => schedule.check()).toThrow("no member is due before its parent");
+    expect(() => schedule.verify()).toThrow("no member is due before its parent");
   });
 });

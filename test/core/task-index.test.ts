@@ -13,7 +13,7 @@ function aTimeline(count: number): { readonly timeline: TaskIndex; readonly task
 }
 
 function seqsIn(timeline: TaskIndex, beforeSeq = Number.POSITIVE_INFINITY): number[] {
-  timeline.check();
+  timeline.verify();
   return Array.from(timeline.newestFirst(beforeSeq), ({ seq }) => seq);
 }
 
@@ -122,7 +122,7 @@ describe("a timeline", () => {
       for (const task of tasks) {
         expect(timeline.find(task.id)).toBe(task.id === leaving ? undefined : task);
       }
-      timeline.check();
+      timeline.verify();
     }
   });
 
@@ -132,7 +132,7 @@ describe("a timeline", () => {
       const task = tasks[(step * 193) % 500] as Task;
       timeline.remove(task);
       expect(timeline.find(task.id)).toBeUndefined();
-      timeline.check();
+      timeline.verify();
     }
   });
 
@@ -140,7 +140,7 @@ describe("a timeline", () => {
     const { timeline } = aTimeline(1);
 
     expect(() => timeline.append(aTask({ id: "t1", seq: 2 }))).toThrow("in the timeline once");
-    timeline.check();
+    timeline.verify();
   });
 
   test("grows and shrinks with what it holds", () => {
@@ -159,12 +159,12 @@ describe("a timeline", () => {
 
     withMemoryForOne(() => timeline.append(next));
 
-    timeline.check();
+    timeline.verify();
     for (const task of tasks) expect(timeline.find(task.id)).toBe(task);
     expect(timeline.find(next.id)).toBeUndefined();
     timeline.append(next);
     expect(timeline.find(next.id)).toBe(next);
-    timeline.check();
+    timeline.verify();
   });
 
   test("that finds no memory to squeeze out its gaps keeps them until there is some", () => {
@@ -177,7 +177,7 @@ describe("a timeline", () => {
     for (const task of tasks.slice(101)) expect(timeline.find(task.id)).toBe(task);
     for (const task of others) timeline.remove(task);
     for (const task of tasks.slice(102)) expect(timeline.find(task.id)).toBe(task);
-    timeline.check();
+    timeline.verify();
   });
 
   test("spreads ids of one millisecond, and plain numbers, over its table", () => {
@@ -198,13 +198,13 @@ describe("a timeline", () => {
   });
 });
 
-describe("a timeline's check finds", () => {
+describe("a timeline's verify finds", () => {
   test("a task out of its order", () => {
     const { timeline } = aTimeline(3);
 
     timeline.append(aTask({ id: "late", seq: 2 }));
 
-    expect(() => timeline.check()).toThrow("the timeline is in order of arrival");
+    expect(() => timeline.verify()).toThrow("the timeline is in order of arrival");
   });
 
   test("a task with a wrong index", () => {
@@ -212,6 +212,6 @@ describe("a timeline's check finds", () => {
 
     (tasks[1] as Task).line = 2;
 
-    expect(() => timeline.check()).toThrow("a task knows its index in the timeline");
+    expect(() => timeline.verify()).toThrow("a task knows its index in the timeline");
   });
 });

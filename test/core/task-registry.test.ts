@@ -47,7 +47,7 @@ function aRestoredBroker({ tasks = [], keys = [], paused = [], ...options }: Leg
     onKeyChange: ({ key, finishedAtMs }) => heard.push(`${key}: finished at ${finishedAtMs}`),
   });
   broker.restore({ tasks, keys, paused }, at(0));
-  broker.check();
+  broker.verify();
   return { broker, heard };
 }
 
@@ -245,7 +245,7 @@ describe("a reservation", () => {
     expect(broker.find("a")).toBeUndefined();
     expect(broker.claim("loop", at(0))).toBeUndefined();
     expect(broker.list({}, 10, Number.POSITIVE_INFINITY).tasks).toEqual([]);
-    broker.check();
+    broker.verify();
   });
 
   test("holds its places against everybody else", () => {
@@ -269,7 +269,7 @@ describe("a reservation", () => {
     expect(
       broker.enqueue([aNewTask({ id: "b" })], at(0), { key: "k", fingerprint: "g" }).kind,
     ).toBe("key_reused");
-    broker.check();
+    broker.verify();
   });
 
   test("leaves nothing when it is withdrawn, neither a queue nor its key", () => {
@@ -281,7 +281,7 @@ describe("a reservation", () => {
     expect(
       broker.enqueue([aNewTask({ id: "b" })], at(0), { key: "k", fingerprint: "g" }).kind,
     ).toBe("accepted");
-    broker.check();
+    broker.verify();
   });
 
   test("gives back its bytes to a queue that goes on when it is withdrawn", () => {

@@ -51,7 +51,7 @@ describe("a task", () => {
   });
 
   test("is in the queue that is its home", () => {
-    expect(aTask({ home: aQueue({}, "mail") }).queue).toBe("mail");
+    expect(aTask({ queue: aQueue({}, "mail") }).queue).toBe("mail");
   });
 
   test("keeps its payload, result, progress and errors in memory", () => {
