@@ -35,8 +35,8 @@ function enqueueRetrying(broker: Broker, id: string): Task {
   return task;
 }
 
-describe("a broker refuses", () => {
-  test("one task more than the queue may hold, and keeps what it has", () => {
+describe("Broker", () => {
+  test("a broker refuses one task more than the queue may hold, and keeps what it has", () => {
     const broker = aBroker({ queue: { size: 1 } });
     enqueue(broker, "a");
 
@@ -48,7 +48,7 @@ describe("a broker refuses", () => {
     broker.verify();
   });
 
-  test("a batch whole, leaving no queue behind that only it would have made", () => {
+  test("a broker refuses a batch whole, leaving no queue behind that only it would have made", () => {
     const broker = aBroker({ queue: { size: 1 } });
     const batch = [
       aNewTask({ id: "a", queue: "x" }),
@@ -61,7 +61,7 @@ describe("a broker refuses", () => {
     expect(broker.list({}, 10, Number.POSITIVE_INFINITY).tasks).toEqual([]);
   });
 
-  test("an operator's retry into a full queue, and leaves the task as it is", () => {
+  test("a broker refuses an operator's retry into a full queue, and leaves the task as it is", () => {
     const broker = aBroker({ queue: { size: 1 } });
     enqueue(broker, "a");
     broker.cancel("a", at(0));
@@ -72,7 +72,7 @@ describe("a broker refuses", () => {
     broker.verify();
   });
 
-  test("to pause one more queue than may be in use", () => {
+  test("a broker refuses to pause one more queue than may be in use", () => {
     const broker = aBroker({ queuesMax: 1 });
     enqueue(broker, "a", { queue: "x" });
     broker.cancel("a", at(0));
@@ -87,8 +87,8 @@ describe("a broker refuses", () => {
   });
 });
 
-describe("an attempt", () => {
-  test("leaves its place in the bounds to another task while it runs", () => {
+describe("Broker.settle", () => {
+  test("an attempt leaves its place in the bounds to another task while it runs", () => {
     const broker = aBroker({ queue: { size: 1 } });
     enqueue(broker, "a");
     claim(broker);
@@ -96,7 +96,7 @@ describe("an attempt", () => {
     expect(broker.enqueue([aNewTask({ id: "b" })], at(0)).kind).toBe("accepted");
   });
 
-  test("that fails finds its place for the retry although the queue is full", () => {
+  test("an attempt that fails finds its place for the retry although the queue is full", () => {
     const broker = aBroker({ queue: { size: 1 } });
     enqueue(broker, "a");
     const task = claim(broker);
@@ -108,7 +108,7 @@ describe("an attempt", () => {
     broker.verify();
   });
 
-  test("that was interrupted gives the task its turn back and costs no retry", () => {
+  test("an attempt that was interrupted gives the task its turn back and costs no retry", () => {
     const broker = aBroker();
     for (const id of ["a", "b"]) enqueue(broker, id, { maxRetries: 0 });
     const task = claim(broker);
@@ -119,7 +119,7 @@ describe("an attempt", () => {
     expect([task.attempt, task.failures]).toEqual([2, 0]);
   });
 
-  test.each([0, 2])("with the fence %i settles nothing of the first attempt", (fence) => {
+  test.each([0, 2])("an attempt with the fence %i settles nothing of the first attempt", (fence) => {
     const broker = aBroker();
     enqueue(broker, "a");
     const task = claim(broker);
@@ -129,7 +129,7 @@ describe("an attempt", () => {
     expect([task.status, task.progress]).toEqual(["running", null]);
   });
 
-  test("settles once", () => {
+  test("an attempt settles once", () => {
     const broker = aBroker();
     enqueue(broker, "a");
     const task = claim(broker);
@@ -139,7 +139,7 @@ describe("an attempt", () => {
     expect(task.status).toBe("done");
   });
 
-  test("notes how far it is while it holds the task", () => {
+  test("an attempt notes how far it is while it holds the task", () => {
     const broker = aBroker();
     enqueue(broker, "a");
     const task = claim(broker);
@@ -148,7 +148,7 @@ describe("an attempt", () => {
     expect(task.progress).toBe("0.5");
   });
 
-  test("loses its lease in the very millisecond in which its time is up", () => {
+  test("an attempt loses its lease in the very millisecond in which its time is up", () => {
     const { broker, heard } = aHeardBroker();
     enqueue(broker, "a", { timeoutMs: 100, maxRetries: 0 });
     claim(broker, at(50));
@@ -164,8 +164,8 @@ describe("an attempt", () => {
   });
 });
 
-describe("a task", () => {
-  test("starts as often as its retries allow and once more", () => {
+describe("Broker", () => {
+  test("a task starts as often as its retries allow and once more", () => {
     const broker = aBroker();
     enqueue(broker, "a", { maxRetries: 2 });
 
@@ -180,7 +180,7 @@ describe("a task", () => {
     expect(broker.findQueue("default")?.totals).toMatchObject({ retried: 2, failed: 1 });
   });
 
-  test("gets all its retries anew when it is retried by hand", () => {
+  test("a task gets all its retries anew when it is retried by hand", () => {
     const broker = aBroker();
     enqueue(broker, "a", { maxRetries: 1 });
     const task = claim(broker);
@@ -192,7 +192,7 @@ describe("a task", () => {
     expect(task.status).toBe("retrying");
   });
 
-  test("that is retried waits for as long as the backoff says, from the failure on", () => {
+  test("a task that is retried waits for as long as the backoff says, from the failure on", () => {
     const broker = aBroker();
     enqueue(broker, "a");
     broker.settle(claim(broker, at(0)), 1, BROKEN, at(1000), NO_CHANCE);
@@ -201,7 +201,7 @@ describe("a task", () => {
     expect(broker.find("a")?.runAtMs).toBe(at(1200).wallMs);
   });
 
-  test("is handed out only by its own lane", () => {
+  test("a task is handed out only by its own lane", () => {
     const broker = aBroker();
     enqueue(broker, "a", { lane: "thread" });
 
@@ -209,7 +209,7 @@ describe("a task", () => {
     expect(broker.claim("thread", at(0))?.id).toBe("a");
   });
 
-  test("of a queue that runs as many as it may is not handed out", () => {
+  test("a task of a queue that runs as many as it may is not handed out", () => {
     const broker = aBroker({ queues: { narrow: { concurrency: 1 } } });
     for (const id of ["a", "b"]) enqueue(broker, id, { queue: "narrow" });
     const first = claim(broker);
@@ -219,7 +219,7 @@ describe("a task", () => {
     expect(claim(broker).id).toBe("b");
   });
 
-  test("that is cancelled while it runs is taken from its attempt", () => {
+  test("a task that is cancelled while it runs is taken from its attempt", () => {
     const { broker, heard } = aHeardBroker();
     enqueue(broker, "a");
     const task = claim(broker);
@@ -230,7 +230,7 @@ describe("a task", () => {
     expect(broker.settle(task, 1, DONE, at(0), NO_CHANCE)).toBe(false);
   });
 
-  test("that is done can neither be cancelled nor retried", () => {
+  test("a task that is done can neither be cancelled nor retried", () => {
     const broker = aBroker();
     enqueue(broker, "a");
     broker.settle(claim(broker), 1, DONE, at(0), NO_CHANCE);
@@ -239,14 +239,14 @@ describe("a task", () => {
     expect(broker.retry("a", at(0)).kind).toBe("not_retryable");
   });
 
-  test("that is unknown can neither be cancelled nor retried", () => {
+  test("a task that is unknown can neither be cancelled nor retried", () => {
     const broker = aBroker();
 
     expect(broker.cancel("a", at(0))).toEqual({ kind: "unknown" });
     expect(broker.retry("a", at(0))).toEqual({ kind: "unknown" });
   });
 
-  test("is forgotten as soon as more are finished than may be kept", () => {
+  test("a task is forgotten as soon as more are finished than may be kept", () => {
     const broker = aBroker({ retainTasks: 1 });
     for (const id of ["a", "b"]) {
       enqueue(broker, id);
@@ -257,7 +257,7 @@ describe("a task", () => {
     broker.verify();
   });
 
-  test("leaves its queue idle when it was the last one there, and the queue is forgotten in its turn", () => {
+  test("a task leaves its queue idle when it was the last one there, and the queue is forgotten in its turn", () => {
     const broker = aBroker({ retainMs: 1000 });
     for (const id of ["a", "b"]) {
       enqueue(broker, id);
@@ -273,8 +273,8 @@ describe("a task", () => {
   });
 });
 
-describe("a task shows", () => {
-  test("the last five of its errors", () => {
+describe("Task", () => {
+  test("a task shows the last five of its errors", () => {
     const broker = aBroker();
     enqueue(broker, "a", { maxRetries: 9 });
 
@@ -287,7 +287,7 @@ describe("a task shows", () => {
     expect(attempts).toEqual([2, 3, 4, 5, 6]);
   });
 
-  test("no progress of an attempt before", () => {
+  test("a task shows no progress of an attempt before", () => {
     const broker = aBroker();
     enqueue(broker, "a");
     const task = claim(broker);
@@ -298,8 +298,8 @@ describe("a task shows", () => {
   });
 });
 
-describe("a queue counts as cancelled", () => {
-  test.each(["scheduled", "queued", "running", "retrying"])("a task that was %s", (status) => {
+describe("Broker.cancel", () => {
+  test.each(["scheduled", "queued", "running", "retrying"])("a queue counts as cancelled a task that was %s", (status) => {
     const broker = aBroker();
     if (status === "retrying") enqueueRetrying(broker, "a");
     else {
@@ -317,8 +317,8 @@ describe("a queue counts as cancelled", () => {
   });
 });
 
-describe("a purge", () => {
-  test("cancels whatever waits, oldest first, and nothing else", () => {
+describe("Broker.purge", () => {
+  test("a purge cancels whatever waits, oldest first, and nothing else", () => {
     const { broker, heard } = aHeardBroker();
     enqueueRetrying(broker, "retrying");
     enqueue(broker, "running");
@@ -339,10 +339,10 @@ describe("a purge", () => {
   });
 });
 
-describe("an idempotency key", () => {
+describe("Broker.enqueue", () => {
   const key = { key: "k", fingerprint: "f" };
 
-  test("gives the first answer again, scheduled tasks as scheduled", () => {
+  test("an idempotency key gives the first answer again, scheduled tasks as scheduled", () => {
     const broker = aBroker();
     const batch = [
       aNewTask({ id: "a" }),
@@ -360,7 +360,7 @@ describe("an idempotency key", () => {
     });
   });
 
-  test("refuses another request, and one that was refused may come again", () => {
+  test("an idempotency key refuses another request, and one that was refused may come again", () => {
     const broker = aBroker({ queue: { size: 1 } });
     const two = [aNewTask({ id: "a" }), aNewTask({ id: "b" })];
 
@@ -369,7 +369,7 @@ describe("an idempotency key", () => {
     expect(broker.enqueue(two, at(0), { key: "k", fingerprint: "g" }).kind).toBe("key_reused");
   });
 
-  test("outlives its tasks by the time for which they are kept at most", () => {
+  test("an idempotency key outlives its tasks by the time for which they are kept at most", () => {
     const broker = aBroker({ retainMs: 1000 });
     broker.enqueue([aNewTask({ id: "a" })], at(0), key);
     broker.cancel("a", at(500));
@@ -382,7 +382,7 @@ describe("an idempotency key", () => {
     expect(broker.enqueue([aNewTask({ id: "c" })], at(1500), key).kind).toBe("accepted");
   });
 
-  test("goes with a task that is retried by hand until that finishes anew", () => {
+  test("an idempotency key goes with a task that is retried by hand until that finishes anew", () => {
     const broker = aBroker({ retainMs: 1000 });
     broker.enqueue([aNewTask({ id: "a" })], at(0), key);
     broker.cancel("a", at(0));
@@ -394,8 +394,8 @@ describe("an idempotency key", () => {
   });
 });
 
-describe("a broker's verify finds", () => {
-  test("a task whose failures went beyond its retries", () => {
+describe("Broker.verify", () => {
+  test("a broker's verify finds a task whose failures went beyond its retries", () => {
     const broker = aBroker();
     enqueue(broker, "a", { maxRetries: 0 });
 
@@ -404,7 +404,7 @@ describe("a broker's verify finds", () => {
     expect(() => broker.verify()).toThrow("no task fails more often than it may");
   });
 
-  test("an unfinished task with an end", () => {
+  test("a broker's verify finds an unfinished task with an end", () => {
     const broker = aBroker();
     enqueue(broker, "a");
 

@@ -60,8 +60,8 @@ function claimAll(broker: Broker): string[] {
   return ids;
 }
 
-describe("a restored broker", () => {
-  test("hands out what waited by priority, and within one by the numbers of the tasks", () => {
+describe("Broker.restore", () => {
+  test("a restored broker hands out what waited by priority, and within one by the numbers of the tasks", () => {
     const { broker } = aRestoredBroker({
       tasks: [aSavedTask({ seq: 3 }), aSavedTask({ seq: 5, priority: 9 }), aSavedTask({ seq: 8 })],
     });
@@ -69,7 +69,7 @@ describe("a restored broker", () => {
     expect(claimAll(broker)).toEqual(["t5", "t3", "t8"]);
   });
 
-  test("numbers new tasks after those that it took back", () => {
+  test("a restored broker numbers new tasks after those that it took back", () => {
     const { broker } = aRestoredBroker({ tasks: [aSavedTask({ seq: 41 })] });
 
     broker.enqueue([aNewTask({ id: "new" })], at(0));
@@ -77,7 +77,7 @@ describe("a restored broker", () => {
     expect(broker.find("new")?.seq).toBe(42);
   });
 
-  test("keeps a paused queue paused, also one without a task", () => {
+  test("a restored broker keeps a paused queue paused, also one without a task", () => {
     const { broker } = aRestoredBroker({
       tasks: [aSavedTask({ seq: 1, queue: "a" })],
       paused: ["a", "b"],
@@ -87,7 +87,7 @@ describe("a restored broker", () => {
     expect(broker.findQueue("b")?.isPaused).toBe(true);
   });
 
-  test("goes on with a delay where it would have been by now", () => {
+  test("a restored broker goes on with a delay where it would have been by now", () => {
     const { broker } = aRestoredBroker({
       tasks: [aSavedTask({ seq: 1, status: "retrying", runAtMs: at(300).wallMs })],
     });
@@ -96,7 +96,7 @@ describe("a restored broker", () => {
     expect(broker.followsWallClock).toBe(false);
   });
 
-  test("goes on to wait for a time of day by the wall clock", () => {
+  test("a restored broker goes on to wait for a time of day by the wall clock", () => {
     const { broker } = aRestoredBroker({
       tasks: [
         aSavedTask({ seq: 1, status: "scheduled", runAtMs: at(300).wallMs, isDueByWall: true }),
@@ -108,7 +108,7 @@ describe("a restored broker", () => {
     expect(claimAll(broker)).toEqual(["t1"]);
   });
 
-  test("lets what ran wait again, and counts the crash but no failure", () => {
+  test("a restored broker lets what ran wait again, and counts the crash but no failure", () => {
     const { broker, heard } = aRestoredBroker({
       tasks: [aSavedTask({ seq: 1, status: "running", attempt: 2, failures: 1 })],
     });
@@ -117,7 +117,7 @@ describe("a restored broker", () => {
     expect(broker.find("t1")).toMatchObject({ attempt: 2, failures: 1, crashes: 1 });
   });
 
-  test("fails what ran when the process ended once too often", () => {
+  test("a restored broker fails what ran when the process ended once too often", () => {
     const { broker, heard } = aRestoredBroker({
       tasks: [aSavedTask({ seq: 1, status: "running", attempt: 3, crashes: CRASHES_MAX - 1 })],
     });
@@ -129,7 +129,7 @@ describe("a restored broker", () => {
     });
   });
 
-  test("forgets finished tasks by their age and in the order of their end", () => {
+  test("a restored broker forgets finished tasks by their age and in the order of their end", () => {
     const { broker } = aRestoredBroker({
       tasks: [
         aSavedTask({ seq: 1, status: "done", finishedAtMs: at(-100).wallMs }),
@@ -143,7 +143,7 @@ describe("a restored broker", () => {
     expect(broker.msToNextDue(at(0))).toBe(600);
   });
 
-  test("keeps a task for its whole time when the wall clock was set back before its end", () => {
+  test("a restored broker keeps a task for its whole time when the wall clock was set back before its end", () => {
     const { broker } = aRestoredBroker({
       tasks: [aSavedTask({ seq: 1, status: "done", finishedAtMs: at(5000).wallMs })],
       retainMs: 1000,
@@ -152,7 +152,7 @@ describe("a restored broker", () => {
     expect(broker.msToNextDue(at(0))).toBe(1000);
   });
 
-  test("keeps more queues in use than may be, and lets no other come into use", () => {
+  test("a restored broker keeps more queues in use than may be, and lets no other come into use", () => {
     const { broker } = aRestoredBroker({
       tasks: ["a", "b", "c"].map((queue, index) => aSavedTask({ seq: index + 1, queue })),
       queuesMax: 2,
@@ -165,10 +165,10 @@ describe("a restored broker", () => {
   });
 });
 
-describe("a restored key", () => {
+describe("Broker.restore of keys", () => {
   const request = { key: "k", fingerprint: "f" };
 
-  test("keeps the numbers of its tasks to itself, although these are forgotten", () => {
+  test("a restored key keeps the numbers of its tasks to itself, although these are forgotten", () => {
     const receipts = ["t5", "t6"].map((id) => ({ id, status: "queued" }) as const);
     const key = { ...newKey("k", "f", receipts, 5), unfinished: 0, finishedAtMs: at(0).wallMs };
     const { broker } = aRestoredBroker({ keys: [key], tasks: [aSavedTask({ seq: 2 })] });
@@ -183,7 +183,7 @@ describe("a restored key", () => {
     return { ...record, unfinished: 0, finishedAtMs };
   }
 
-  test("gives the first answer again", () => {
+  test("a restored key gives the first answer again", () => {
     const key = aSavedKey(null);
     const { broker } = aRestoredBroker({ keys: [key], tasks: [aSavedTask({ seq: 1, key })] });
 
@@ -193,7 +193,7 @@ describe("a restored key", () => {
     });
   });
 
-  test("is kept while its task is unfinished, and forgotten after that", () => {
+  test("a restored key is kept while its task is unfinished, and forgotten after that", () => {
     const key = aSavedKey(null);
     const { broker } = aRestoredBroker({
       keys: [key],
@@ -210,13 +210,13 @@ describe("a restored key", () => {
     expect(broker.enqueue([aNewTask({ id: "x" })], at(6000), request).kind).toBe("accepted");
   });
 
-  test("is forgotten by the age of its task's end", () => {
+  test("a restored key is forgotten by the age of its task's end", () => {
     const { broker } = aRestoredBroker({ keys: [aSavedKey(at(-400).wallMs)], retainMs: 1000 });
 
     expect(broker.msToNextDue(at(0))).toBe(600);
   });
 
-  test("ends with its task when that crashed too often, and says so", () => {
+  test("a restored key ends with its task when that crashed too often, and says so", () => {
     const key = aSavedKey(null);
     const crashing = { status: "running", crashes: CRASHES_MAX - 1 } as const;
 
@@ -230,7 +230,7 @@ describe("a restored key", () => {
   });
 });
 
-describe("a reservation", () => {
+describe("Broker.reserve", () => {
   /** A broker in which a task is reserved, and what undoes or shows it. */
   function aReservation(options: BrokerOptions = {}) {
     const broker = aBroker(options);
@@ -239,7 +239,7 @@ describe("a reservation", () => {
     return { broker, reservation: outcome.reservation };
   }
 
-  test("shows nothing of its tasks", () => {
+  test("a reservation shows nothing of its tasks", () => {
     const { broker } = aReservation();
 
     expect(broker.find("a")).toBeUndefined();
@@ -248,19 +248,19 @@ describe("a reservation", () => {
     broker.verify();
   });
 
-  test("holds its places against everybody else", () => {
+  test("a reservation holds its places against everybody else", () => {
     const { broker } = aReservation({ queue: { size: 1 } });
 
     expect(broker.enqueue([aNewTask({ id: "b" })], at(0))).toMatchObject({ bound: "queue_size" });
   });
 
-  test("holds its bytes against everybody else", () => {
+  test("a reservation holds its bytes against everybody else", () => {
     const { broker } = aReservation({ queue: { bytes: 7 } });
 
     expect(broker.enqueue([aNewTask({ id: "b" })], at(0))).toMatchObject({ bound: "queue_bytes" });
   });
 
-  test("is claimed and found once it is published, under its key", () => {
+  test("a reservation is claimed and found once it is published, under its key", () => {
     const { broker, reservation } = aReservation();
 
     broker.publish(reservation, at(0));
@@ -272,7 +272,7 @@ describe("a reservation", () => {
     broker.verify();
   });
 
-  test("leaves nothing when it is withdrawn, neither a queue nor its key", () => {
+  test("a reservation leaves nothing when it is withdrawn, neither a queue nor its key", () => {
     const { broker, reservation } = aReservation({ queue: { size: 1, bytes: 4 } });
 
     broker.withdraw(reservation, at(0));
@@ -284,7 +284,7 @@ describe("a reservation", () => {
     broker.verify();
   });
 
-  test("gives back its bytes to a queue that goes on when it is withdrawn", () => {
+  test("a reservation gives back its bytes to a queue that goes on when it is withdrawn", () => {
     const { broker, reservation } = aReservation({ queue: { bytes: 8 } });
     broker.reserve([aNewTask({ id: "b" })], at(0));
 

@@ -5,7 +5,8 @@
  */
 
 import type { Clock } from "../../src/clock.ts";
-import { MemoryEngine } from "../../src/engine/memory/engine.ts";
+import type { Engine, MaybePromise } from "../../src/engine/engine.ts";
+import { createMemoryEngine } from "../../src/engine/memory/engine.ts";
 import { createApp } from "../../src/http/app.ts";
 import { silentLog } from "../../src/log.ts";
 import { runOnEventLoop } from "../../src/worker/event-loop.ts";
@@ -39,12 +40,12 @@ export async function floorAnswer(request: Request): Promise<Response> {
 }
 
 export class TaskPath implements AsyncDisposable {
-  readonly engine: MemoryEngine;
+  readonly engine: Engine;
   readonly #pool: Pool;
   readonly #handle: (request: Request) => Response | Promise<Response>;
 
   constructor(clock: Clock = new ManualClock()) {
-    const engine = new MemoryEngine(someSettings(clock, UNBOUNDED));
+    const engine = createMemoryEngine(someSettings(clock, UNBOUNDED));
     const run = runOnEventLoop({
       engine,
       handlers: defineHandlers({ noop: () => undefined }),
@@ -65,7 +66,7 @@ export class TaskPath implements AsyncDisposable {
 
   enqueue(count: number): void {
     for (let index = 0; index < count; index += 1) {
-      const { kind } = this.engine.enqueue([{ payload: PAYLOAD, type: "noop" }]);
+      const { kind } = atOnce(this.engine.enqueue([{ payload: PAYLOAD, type: "noop" }]));
       if (kind !== "accepted") throw new Error(kind);
     }
   }
@@ -73,9 +74,10 @@ export class TaskPath implements AsyncDisposable {
   /** Claims and settles tasks, without the loops. */
   work(count: number): void {
     for (let index = 0; index < count; index += 1) {
-      const claim = this.engine.claim("loop");
+      const answer = atOnce(this.engine.claim({ lane: "loop", max: 1 }));
+      const claim = answer.kind === "claimed" ? answer.claims[0] : undefined;
       if (claim === undefined) throw new Error("there is nothing to claim");
-      this.engine.settle(claim, { kind: "done", result: null });
+      this.engine.settle(claim.taskId, claim.fence, { kind: "done", result: null });
     }
   }
 
@@ -84,13 +86,19 @@ export class TaskPath implements AsyncDisposable {
   }
 
   get done(): number {
-    return this.engine.queue("default")?.totals.done ?? 0;
+    return atOnce(this.engine.queue("default"))?.totals.done ?? 0;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#pool.stopClaiming();
     await this.engine.close();
   }
+}
+
+/** An answer of the engine in memory, which has it at once. */
+function atOnce<T>(answer: MaybePromise<T>): T {
+  if (answer instanceof Promise) throw new Error("the engine in memory makes nobody wait");
+  return answer;
 }
 
 /** A clock that counts how often it is asked, and how many timers are set. */
