@@ -8,10 +8,13 @@ import {
   BROKEN,
   type BrokerOptions,
   claim,
+  claimAll,
   DONE,
   enqueue,
+  FIRST_FENCE,
   NO_CHANCE,
   RELEASED,
+  settle,
 } from "../support/builders.ts";
 
 /** A broker together with what its observer hears, in words. */
@@ -31,7 +34,7 @@ function aHeardBroker(options: BrokerOptions = {}): {
 function enqueueRetrying(broker: Broker, id: string): Task {
   enqueue(broker, id);
   const task = claim(broker);
-  broker.settle(task, task.attempt, BROKEN, at(0), NO_CHANCE);
+  settle(broker, task, BROKEN);
   return task;
 }
 
@@ -42,7 +45,7 @@ describe("Broker", () => {
 
     const outcome = broker.enqueue([aNewTask({ id: "b" })], at(0));
 
-    expect(outcome).toEqual({ kind: "refused", bound: "queue_size", queue: "default" });
+    expect(outcome).toEqual({ kind: "refused", bound: "queue_size", limit: 1, queue: "default" });
     expect(broker.find("b")).toBeUndefined();
     expect(claim(broker).id).toBe("a");
     broker.verify();
@@ -78,9 +81,10 @@ describe("Broker", () => {
     broker.cancel("a", at(0));
     enqueue(broker, "b", { queue: "y" });
 
-    expect(broker.setPaused("x", true, at(0))).toEqual({
+    expect(broker.pause("x", at(0))).toEqual({
       kind: "refused",
       bound: "queues_max",
+      limit: 1,
       queue: "x",
     });
     broker.verify();
@@ -102,53 +106,63 @@ describe("Broker.settle", () => {
     const task = claim(broker);
     enqueue(broker, "b");
 
-    expect(broker.settle(task, 1, BROKEN, at(0), NO_CHANCE)).toBe(true);
+    expect(settle(broker, task, BROKEN).kind).toBe("settled");
     expect(task.status).toBe("retrying");
     expect(broker.findQueue("default")?.waiting).toBe(2);
     broker.verify();
   });
 
-  test("an attempt that was interrupted gives the task its turn back and costs no retry", () => {
+  test("a released attempt gives its task back and costs no retry", () => {
     const broker = aBroker();
     for (const id of ["a", "b"]) enqueue(broker, id, { maxRetries: 0 });
     const task = claim(broker);
 
-    broker.settle(task, 1, RELEASED, at(0), NO_CHANCE);
+    settle(broker, task, RELEASED);
 
     expect(claim(broker)).toBe(task);
     expect([task.attempt, task.failures]).toEqual([2, 0]);
   });
 
-  test.each([0, 2])("an attempt with the fence %i settles nothing of the first attempt", (fence) => {
+  test.each([
+    ["the number of the attempt", 1],
+    ["an earlier fence", FIRST_FENCE - 1],
+    ["a later fence", FIRST_FENCE + 1],
+    ["no number", Number.NaN],
+  ])("%s settles, extends and notes nothing", (_, fence) => {
     const broker = aBroker();
-    enqueue(broker, "a");
-    const task = claim(broker);
+    enqueue(broker, "a", { lane: "remote" });
+    const task = claim(broker, at(0), { lane: "remote", leaseMs: 1000 });
+    const unknown = { kind: "claim_lost", ended: "unknown" } as const;
 
-    expect(broker.settle(task, fence, DONE, at(0), NO_CHANCE)).toBe(false);
-    expect(broker.noteProgress(task, fence, "1")).toBe(false);
+    expect(broker.settle("a", fence, DONE, at(0), NO_CHANCE)).toEqual(unknown);
+    expect(broker.extend("a", fence, 5000, at(0))).toEqual(unknown);
+    expect(broker.noteProgress("a", fence, "1")).toEqual(unknown);
     expect([task.status, task.progress]).toEqual(["running", null]);
+    expect(task.lease?.endsAtMs).toBe(at(1000).monoMs);
   });
 
   test("an attempt settles once", () => {
     const broker = aBroker();
     enqueue(broker, "a");
     const task = claim(broker);
-    broker.settle(task, 1, DONE, at(0), NO_CHANCE);
+    settle(broker, task, DONE);
 
-    expect(broker.settle(task, 1, BROKEN, at(1), NO_CHANCE)).toBe(false);
-    expect(task.status).toBe("done");
+    const again = settle(broker, task, BROKEN, at(1));
+
+    expect(again).toEqual({ kind: "claim_lost", ended: "settled" });
+    expect(task).toMatchObject({ status: "done", errors: [], failures: 0 });
   });
 
-  test("an attempt notes how far it is while it holds the task", () => {
+  test("an attempt notes its progress while it holds the task", () => {
     const broker = aBroker();
     enqueue(broker, "a");
     const task = claim(broker);
 
-    expect(broker.noteProgress(task, 1, "0.5")).toBe(true);
+    expect(broker.noteProgress("a", task.fence, "0.5")).toBeNull();
     expect(task.progress).toBe("0.5");
   });
 
-  test("an attempt loses its lease in the very millisecond in which its time is up", () => {
+  test("an attempt loses its task in the very millisecond in which its time is up", () => {
     const { broker, heard } = aHeardBroker();
     enqueue(broker, "a", { timeoutMs: 100, maxRetries: 0 });
     claim(broker, at(50));
@@ -159,7 +173,7 @@ describe("Broker.settle", () => {
     broker.tick(at(150), NO_CHANCE);
 
     expect(before).toEqual([]);
-    expect(heard).toEqual(["a: running → failed", "a: revoked 1, timeout"]);
+    expect(heard).toEqual(["a: running → failed", `a: revoked ${FIRST_FENCE}, timeout`]);
     expect(broker.find("a")?.errors).toMatchObject([{ code: "timeout", attempt: 1 }]);
   });
 });
@@ -173,7 +187,7 @@ describe("Broker", () => {
     for (; broker.find("a")?.status !== "failed"; ms += 10_000) {
       broker.tick(at(ms), NO_CHANCE);
       const task = claim(broker, at(ms));
-      broker.settle(task, task.attempt, BROKEN, at(ms), NO_CHANCE);
+      settle(broker, task, BROKEN, at(ms));
     }
 
     expect(broker.find("a")?.attempt).toBe(3);
@@ -184,10 +198,10 @@ describe("Broker", () => {
     const broker = aBroker();
     enqueue(broker, "a", { maxRetries: 1 });
     const task = claim(broker);
-    broker.settle(task, 1, { ...BROKEN, retry: { kind: "never" } }, at(0), NO_CHANCE);
+    settle(broker, task, { ...BROKEN, retry: { kind: "never" } });
     broker.retry("a", at(0));
 
-    broker.settle(claim(broker), 2, BROKEN, at(0), NO_CHANCE);
+    settle(broker, claim(broker), BROKEN);
 
     expect(task.status).toBe("retrying");
   });
@@ -195,7 +209,7 @@ describe("Broker", () => {
   test("a task that is retried waits for as long as the backoff says, from the failure on", () => {
     const broker = aBroker();
     enqueue(broker, "a");
-    broker.settle(claim(broker, at(0)), 1, BROKEN, at(1000), NO_CHANCE);
+    settle(broker, claim(broker), BROKEN, at(1000));
 
     expect(broker.msToNextDue(at(1000))).toBe(200);
     expect(broker.find("a")?.runAtMs).toBe(at(1200).wallMs);
@@ -205,17 +219,18 @@ describe("Broker", () => {
     const broker = aBroker();
     enqueue(broker, "a", { lane: "thread" });
 
-    expect(broker.claim("loop", at(0))).toBeUndefined();
-    expect(broker.claim("thread", at(0))?.id).toBe("a");
+    expect(claimAll(broker)).toEqual([]);
+    expect(claimAll(broker, { lane: "remote" })).toEqual([]);
+    expect(claimAll(broker, { lane: "thread" })).toEqual(["a"]);
   });
 
-  test("a task of a queue that runs as many as it may is not handed out", () => {
+  test("a task of a queue that runs as many tasks as it may is not handed out", () => {
     const broker = aBroker({ queues: { narrow: { concurrency: 1 } } });
     for (const id of ["a", "b"]) enqueue(broker, id, { queue: "narrow" });
     const first = claim(broker);
 
-    expect(broker.claim("loop", at(0))).toBeUndefined();
-    broker.settle(first, 1, DONE, at(0), NO_CHANCE);
+    expect(claimAll(broker)).toEqual([]);
+    settle(broker, first);
     expect(claim(broker).id).toBe("b");
   });
 
@@ -226,14 +241,15 @@ describe("Broker", () => {
     heard.length = 0;
 
     expect(broker.cancel("a", at(0)).kind).toBe("cancelled");
-    expect(heard).toEqual(["a: running → cancelled", "a: revoked 1, cancelled"]);
-    expect(broker.settle(task, 1, DONE, at(0), NO_CHANCE)).toBe(false);
+    expect(heard).toEqual(["a: running → cancelled", `a: revoked ${FIRST_FENCE}, cancelled`]);
+    expect(settle(broker, task)).toEqual({ kind: "claim_lost", ended: "cancelled" });
+    expect(task.result).toBeNull();
   });
 
   test("a task that is done can neither be cancelled nor retried", () => {
     const broker = aBroker();
     enqueue(broker, "a");
-    broker.settle(claim(broker), 1, DONE, at(0), NO_CHANCE);
+    settle(broker, claim(broker));
 
     expect(broker.cancel("a", at(0)).kind).toBe("finished");
     expect(broker.retry("a", at(0)).kind).toBe("not_retryable");
@@ -280,7 +296,7 @@ describe("Task", () => {
 
     for (let attempt = 1; attempt <= 6; attempt += 1) {
       broker.tick(at(attempt * 1e6), NO_CHANCE);
-      broker.settle(claim(broker), attempt, BROKEN, at(attempt * 1e6), NO_CHANCE);
+      settle(broker, claim(broker), BROKEN, at(attempt * 1e6));
     }
 
     const attempts = broker.find("a")?.errors.map(({ attempt }) => attempt);
@@ -291,34 +307,37 @@ describe("Task", () => {
     const broker = aBroker();
     enqueue(broker, "a");
     const task = claim(broker);
-    broker.noteProgress(task, 1, "0.5");
-    broker.settle(task, 1, RELEASED, at(0), NO_CHANCE);
+    broker.noteProgress("a", task.fence, "0.5");
+    settle(broker, task, RELEASED);
 
     expect(claim(broker).progress).toBeNull();
   });
 });
 
 describe("Broker.cancel", () => {
-  test.each(["scheduled", "queued", "running", "retrying"])("a queue counts as cancelled a task that was %s", (status) => {
-    const broker = aBroker();
-    if (status === "retrying") enqueueRetrying(broker, "a");
-    else {
-      const delay = { kind: "after", delayMs: 1000 } as const;
-      enqueue(broker, "a", status === "scheduled" ? { when: delay } : {});
-    }
-    if (status === "running") claim(broker);
-    expect<string | undefined>(broker.find("a")?.status).toBe(status);
+  test.each(["scheduled", "queued", "running", "retrying"])(
+    "a queue counts a task that was %s as cancelled",
+    (status) => {
+      const broker = aBroker();
+      if (status === "retrying") enqueueRetrying(broker, "a");
+      else {
+        const delay = { kind: "after", delayMs: 1000 } as const;
+        enqueue(broker, "a", status === "scheduled" ? { when: delay } : {});
+      }
+      if (status === "running") claim(broker);
+      expect<string | undefined>(broker.find("a")?.status).toBe(status);
 
-    broker.cancel("a", at(0));
+      broker.cancel("a", at(0));
 
-    const queue = broker.findQueue("default");
-    expect(queue?.totals.cancelled).toBe(1);
-    expect(queue).toMatchObject({ waiting: 0, waitingBytes: 0, load: 0 });
-  });
+      const queue = broker.findQueue("default");
+      expect(queue?.totals.cancelled).toBe(1);
+      expect(queue).toMatchObject({ waiting: 0, waitingBytes: 0, unfinished: 0 });
+    },
+  );
 });
 
 describe("Broker.purge", () => {
-  test("a purge cancels whatever waits, oldest first, and nothing else", () => {
+  test("a purge cancels all waiting tasks, oldest first, and nothing else", () => {
     const { broker, heard } = aHeardBroker();
     enqueueRetrying(broker, "retrying");
     enqueue(broker, "running");
@@ -334,7 +353,11 @@ describe("Broker.purge", () => {
       "scheduled: scheduled → cancelled",
       "queued: queued → cancelled",
     ]);
-    expect(broker.findQueue("default")).toMatchObject({ waiting: 0, waitingBytes: 0, load: 1 });
+    expect(broker.findQueue("default")).toMatchObject({
+      waiting: 0,
+      waitingBytes: 0,
+      unfinished: 1,
+    });
     broker.verify();
   });
 });
@@ -395,7 +418,7 @@ describe("Broker.enqueue", () => {
 });
 
 describe("Broker.verify", () => {
-  test("a broker's verify finds a task whose failures went beyond its retries", () => {
+  test("verify finds a task whose failures went beyond its retries", () => {
     const broker = aBroker();
     enqueue(broker, "a", { maxRetries: 0 });
 
@@ -404,7 +427,7 @@ describe("Broker.verify", () => {
     expect(() => broker.verify()).toThrow("no task fails more often than it may");
   });
 
-  test("a broker's verify finds an unfinished task with an end", () => {
+  test("verify finds an unfinished task with an end", () => {
     const broker = aBroker();
     enqueue(broker, "a");
 

@@ -23,14 +23,15 @@ const WHOLE: Readonly<Record<string, readonly [limit: WholeLimit, min: number, m
 };
 
 /** By limit: the longest text, characters that it may hold, and some that it may not. */
-const TEXT: Readonly<Record<string, readonly [limit: TextLimit, max: number, yes: string, no: string]>> =
-  {
-    type: [LIMITS.type, 128, "azAZ09._:-", " /äå\u0000\n"],
-    queue: [LIMITS.queue, 64, "az09_-", "A:/ ä\u0000\n"],
-    idempotencyKey: [LIMITS.idempotencyKey, 255, "!~az09{}", " \u007fä\t\n"],
-    errorCode: [LIMITS.errorCode, 64, "azAZ09_.:-", " /ä\u0000\n"],
-    worker: [LIMITS.worker, 128, " !~az09", "\u007fä\t\n\u001f"],
-  };
+const TEXT: Readonly<
+  Record<string, readonly [limit: TextLimit, max: number, yes: string, no: string]>
+> = {
+  type: [LIMITS.type, 128, "azAZ09._:-", " /äå\u0000\n"],
+  queue: [LIMITS.queue, 64, "az09_-", "A:/ ä\u0000\n"],
+  idempotencyKey: [LIMITS.idempotencyKey, 255, "!~az09{}", " \u007fä\t\n"],
+  errorCode: [LIMITS.errorCode, 64, "azAZ09_.:-", " /ä\u0000\n"],
+  worker: [LIMITS.worker, 128, " !~az09", "\u007fä\t\n\u001f"],
+};
 
 describe("LIMITS", () => {
   test("every limit is tested here", () => {
@@ -45,22 +46,28 @@ describe("LIMITS", () => {
 });
 
 describe("a limit of whole numbers", () => {
-  test.each(Object.entries(WHOLE))("%s allows its bounds and nothing beyond", (_, [limit, min, max]) => {
-    expect([limit.min, limit.max]).toEqual([min, max]);
-    expect([min, max].map(limit.allows)).toEqual([true, true]);
-    expect([min - 1, max + 1].map(limit.allows)).toEqual([false, false]);
-    expect(limit.allowed).toBe(`a whole number from ${min} to ${max}`);
-  });
+  test.each(Object.entries(WHOLE))(
+    "%s allows its bounds and nothing beyond",
+    (_, [limit, min, max]) => {
+      expect([limit.min, limit.max]).toEqual([min, max]);
+      expect([min, max].map(limit.allows)).toEqual([true, true]);
+      expect([min - 1, max + 1].map(limit.allows)).toEqual([false, false]);
+      expect(limit.allowed).toBe(`a whole number from ${min} to ${max}`);
+    },
+  );
 
-  test.each(Object.entries(WHOLE))("%s allows nothing that is no whole number", (_, [limit, min]) => {
-    const wrong = [
-      ...[Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, min + 0.5],
-      ...[String(min), `${min}`, BigInt(min), [min], { valueOf: () => min }],
-      ...[null, undefined, true, false, "", new Date(min)],
-    ];
+  test.each(Object.entries(WHOLE))(
+    "%s allows nothing that is no whole number",
+    (_, [limit, min]) => {
+      const wrong = [
+        ...[Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, min + 0.5],
+        ...[String(min), `${min}`, BigInt(min), [min], { valueOf: () => min }],
+        ...[null, undefined, true, false, "", new Date(min)],
+      ];
 
-    expect(wrong.filter(limit.allows)).toEqual([]);
-  });
+      expect(wrong.filter(limit.allows)).toEqual([]);
+    },
+  );
 
   test("zero may have a sign", () => {
     expect(LIMITS.delayMs.allows(-0)).toBe(true);
@@ -81,13 +88,17 @@ describe("a limit of text", () => {
     expect(["", "a".repeat(max + 1)].map(limit.allows)).toEqual([false, false]);
   });
 
-  test.each(Object.entries(TEXT))("%s allows its characters and no others", (_, [limit, , yes, no]) => {
-    for (const character of yes) expect([character, limit.allows(`a${character}`)]).toEqual([character, true]);
-    for (const character of no) {
-      const texts = [`${character}a`, `a${character}a`, `a${character}`];
-      expect([character, texts.filter(limit.allows)]).toEqual([character, []]);
-    }
-  });
+  test.each(Object.entries(TEXT))(
+    "%s allows its characters and no others",
+    (_, [limit, , yes, no]) => {
+      for (const character of yes)
+        expect([character, limit.allows(`a${character}`)]).toEqual([character, true]);
+      for (const character of no) {
+        const texts = [`${character}a`, `a${character}a`, `a${character}`];
+        expect([character, texts.filter(limit.allows)]).toEqual([character, []]);
+      }
+    },
+  );
 
   test.each(Object.entries(TEXT))("%s allows nothing but text", (_, [limit]) => {
     const wrong = [7, null, undefined, true, ["a"], { toString: () => "a" }, new String("a")];
@@ -95,14 +106,17 @@ describe("a limit of text", () => {
     expect(wrong.filter(limit.allows)).toEqual([]);
   });
 
-  test.each(Object.entries(TEXT))("the pattern of %s says the same as the limit", (_, [limit, , yes, no]) => {
-    const form = new RegExp(limit.pattern);
-    for (const character of `${yes}${no}`) {
-      for (const text of [character, `a${character}`, `${character}a`]) {
-        expect([text, form.test(text)]).toEqual([text, limit.allows(text)]);
+  test.each(Object.entries(TEXT))(
+    "the pattern of %s says the same as the limit",
+    (_, [limit, , yes, no]) => {
+      const form = new RegExp(limit.pattern);
+      for (const character of `${yes}${no}`) {
+        for (const text of [character, `a${character}`, `${character}a`]) {
+          expect([text, form.test(text)]).toEqual([text, limit.allows(text)]);
+        }
       }
-    }
-  });
+    },
+  );
 });
 
 describe("LIMITS.queue", () => {

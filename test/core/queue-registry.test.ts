@@ -99,9 +99,15 @@ describe("QueueRegistry.refusalOf", () => {
     add(registry, "a", "loop", 60);
 
     expect(registry.refusalOf(entrants("a", 1, 40))).toBeNull();
-    expect(registry.refusalOf(entrants("a", 1, 41))).toMatchObject({ bound: "queue_bytes", limit: 100 });
+    expect(registry.refusalOf(entrants("a", 1, 41))).toMatchObject({
+      bound: "queue_bytes",
+      limit: 100,
+    });
     expect(registry.refusalOf(entrants("a", 2, 20))).toBeNull();
-    expect(registry.refusalOf(entrants("a", 2, 21))).toMatchObject({ bound: "queue_bytes", limit: 100 });
+    expect(registry.refusalOf(entrants("a", 2, 21))).toMatchObject({
+      bound: "queue_bytes",
+      limit: 100,
+    });
   });
 
   test("the bounds hold for a queue that does not exist yet", () => {

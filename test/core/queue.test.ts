@@ -13,7 +13,9 @@ describe("Queue.countIn", () => {
   test("a queue counts nothing at first", () => {
     const queue = aQueue();
 
-    expect([queue.known, queue.waiting, queue.waitingBytes, queue.unfinished]).toEqual([0, 0, 0, 0]);
+    expect([queue.known, queue.waiting, queue.waitingBytes, queue.unfinished]).toEqual([
+      0, 0, 0, 0,
+    ]);
     queue.verify();
   });
 
@@ -25,7 +27,9 @@ describe("Queue.countIn", () => {
       queue.countIn(aTask({ queue: queue, payloadBytes: 7 }), status);
 
       expect(queue.counts[status]).toBe(1);
-      expect([queue.known, queue.waiting, queue.waitingBytes, queue.unfinished]).toEqual([1, 1, 7, 1]);
+      expect([queue.known, queue.waiting, queue.waitingBytes, queue.unfinished]).toEqual([
+        1, 1, 7, 1,
+      ]);
     },
   );
 
@@ -34,7 +38,9 @@ describe("Queue.countIn", () => {
 
     queue.countIn(aTask({ queue: queue, payloadBytes: 7 }), "running");
 
-    expect([queue.known, queue.waiting, queue.waitingBytes, queue.unfinished]).toEqual([1, 0, 0, 1]);
+    expect([queue.known, queue.waiting, queue.waitingBytes, queue.unfinished]).toEqual([
+      1, 0, 0, 1,
+    ]);
   });
 
   test.each(["done", "failed", "cancelled"] as const)(
@@ -45,7 +51,9 @@ describe("Queue.countIn", () => {
       queue.countIn(aTask({ queue: queue, payloadBytes: 7 }), status);
 
       expect(queue.counts[status]).toBe(1);
-      expect([queue.known, queue.waiting, queue.waitingBytes, queue.unfinished]).toEqual([1, 0, 0, 0]);
+      expect([queue.known, queue.waiting, queue.waitingBytes, queue.unfinished]).toEqual([
+        1, 0, 0, 0,
+      ]);
     },
   );
 
@@ -59,7 +67,9 @@ describe("Queue.countIn", () => {
       queue.countOut(task, status);
 
       expect(queue.counts[status]).toBe(0);
-      expect([queue.known, queue.waiting, queue.waitingBytes, queue.unfinished]).toEqual([0, 0, 0, 0]);
+      expect([queue.known, queue.waiting, queue.waitingBytes, queue.unfinished]).toEqual([
+        0, 0, 0, 0,
+      ]);
     },
   );
 });

@@ -233,7 +233,7 @@ describe("ReadyList.verify", () => {
   test("verify finds a task of another queue", () => {
     const { list } = aList([0]);
 
-    list.pushBack(aTask({ queue: aQueue({}, "other") }));
+    list.pushBack(aTask({ queue: aQueue({}, "other"), seq: 2 }));
 
     expect(() => list.verify()).toThrow("a task is in the list of its queue and lane");
   });
@@ -241,7 +241,7 @@ describe("ReadyList.verify", () => {
   test("verify finds a task of another lane", () => {
     const { list } = aList([0]);
 
-    list.pushBack(aTask({ queue: QUEUE, lane: "thread" }));
+    list.pushBack(aTask({ queue: QUEUE, lane: "thread", seq: 2 }));
 
     expect(() => list.verify()).toThrow("a task is in the list of its queue and lane");
   });

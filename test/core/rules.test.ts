@@ -206,18 +206,23 @@ describe("afterFailure", () => {
     [1, 1, "failed"],
     [100, 99, "retrying"],
     [100, 100, "failed"],
-  ] as const)("with %i retries, a task that failed %i times before is %s", (max, before, status) => {
-    const settings = { ...SETTINGS, maxRetries: max };
+  ] as const)(
+    "with %i retries, a task that failed %i times before is %s",
+    (max, before, status) => {
+      const settings = { ...SETTINGS, maxRetries: max };
 
-    const change = afterFailure(aState({ failures: before }), settings, BROKEN, at(0), NO_CHANCE);
+      const change = afterFailure(aState({ failures: before }), settings, BROKEN, at(0), NO_CHANCE);
 
-    expect(change.status).toBe(status);
-  });
+      expect(change.status).toBe(status);
+    },
+  );
 
   test("a task that is not to be retried fails with retries left", () => {
     const outcome = { ...BROKEN, retry: { kind: "never" } } as const;
 
-    expect(afterFailure(aState({ failures: 0 }), SETTINGS, outcome, at(0), NO_CHANCE)).toMatchObject({
+    expect(
+      afterFailure(aState({ failures: 0 }), SETTINGS, outcome, at(0), NO_CHANCE),
+    ).toMatchObject({
       status: "failed",
       failures: 1,
     });
@@ -362,4 +367,3 @@ describe("boundPassed", () => {
     );
   });
 });
-

@@ -77,7 +77,7 @@ export class TaskPath implements AsyncDisposable {
       const answer = atOnce(this.engine.claim({ lane: "loop", max: 1 }));
       const claim = answer.kind === "claimed" ? answer.claims[0] : undefined;
       if (claim === undefined) throw new Error("there is nothing to claim");
-      this.engine.settle(claim.taskId, claim.fence, { kind: "done", result: null });
+      atOnce(this.engine.settle(claim.taskId, claim.fence, { kind: "done", result: null }));
     }
   }
 
