@@ -42,6 +42,16 @@ function claimRemote(broker: Broker, now = at(0), request: Partial<ClaimRequest>
   return claim(broker, now, { lane: "remote", leaseMs: LEASE_MS, worker: "w1", ...request });
 }
 
+/** Types that count how often a task is compared with them. */
+class CountedTypes extends Array<string> {
+  asked = 0;
+
+  override includes(type: string): boolean {
+    this.asked += 1;
+    return super.includes(type);
+  }
+}
+
 function leaseEndOf(outcome: ExtendOutcome): number | undefined {
   return outcome.kind === "extended" ? outcome.leaseEndsAtMs : undefined;
 }
@@ -146,6 +156,19 @@ describe("Broker.claim", () => {
     expect(claimAll(broker, { types: ["y"] })).toEqual([]);
     claim(broker);
     expect(claimAll(broker, { types: ["y"] })).toEqual(["wanted"]);
+  });
+
+  test("a claim of many by types looks at each task once, and so at no more than a thousand", () => {
+    const broker = aBroker({ queue: { size: 2000, bytes: 1e9 } });
+    for (const type of ["x", "y"]) {
+      const count = type === "x" ? 900 : 100;
+      const tasks = Array.from({ length: count }, (_, n) => aNewTask({ id: `${type}${n}`, type }));
+      broker.enqueue(tasks, at(0));
+    }
+    const types = new CountedTypes("y");
+
+    expect(claimAll(broker, { types, max: 100 })).toHaveLength(100);
+    expect(types.asked).toBeLessThanOrEqual(1000);
   });
 
   test("a queue is closed to every lane while tasks of any lane fill its concurrency", () => {

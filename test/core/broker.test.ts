@@ -38,7 +38,7 @@ function enqueueRetrying(broker: Broker, id: string): Task {
   return task;
 }
 
-describe("Broker", () => {
+describe("Broker bounds", () => {
   test("a broker refuses one task more than the queue may hold, and keeps what it has", () => {
     const broker = aBroker({ queue: { size: 1 } });
     enqueue(broker, "a");
