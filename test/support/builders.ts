@@ -164,3 +164,33 @@ export function aSavedTask({
     ...saved,
   };
 }
+
+/** The timeout of {@link aRemoteClaim}, and the length of its lease. */
+export const TIMEOUT_MS = 100_000;
+export const LEASE_MS = 20_000;
+
+/** A broker whose task "a" a remote worker has claimed at the beginning, together with what its observer hears. */
+export function aRemoteClaim(
+  task: Partial<NewTask> = {},
+  request: Partial<ClaimRequest> = {},
+  options: BrokerOptions = {},
+): { readonly broker: Broker; readonly heard: string[]; readonly task: Task } {
+  const heard: string[] = [];
+  const broker = aBroker(options, {
+    onStep: ({ id, status }, from) => heard.push(`${id}: ${from ?? "new"} → ${status}`),
+    onRevoke: ({ id }, fence, reason) => heard.push(`${id}: revoked ${fence}, ${reason}`),
+  });
+  enqueue(broker, "a", { lane: "remote", timeoutMs: TIMEOUT_MS, ...task });
+  const claimed = claimRemote(broker, at(0), request);
+  heard.length = 0;
+  return { broker, heard, task: claimed };
+}
+
+/** Claims a task for a remote worker. */
+export function claimRemote(
+  broker: Broker,
+  now = at(0),
+  request: Partial<ClaimRequest> = {},
+): Task {
+  return claim(broker, now, { lane: "remote", leaseMs: LEASE_MS, worker: "w1", ...request });
+}
