@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { LEASE_GRACE_MS } from "../../src/core/broker.ts";
+import { LEASE_GRACE_MS } from "../../src/core/attempts.ts";
 import type { ExtendOutcome } from "../../src/core/outcomes.ts";
 import {
   aBroker,

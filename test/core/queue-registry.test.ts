@@ -91,7 +91,6 @@ describe("QueueRegistry.refusalOf", () => {
       bound: "queue_size",
       limit: 3,
       queue: "a",
-      limit: 3,
     });
   });
 
@@ -144,7 +143,6 @@ describe("QueueRegistry.refusalOf", () => {
       bound: "queues_max",
       limit: 2,
       queue: "c",
-      limit: 2,
     });
   });
 

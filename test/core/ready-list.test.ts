@@ -158,10 +158,10 @@ describe("ReadyList.firstOf", () => {
       list.pushBack(aTask({ queue: QUEUE, seq: index + 1, type }));
     }
 
-    expect(list.firstOf(["c", "b"])?.seq).toBe(2);
-    expect(list.firstOf(["c"])?.seq).toBe(3);
-    expect(list.firstOf(["d"])).toBeUndefined();
-    expect(list.firstOf([])).toBeUndefined();
+    expect(list.firstOf(["c", "b"], 1)[0]?.seq).toBe(2);
+    expect(list.firstOf(["c"], 1)[0]?.seq).toBe(3);
+    expect(list.firstOf(["d"], 1)).toEqual([]);
+    expect(list.firstOf([], 1)).toEqual([]);
     expect(list.size).toBe(4);
   });
 
@@ -170,27 +170,27 @@ describe("ReadyList.firstOf", () => {
     list.pushBack(aTask({ queue: QUEUE, seq: 1, priority: 0, type: "a" }));
     list.pushBack(aTask({ queue: QUEUE, seq: 2, priority: 5, type: "b" }));
     list.pushBack(aTask({ queue: QUEUE, seq: 4, priority: 5, type: "a" }));
-    expect(list.firstOf(["a"])?.seq).toBe(4);
+    expect(list.firstOf(["a"], 1)[0]?.seq).toBe(4);
 
     list.putBack(aTask({ queue: QUEUE, seq: 9, priority: 5, type: "a" }));
 
-    expect(list.firstOf(["a"])?.seq).toBe(9);
+    expect(list.firstOf(["a"], 1)[0]?.seq).toBe(9);
   });
 
   test("a search looks at a thousand tasks and at no more", () => {
     expect(SEARCHED_MAX).toBe(1000);
-    expect(aListBehind(999).firstOf(["wanted"])?.seq).toBe(1000);
-    expect(aListBehind(1000).firstOf(["wanted"])).toBeUndefined();
+    expect(aListBehind(999).firstOf(["wanted"], 1)[0]?.seq).toBe(1000);
+    expect(aListBehind(1000).firstOf(["wanted"], 1)).toEqual([]);
   });
 
   test("released tasks, and those of other priorities, count among the thousand", () => {
     const list = aListBehind(998);
     list.putBack(aTask({ queue: QUEUE, seq: 2000, type: "other" }));
-    const before = list.firstOf(["wanted"]);
+    const [before] = list.firstOf(["wanted"], 1);
     list.pushBack(aTask({ queue: QUEUE, seq: 2001, type: "other", priority: 1 }));
 
     expect(before?.seq).toBe(999);
-    expect(list.firstOf(["wanted"])).toBeUndefined();
+    expect(list.firstOf(["wanted"], 1)).toEqual([]);
   });
 });
 

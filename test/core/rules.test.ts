@@ -11,10 +11,9 @@ import {
   isRetryable,
   LOSSES_MAX,
   type LossCode,
-  type StateChange,
 } from "../../src/core/rules.ts";
 import { TASK_STATUSES } from "../../src/core/status.ts";
-import type { TaskError, TaskState } from "../../src/core/task.ts";
+import type { StateChange, TaskError, TaskState } from "../../src/core/task.ts";
 import { aTask, at, BROKEN, DONE, NO_CHANCE, RELEASED } from "../support/builders.ts";
 
 const FENCE = 77;
