@@ -2,7 +2,8 @@ import { afterAll, afterEach, describe, expect, setDefaultTimeout, test } from "
 import { createQueue, defineHandlers, type EnqueueOneAnswer, type Queue, type Task } from "ringq";
 import { makeDataFolder } from "../support/data-folder.ts";
 
-// What reaches a queue without HTTP before it: the engine alone has to refuse what is out of bounds.
+// What reaches a queue without HTTP before it: the engine alone has to refuse what is out of
+// bounds.
 
 setDefaultTimeout(60_000);
 
@@ -40,7 +41,10 @@ async function ask(on: Queue, request: unknown, key?: string): Promise<EnqueueOn
   }
 }
 
-/** How an enqueue ends that stands between two valid ones, all in one tick, and what becomes of those. */
+/**
+ * How an enqueue ends that stands between two valid ones, all in one tick, and what becomes of
+ * those.
+ */
 async function askAmongOthers(
   on: Queue,
   request: unknown,
@@ -290,8 +294,9 @@ async function printed(program: string): Promise<string> {
   return output;
 }
 
-// Known defects of src/engine/intake.ts, which looks at a request's own enumerable fields but reads the others too, and of
-// src/engine/sqlite/command-group.ts, where a command that throws stays first in line. Once mended, these pass.
+// Known defects of src/engine/intake.ts, which checks a request's own enumerable fields but reads
+// the others too, and of src/engine/sqlite/command-group.ts, where a command that throws stays
+// first in line. Once mended, these pass.
 describe.each(PLACES)("a queue %s", (_, newDataFile) => {
   test.failing("refuses a field out of bounds that a class gives its requests", async () => {
     const output = await printed(`

@@ -176,6 +176,35 @@ describe("a pool of loops", () => {
 
     expect(await harness.poll(id)).toMatchObject({ status: "done" });
   });
+
+  test.each(["storage_unavailable", "stopping"] as const)(
+    "parks while the engine answers %s, and goes on when it is told of a task",
+    async (kind) => {
+      const clock = new ManualClock();
+      const engine = createMemoryEngine(someSettings(clock));
+      let asked = 0;
+      let isAway = true;
+      const away: PoolOptions["engine"] = {
+        attach: (lane, worker) => engine.attach(lane, worker),
+        claim: (request) => {
+          asked += 1;
+          return isAway ? { kind } : engine.claim(request);
+        },
+        settle: (taskId, fence, outcome) => engine.settle(taskId, fence, outcome),
+      };
+      const { harness } = working(engine, clock, { engine: away, run: () => DONE });
+      const first = await harness.enqueue();
+      await turn();
+      await turn();
+      expect(asked).toBe(2);
+      isAway = false;
+
+      const second = await harness.enqueue();
+
+      expect(await harness.poll(second)).toMatchObject({ status: "done" });
+      expect(await harness.statusOf(first)).toBe("done");
+    },
+  );
 });
 
 describe("a timeout", () => {

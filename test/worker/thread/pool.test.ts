@@ -171,7 +171,7 @@ describe("a handler in a thread", () => {
     const id = await harness.engineHarness.enqueue({ type: "listens-to-its-signal" });
     await harness.log.next("started");
 
-    harness.engine.cancel(id);
+    await harness.engine.cancel(id);
 
     expect((await harness.log.next("aborted"))["reason"]).toBe("cancelled");
     expect(await harness.finished("returns")).toMatchObject({ status: "done" });
