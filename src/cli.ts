@@ -1,6 +1,6 @@
 /**
- * The commands beside the server: `ringq backup FILE` and `ringq verify FILE`. Each says on the terminal what it did,
- * and its exit code says whether that is good.
+ * The commands beside the server: `ringq backup FILE` and `ringq verify FILE`. Each says on the
+ * terminal what it did, and its exit code says whether that is good.
  */
 
 import packageJson from "../package.json" with { type: "json" };
@@ -39,7 +39,7 @@ export function printInfo(args: readonly string[]): boolean {
 export function runCommand(args: readonly string[], config: Config): number | null {
   const [command, path, ...rest] = args;
   if (command === undefined) return null;
-  if (path === undefined || rest.length > 0) return usage();
+  if (path === undefined || path === "" || rest.length > 0) return usage();
   try {
     if (command === "backup") return backup(config.dataFile, path);
     if (command === "verify") return verify(path);

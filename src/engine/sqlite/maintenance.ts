@@ -1,10 +1,11 @@
 /**
- * What can be done with a data file from beside, also while an engine has it in use: copy it, and check it.
+ * What can be done with a data file from beside, also while an engine has it in use: copy it, and
+ * check it.
  */
 
 import { Database } from "bun:sqlite";
-import { lstatSync, renameSync, rmSync, statSync } from "node:fs";
-import { dirname } from "node:path";
+import { existsSync, lstatSync, renameSync, rmSync, statSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { isFinished, TASK_STATUSES, type TaskStatus } from "../../core/status.ts";
 import { DataFileError, messageOf, syncFile } from "./data-file.ts";
 import { markInUse } from "./file-log.ts";
@@ -24,13 +25,14 @@ export interface Verification {
 }
 
 /**
- * Writes a copy of a data file to a path where nothing is yet. It is as the file was at one moment, and whole or not
- * there. Throws a {@link DataFileError} when that can't be done.
+ * Writes a copy of a data file to a path where nothing is yet. It is as the file was at one moment,
+ * and whole or not there. Throws a {@link DataFileError} when that can't be done.
  */
 export function backUp(from: string, to: string): void {
-  refuseTaken(to);
-  const unfinished = `${to}-unfinished-${crypto.randomUUID()}`;
+  // A name that nobody else has: what is removed again must be our own.
+  const unfinished = join(dirname(to), `ringq-unfinished-${crypto.randomUUID()}`);
   try {
+    refuseTaken(to);
     readDataFile(from, (file) => copyInto(file, unfinished));
     syncFile(unfinished);
     // The copy may have taken a while.
@@ -38,15 +40,19 @@ export function backUp(from: string, to: string): void {
     renameSync(unfinished, to);
     syncFile(to);
   } catch (error) {
-    rmSync(unfinished, { force: true });
     if (error instanceof DataFileError) throw error;
     const why = messageOf(error);
     throw new DataFileError(`${from} can't be copied to ${to}: ${why}`, { cause: error });
+  } finally {
+    if (existsSync(unfinished)) rmSync(unfinished);
   }
   finishLog(from);
 }
 
-/** Reads a whole data file and says what is in it. Throws a {@link DataFileError} for what is not a data file of ours. */
+/**
+ * Reads a whole data file and says what is in it. Throws a {@link DataFileError} for what is not a
+ * data file of ours.
+ */
 export function verifyDataFile(path: string): Verification {
   try {
     const verification = readDataFile(path, verificationOf);
@@ -96,9 +102,8 @@ function verificationOf({ path, db, version, isLogMissing }: ReadableFile): Veri
   const faults = [...structureFaults(db)];
   if (faults.length === 0) faults.push(...contentFaults(db));
   if (isLogMissing) {
-    faults.push(
-      `may have been copied or moved without its log (${path}-wal): tasks may be missing. Copy both`,
-    );
+    const what = `may have been copied or moved without its log (${path}-wal)`;
+    faults.push(`${what}: tasks may be missing. Copy both`);
   }
   return {
     version,

@@ -7,6 +7,7 @@ import {
   mkdirSync,
   readdirSync,
   readFileSync,
+  rmSync,
   statSync,
   symlinkSync,
   writeFileSync,
@@ -66,8 +67,14 @@ function besides(path: string): readonly string[] {
   );
 }
 
+/** What backups that failed have left. */
+function unfinished(): readonly string[] {
+  return readdirSync(folder.path).filter((name) => name.includes("unfinished"));
+}
+
 function lacksLog(path: string): string {
-  return `may have been copied or moved without its log (${path}-wal): tasks may be missing. Copy both`;
+  const what = `may have been copied or moved without its log (${path}-wal)`;
+  return `${what}: tasks may be missing. Copy both`;
 }
 
 describe("a verification", () => {
@@ -309,7 +316,7 @@ describe("a backup", () => {
     expect([lstatSync(copy).ino, lstatSync(copy).mtimeMs]).toEqual(before);
   });
 
-  test("touches no file whose name is like its own", async () => {
+  test("leaves nothing beside it, and what has such a name alone", async () => {
     const path = await aFullFile();
     const copy = folder.newFile();
     writeFileSync(`${copy}-unfinished`, "precious");
@@ -317,7 +324,16 @@ describe("a backup", () => {
     backUp(path, copy);
 
     expect(readFileSync(`${copy}-unfinished`, "utf8")).toBe("precious");
-    expect(besides(copy)).toEqual([`${basename(copy)}-unfinished`]);
+    rmSync(`${copy}-unfinished`);
+    expect([...besides(copy), ...unfinished()]).toEqual([]);
+  });
+
+  test("takes a long name", async () => {
+    const copy = `${folder.path}/${"x".repeat(240)}`;
+
+    backUp(await aFullFile(), copy);
+
+    expect(verifyDataFile(copy).faults).toEqual([]);
   });
 
   test("into a folder that does not exist is refused", async () => {
@@ -339,7 +355,8 @@ describe("a backup", () => {
 
     expect(() => backUp(path, copy)).toThrow(`${path} can't be copied to ${copy}: `);
 
-    expect([existsSync(copy), ...besides(copy)]).toEqual([false]);
+    expect(existsSync(copy)).toBe(false);
+    expect(unfinished()).toEqual([]);
   });
 });
 
