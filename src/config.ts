@@ -83,6 +83,8 @@ const MIB = 1024 * KIB;
 const SETTINGS: { readonly [Name in keyof Config]: Setting<Config[Name]> } = {
   port: whole("PORT", 8080, 0, 65_535),
   host: text("HOST", "127.0.0.1"),
+  allowedHosts: list("ALLOWED_HOSTS", "a list of host names or IP addresses without ports", isHost),
+  corsOrigins: list("CORS_ORIGINS", "a list of origins such as https://app.example:8443", isOrigin),
   workers: whole("WORKERS", 4, 1, 10_000),
   // One core is left to the event loop, which has to answer whatever the threads are busy with.
   threads: whole("THREADS", Math.max(1, navigator.hardwareConcurrency - 1), 1, 256),
@@ -104,8 +106,6 @@ const SETTINGS: { readonly [Name in keyof Config]: Setting<Config[Name]> } = {
   retainMs: whole("RETAIN_MS", 3_600_000, 0),
   maxBodyBytes: whole("MAX_BODY_BYTES", MIB, KIB),
   answerBytesTotal: whole("ANSWER_BYTES_TOTAL", 256 * MIB, MIB),
-  allowedHosts: list("ALLOWED_HOSTS", "a list of host names or IP addresses without ports", isHost),
-  corsOrigins: list("CORS_ORIGINS", "a list of origins such as https://app.example:8443", isOrigin),
   shutdownGraceMs: whole("SHUTDOWN_GRACE_MS", 8000, 0),
   dataFile: path("DATA_FILE"),
   durability: oneOf("DURABILITY", "full", DURABILITIES),

@@ -139,7 +139,7 @@ describe("a client that does not read", () => {
     socket.abort();
 
     await untilStatus(scene, `/tasks/${large}`, 200);
-  });
+  }, 30_000);
 
   test("takes no room with a HEAD, or with an answer that it reads", async () => {
     await using scene = await openScene(OPTIONS);
