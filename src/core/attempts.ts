@@ -14,8 +14,8 @@ import type {
   SettleOutcome,
 } from "./outcomes.ts";
 import type { QueueRegistry } from "./queue-registry.ts";
-import { afterFailure, afterLoss, afterSettle } from "./rules.ts";
-import type { LostClaim, StateChange, Task } from "./task.ts";
+import { afterDone, afterFailure, afterLoss, afterSettle, DONE_RECEIPT } from "./rules.ts";
+import type { LostClaim, SettleReceipt, StateChange, Task } from "./task.ts";
 import type { TaskRegistry } from "./task-registry.ts";
 
 /** Hears when a running attempt lost its task: its worker should stop, and its outcome no longer counts. */
@@ -59,6 +59,27 @@ export class Attempts {
       tasks.push(task);
     }
     return tasks;
+  }
+
+  /** Takes the outcome of an attempt, unless its claim no longer holds the task: then nothing changes. */
+  settle(
+    taskId: string,
+    fence: number,
+    outcome: AttemptOutcome,
+    now: Instant,
+    random: Random,
+  ): SettleOutcome {
+    if (outcome.kind === "done") {
+      const task = this.#tasks.find(taskId);
+      if (task !== undefined && isHeldBy(task, fence)) {
+        this.#tasks.finish(task, afterDone(fence, outcome.result, now), now);
+        return SETTLED_DONE;
+      }
+    }
+    const plan = this.planSettle(taskId, fence, outcome, now, random);
+    if (plan.kind !== "step") return plan;
+    this.#tasks.take(plan.task, plan.to, now);
+    return { kind: "settled", receipt: plan.to.receipt as SettleReceipt };
   }
 
   /** The step that a settle leads to, or the answer where there is none to take. */
@@ -208,6 +229,8 @@ export class Attempts {
 }
 
 const BACKOFF = { kind: "backoff" } as const;
+
+const SETTLED_DONE: SettleOutcome = { kind: "settled", receipt: DONE_RECEIPT };
 
 const UNKNOWN_CLAIM: ClaimLost = { kind: "claim_lost", ended: "unknown" };
 

@@ -35,7 +35,7 @@ import { afterCancel, afterRetry, isRetryable } from "./rules.ts";
 import type { Schedule } from "./schedule.ts";
 import type { Snapshot } from "./snapshot.ts";
 import { isFinished, isWaiting } from "./status.ts";
-import type { NewTask, SettleReceipt, StateChange, Task } from "./task.ts";
+import type { NewTask, StateChange, Task } from "./task.ts";
 import { type RegistryLimits, type RegistryObserver, TaskRegistry } from "./task-registry.ts";
 
 export type BrokerLimits = RegistryLimits;
@@ -151,11 +151,9 @@ export class Broker {
     now: Instant,
     random: Random,
   ): SettleOutcome {
-    const plan = this.#attempts.planSettle(taskId, fence, outcome, now, random);
-    if (plan.kind !== "step") return plan;
-    this.take(plan, now);
+    const answer = this.#attempts.settle(taskId, fence, outcome, now, random);
     this.forgetWhatIsOver(now);
-    return { kind: "settled", receipt: plan.to.receipt as SettleReceipt };
+    return answer;
   }
 
   /** The step that a settle leads to, or the answer where there is none to take. */

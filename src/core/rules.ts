@@ -18,6 +18,17 @@ export const ERRORS_KEPT = 5;
 
 type Failure = AttemptOutcome & { readonly kind: "failed" };
 
+/** What a done attempt changes. Nearly every step is this one, so it lists no more than that. */
+export type DoneChange = Pick<
+  StateChange,
+  "status" | "finishedAtMs" | "result" | "settledFence" | "receipt"
+>;
+
+export function afterDone(fence: number, result: string | null, { wallMs }: Instant): DoneChange {
+  const receipt = DONE_RECEIPT;
+  return { status: "done", finishedAtMs: wallMs, result, settledFence: fence, receipt };
+}
+
 /** What the settle of a claim leads to. The claim still holds the task. */
 export function afterSettle(
   state: TaskState,
@@ -29,17 +40,7 @@ export function afterSettle(
 ): StateChange {
   switch (outcome.kind) {
     case "done":
-      return {
-        status: "done",
-        failures: state.failures,
-        losses: state.losses,
-        runAtMs: state.runAtMs,
-        finishedAtMs: now.wallMs,
-        result: outcome.result,
-        errors: state.errors,
-        settledFence: fence,
-        receipt: DONE,
-      };
+      return { ...unchanged(state), ...afterDone(fence, outcome.result, now) };
     case "failed":
       return withReceipt(afterFailure(state, settings, outcome, now, random), fence, "failed");
     case "released":
@@ -144,7 +145,7 @@ function withError(
   return [...errors.slice(1 - ERRORS_KEPT), { code, message, attempt, atMs: wallMs }];
 }
 
-const DONE: SettleReceipt = { outcome: "done", status: "done", runAtMs: null };
+export const DONE_RECEIPT: SettleReceipt = { outcome: "done", status: "done", runAtMs: null };
 
 function withReceipt(
   change: StateChange,

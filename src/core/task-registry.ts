@@ -10,7 +10,7 @@ import type { Queue, QueueLimits } from "./queue.ts";
 import { QueueRegistry } from "./queue-registry.ts";
 import { restoreLease, restoreWait } from "./restore.ts";
 import { Retention } from "./retention.ts";
-import { afterLoss } from "./rules.ts";
+import { afterLoss, type DoneChange } from "./rules.ts";
 import { Schedule } from "./schedule.ts";
 import type { SavedClaim, SavedTask, Snapshot } from "./snapshot.ts";
 import { holderOf, isFinished, isStep, isWaiting, type TaskStatus } from "./status.ts";
@@ -155,6 +155,16 @@ export class TaskRegistry {
     if (to.runAtMs !== null) task.dueAtMs = now.monoMs + (to.runAtMs - now.wallMs);
     if (isFinished(from) && task.key !== null) this.keys.resumed(task.key);
     this.enter(task, to.status, now, from);
+  }
+
+  /** The step of nearly every task, for less than {@link take}. */
+  finish(task: Task, to: DoneChange, now: Instant): void {
+    this.leave(task);
+    task.finishedAtMs = to.finishedAtMs;
+    task.result = to.result;
+    task.settledFence = to.settledFence;
+    task.receipt = to.receipt;
+    this.enter(task, to.status, now, "running");
   }
 
   /** Takes a task out of the structure that its status puts it in. The other half of a step is {@link enter}. */

@@ -52,7 +52,8 @@ export class EventPublisher {
   /** Publishes a step that a task has just taken. */
   publish(task: Task, from: TaskStatus | null, now: Instant): void {
     let wanted: EventSubscriber[] | null = null;
-    for (const subscriber of this.#subscribers) {
+    for (let index = 0; index < this.#subscribers.length; index += 1) {
+      const subscriber = this.#subscribers[index] as EventSubscriber;
       if (!subscriber.wants(task.status, from)) continue;
       wanted ??= [];
       wanted.push(subscriber);

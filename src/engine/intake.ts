@@ -8,8 +8,8 @@ import type { Backoff } from "../core/backoff.ts";
 import { LIMITS, type Limit } from "../core/limits.ts";
 import type { IdempotencyKey } from "../core/outcomes.ts";
 import type { NewTask, When } from "../core/task.ts";
-import type { EnqueueRequest, RequestFault, TypeRules } from "./engine.ts";
-import { type EncodedPayload, encodePayload, escapeToken } from "./payload.ts";
+import type { EnqueueRequest, FieldFault, RequestFault, TypeRules } from "./engine.ts";
+import { encodePayload, escapeToken } from "./payload.ts";
 
 /** What a task gets that does not say otherwise. */
 export interface TaskDefaults {
@@ -36,6 +36,8 @@ const NOW: When = { kind: "now" };
 
 type Field = Exclude<keyof EnqueueRequest, "payload">;
 
+type Fields = { readonly [Name in Field]-?: EnqueueRequest[Name] };
+
 /** Every field of a request but its payload, and what it may hold. */
 const FIELDS: Readonly<Record<Field, Limit>> = {
   type: LIMITS.type,
@@ -47,7 +49,7 @@ const FIELDS: Readonly<Record<Field, Limit>> = {
   runAtMs: LIMITS.runAtMs,
 };
 
-const FIELD_LIST = Object.entries(FIELDS) as readonly [Field, Limit][];
+const FIELD_NAMES = Object.keys(FIELDS) as readonly Field[];
 
 /** New tasks, and the key that they came under. */
 export interface Admission {
@@ -74,23 +76,33 @@ export class Intake {
     idempotencyKey: string | undefined,
     wallMs: number,
   ): Admission | InvalidRequests {
-    const faults: RequestFault[] = [];
     if (!Array.isArray(requests) || requests.length === 0) {
-      faults.push({ index: null, path: "", message: "must be a list of at least one task" });
-      return { kind: "invalid", faults };
+      return invalid([{ index: null, path: "", message: "must be a list of at least one task" }]);
     }
-    const taken: TakenRequest[] = [];
     const specs: NewTask[] = [];
+    // Only a key needs what was asked for.
+    const asked: Fields[] | null = idempotencyKey === undefined ? null : [];
+    let faults: RequestFault[] | null = null;
     for (let index = 0; index < requests.length; index += 1) {
-      const report: Report = (path, message) => faults.push({ index, path, message });
-      const request = take(requests[index], report);
-      if (request === null) continue;
-      taken.push(request);
-      const spec = this.#specOf(request, wallMs, report);
-      if (spec !== null) specs.push(spec);
+      const request: unknown = requests[index];
+      const fields = isObject(request) ? fieldsOf(request) : NO_FIELDS;
+      const spec = this.#specOf(request, fields, wallMs);
+      if (areFaults(spec)) {
+        faults ??= [];
+        for (const fault of spec) faults.push({ index, ...fault });
+        continue;
+      }
+      specs.push(spec);
+      asked?.push(fields);
     }
-    const key = this.#keyOf(idempotencyKey, taken, faults);
-    return faults.length === 0 ? { kind: "admitted", specs, key } : { kind: "invalid", faults };
+    if (idempotencyKey !== undefined) {
+      const fault = this.#keyFault(idempotencyKey, requests.length);
+      if (fault !== null) faults = [...(faults ?? []), fault];
+    }
+    if (faults !== null) return invalid(faults);
+    const key =
+      idempotencyKey === undefined ? undefined : keyOf(idempotencyKey, specs, asked ?? []);
+    return { kind: "admitted", specs, key };
   }
 
   rulesOf(type: string): TypeRules {
@@ -102,15 +114,22 @@ export class Intake {
     return backoff ?? this.#options.defaults.backoff;
   }
 
-  /** The task that a request asks for; null, after its type's check has reported why, when its payload does not fit. */
-  #specOf({ fields, payload, encoded }: TakenRequest, wallMs: number, report: Report) {
+  /** The task that a request asks for, or what is wrong with it. `fields` are its own, read once. */
+  #specOf(request: unknown, fields: Fields, wallMs: number): NewTask | readonly FieldFault[] {
+    if (!isObject(request)) return [{ path: "", message: "must be an object" }];
+    const { payload } = request;
+    const encoded = encodePayload(payload);
+    const faults = fieldFaults(request, fields);
+    if (encoded.kind === "invalid") {
+      return [{ path: `/payload${encoded.path}`, message: encoded.message }, ...(faults ?? [])];
+    }
+    if (faults !== null) return faults;
     const { defaults } = this.#options;
     const type = fields.type ?? TYPE_DEFAULT;
     const rules = this.rulesOf(type);
-    if (rules.check !== undefined) {
-      const faults = rules.check(payload);
-      for (const { path, message } of faults) report(`/payload${path}`, message);
-      if (faults.length > 0) return null;
+    const misfits = rules.check?.(payload) ?? NO_FAULTS;
+    if (misfits.length > 0) {
+      return misfits.map(({ path, message }) => ({ path: `/payload${path}`, message }));
     }
     return {
       id: Bun.randomUUIDv7(),
@@ -127,73 +146,60 @@ export class Intake {
     };
   }
 
-  #keyOf(
-    key: string | undefined,
-    requests: readonly TakenRequest[],
-    faults: RequestFault[],
-  ): IdempotencyKey | undefined {
-    if (key === undefined) return undefined;
+  #keyFault(key: string, tasks: number): RequestFault | null {
     const { keyedTasksMax } = this.#options;
     if (!LIMITS.idempotencyKey.allows(key)) {
-      const message = `must be ${LIMITS.idempotencyKey.allowed}`;
-      faults.push({ index: null, path: "", message });
-    } else if (requests.length > Math.max(1, keyedTasksMax)) {
-      const message = `a batch with an idempotency key may have at most ${keyedTasksMax} tasks (RETAIN_TASKS)`;
-      faults.push({ index: null, path: "", message });
+      return { index: null, path: "", message: `must be ${LIMITS.idempotencyKey.allowed}` };
     }
-    return faults.length === 0 ? { key, fingerprint: fingerprintOf(requests) } : undefined;
+    if (tasks <= Math.max(1, keyedTasksMax)) return null;
+    const message = `a batch with an idempotency key may have at most ${keyedTasksMax} tasks (RETAIN_TASKS)`;
+    return { index: null, path: "", message };
   }
 }
 
-type Report = (path: string, message: string) => void;
-
-type Fields = Pick<EnqueueRequest, Field>;
-
-/** A request whose fields were read, once each, and are within their bounds. */
-interface TakenRequest {
-  readonly fields: Fields;
-  readonly payload: unknown;
-  readonly encoded: EncodedPayload;
+function areFaults(taken: NewTask | readonly FieldFault[]): taken is readonly FieldFault[] {
+  return Array.isArray(taken);
 }
 
-/** Reads a request. Null, after `report` was told of each fault, when something is wrong with it. */
-function take(request: unknown, report: Report): TakenRequest | null {
-  if (typeof request !== "object" || request === null) {
-    report("", "must be an object");
-    return null;
-  }
-  const { payload } = request as EnqueueRequest;
-  const encoded = encodePayload(payload);
-  if (encoded.kind === "invalid") report(`/payload${encoded.path}`, encoded.message);
-  const fields = takeFields(request, report);
-  return fields === null || encoded.kind === "invalid" ? null : { fields, payload, encoded };
+function isObject(request: unknown): request is EnqueueRequest {
+  return typeof request === "object" && request !== null;
 }
 
 /** Each field is read once: what was checked is what counts, whatever a getter says the next time. */
-function takeFields(request: object, report: Report): Fields | null {
-  const values = request as Readonly<Record<string, unknown>>;
-  const fields: Record<string, unknown> = {};
-  let areIn = true;
-  const refuse: Report = (path, message) => {
-    areIn = false;
-    report(path, message);
-  };
-  for (const [name, limit] of FIELD_LIST) {
-    const value = values[name];
-    if (value === undefined) continue;
-    fields[name] = value;
-    if (!limit.allows(value)) refuse(`/${name}`, `must be ${limit.allowed}`);
+function fieldsOf(request: EnqueueRequest): Fields {
+  const { type, queue, priority, maxRetries, timeoutMs, delayMs, runAtMs } = request;
+  return { type, queue, priority, maxRetries, timeoutMs, delayMs, runAtMs };
+}
+
+const NO_FIELDS = fieldsOf({ payload: null });
+
+const NO_FAULTS: readonly FieldFault[] = [];
+
+/** What is wrong with the fields of a request; null when nothing is. */
+function fieldFaults(request: object, fields: Fields): readonly FieldFault[] | null {
+  let faults: FieldFault[] | null = null;
+  for (let index = 0; index < FIELD_NAMES.length; index += 1) {
+    const name = FIELD_NAMES[index] as Field;
+    const value = fields[name];
+    if (value === undefined || FIELDS[name].allows(value)) continue;
+    faults ??= [];
+    faults.push({ path: `/${name}`, message: `must be ${FIELDS[name].allowed}` });
   }
   for (const name in request) {
-    if (name === "payload" || Object.hasOwn(FIELDS, name)) continue;
     // A library may have given every object more names; they are not the caller's.
-    if (!Object.hasOwn(request, name) || values[name] === undefined) continue;
-    refuse(`/${escapeToken(name)}`, "there is no such field");
+    if (name === "payload" || name in FIELDS || !Object.hasOwn(request, name)) continue;
+    faults ??= [];
+    faults.push({ path: `/${escapeToken(name)}`, message: "there is no such field" });
   }
-  if (fields["runAtMs"] !== undefined && fields["delayMs"] !== undefined) {
-    refuse("/runAtMs", "can't be given together with a delay");
+  if (fields.runAtMs !== undefined && fields.delayMs !== undefined) {
+    faults ??= [];
+    faults.push({ path: "/runAtMs", message: "can't be given together with a delay" });
   }
-  return areIn ? (fields as Fields) : null;
+  return faults;
+}
+
+function invalid(faults: readonly RequestFault[]): InvalidRequests {
+  return { kind: "invalid", faults };
 }
 
 function whenOf({ delayMs, runAtMs }: Fields, wallMs: number): When {
@@ -212,20 +218,18 @@ const FIRST_FIELDS: readonly Field[] = [
   "runAtMs",
 ];
 
-const LATER_FIELDS = (Object.keys(FIELDS) as Field[]).filter(
-  (name) => !FIRST_FIELDS.includes(name),
-);
+const LATER_FIELDS = FIELD_NAMES.filter((name) => !FIRST_FIELDS.includes(name));
 
 /** The same requests give the same fingerprint, in whatever order a client writes the fields of a task. */
-function fingerprintOf(requests: readonly TakenRequest[]): string {
+function keyOf(key: string, specs: readonly NewTask[], asked: readonly Fields[]): IdempotencyKey {
   const hasher = new Bun.CryptoHasher("sha256");
-  for (const { fields, encoded } of requests) {
+  for (const [index, fields] of asked.entries()) {
     const first = JSON.stringify(FIRST_FIELDS.map((name) => fields[name]));
-    hasher.update(`[${encoded.text},${first.slice(1)}`);
+    hasher.update(`[${specs[index]?.payload},${first.slice(1)}`);
     for (const name of LATER_FIELDS) {
       if (fields[name] !== undefined) hasher.update(JSON.stringify([name, fields[name]]));
     }
     hasher.update("\n");
   }
-  return hasher.digest("base64");
+  return { key, fingerprint: hasher.digest("base64") };
 }

@@ -27,14 +27,13 @@ export interface EncodedPayload {
 /** Encodes everything that JSON has, within LIMITS.payloadDepth. Never throws, whatever a program has given it. */
 export function encodePayload(value: unknown): Encoded {
   try {
-    const walk = { hasOwnForm: false };
-    const fault = findFault(value, 1, walk);
-    if (fault !== null) return { kind: "invalid", ...fault };
+    const fault = findFault(value, 1);
+    if (fault !== null && fault !== OWN_FORM) return { kind: "invalid", ...fault };
     const text: string | undefined = JSON.stringify(value);
     if (text === undefined) return { kind: "invalid", path: "", message: "has no form in JSON" };
-    // What counts is what is written: a toJSON may give anything.
-    const ownFault = walk.hasOwnForm ? findFault(JSON.parse(text), 1, walk) : null;
-    if (ownFault !== null) return { kind: "invalid", ...ownFault };
+    // What counts is what is written.
+    const writtenFault = fault === OWN_FORM ? findFault(JSON.parse(text), 1) : null;
+    if (writtenFault !== null) return { kind: "invalid", ...writtenFault };
     return { kind: "encoded", text, bytes: Buffer.byteLength(text) };
   } catch {
     return { kind: "invalid", path: "", message: "can't be written as JSON" };
@@ -46,17 +45,15 @@ export function escapeToken(name: string): string {
   return name.replaceAll("~", "~0").replaceAll("/", "~1");
 }
 
-/** Whether a value was met that says itself how it is written. */
-interface Walk {
-  hasOwnForm: boolean;
-}
-
 interface Fault {
   readonly path: string;
   readonly message: string;
 }
 
-function findFault(value: unknown, depth: number, walk: Walk): Fault | null {
+/** No fault yet: a value says by itself how it is written, by a toJSON, which may give anything. */
+const OWN_FORM: Fault = { path: "", message: "has a form of its own" };
+
+function findFault(value: unknown, depth: number): Fault | null {
   if (typeof value === "number") {
     // 1e400 is legal JSON and parses to Infinity, which would be stored as null: the client's
     // number would be gone.
@@ -68,10 +65,10 @@ function findFault(value: unknown, depth: number, walk: Walk): Fault | null {
   if (typeof value !== "object")
     return { path: "", message: `has the type ${typeof value}, which JSON does not have` };
   if (depth > DEPTH_MAX) return { path: "", message: `nests deeper than ${DEPTH_MAX} levels` };
-  if ("toJSON" in value) walk.hasOwnForm ||= typeof value.toJSON === "function";
+  if ("toJSON" in value && typeof value.toJSON === "function") return OWN_FORM;
   if (Array.isArray(value)) {
     for (let index = 0; index < value.length; index += 1) {
-      const fault = findFault(value[index], depth + 1, walk);
+      const fault = findFault(value[index], depth + 1);
       if (fault !== null) return under(String(index), fault);
     }
     return null;
@@ -79,12 +76,14 @@ function findFault(value: unknown, depth: number, walk: Walk): Fault | null {
   for (const key in value) {
     // Not what a library has put on Object.prototype, which is not serialised either.
     if (!Object.hasOwn(value, key)) continue;
-    const fault = findFault((value as Record<string, unknown>)[key], depth + 1, walk);
+    const fault = findFault((value as Record<string, unknown>)[key], depth + 1);
     if (fault !== null) return under(key, fault);
   }
   return null;
 }
 
-function under(key: string, { path, message }: Fault): Fault {
+function under(key: string, fault: Fault): Fault {
+  if (fault === OWN_FORM) return fault;
+  const { path, message } = fault;
   return { path: `/${escapeToken(key)}${path}`, message };
 }
