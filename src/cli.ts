@@ -21,7 +21,7 @@ const USAGE = `Usage:
 export function runCommand(args: readonly string[], config: Config): number | null {
   const [command, path, ...rest] = args;
   if (command === undefined) return null;
-  if (path === undefined || rest.length > 0) return usage();
+  if (path === undefined || path === "" || rest.length > 0) return usage();
   try {
     if (command === "backup") return backup(config.dataFile, path);
     if (command === "verify") return verify(path);

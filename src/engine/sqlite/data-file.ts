@@ -8,6 +8,7 @@
 
 import { constants, Database } from "bun:sqlite";
 import {
+  chmodSync,
   closeSync,
   existsSync,
   fsyncSync,
@@ -24,7 +25,7 @@ import { APPLICATION_ID, headerFault, versionFault } from "./file-header.ts";
 import { lockPathOf, takeLock } from "./file-lock.ts";
 import { checkpoint, emptyLog, isInUse, isLogEmpty, markInUse } from "./file-log.ts";
 import { MIGRATIONS } from "./migrations.ts";
-import { makePrivateFile } from "./private-file.ts";
+import { PRIVATE_MODE } from "./private-file.ts";
 
 /** The data file can't be used. The message says which and why, in words for whoever has to mend it. */
 export class DataFileError extends Error {
@@ -172,9 +173,14 @@ function create(path: string): void {
       rmSync(unfinished + suffix, { force: true });
   };
   remove();
-  makePrivateFile(unfinished);
-  const db = new Database(unfinished, { readwrite: true, strict: true });
+  const { SQLITE_OPEN_READWRITE, SQLITE_OPEN_CREATE, SQLITE_OPEN_NOFOLLOW } = constants;
+  const db = new Database(
+    unfinished,
+    SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOFOLLOW,
+  );
   try {
+    // Before there is anything in it. The log and its index get the mode of their file.
+    chmodSync(unfinished, PRIVATE_MODE);
     db.run(`PRAGMA application_id = ${APPLICATION_ID}`);
     migrate(db, unfinished, MIGRATIONS);
     db.run("PRAGMA journal_mode = WAL");

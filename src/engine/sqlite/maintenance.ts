@@ -3,8 +3,8 @@
  */
 
 import { Database } from "bun:sqlite";
-import { lstatSync, renameSync, rmSync, statSync } from "node:fs";
-import { dirname } from "node:path";
+import { existsSync, lstatSync, renameSync, rmSync, statSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { isFinished, TASK_STATUSES, type TaskStatus } from "../../core/status.ts";
 import { DataFileError, messageOf, syncFile } from "./data-file.ts";
 import { markInUse } from "./file-log.ts";
@@ -28,9 +28,10 @@ export interface Verification {
  * there. Throws a {@link DataFileError} when that can't be done.
  */
 export function backUp(from: string, to: string): void {
-  refuseTaken(to);
-  const unfinished = `${to}-unfinished-${crypto.randomUUID()}`;
+  // A name that nobody else has: what is removed again must be our own.
+  const unfinished = join(dirname(to), `ringq-unfinished-${crypto.randomUUID()}`);
   try {
+    refuseTaken(to);
     readDataFile(from, (file) => copyInto(file, unfinished));
     syncFile(unfinished);
     // The copy may have taken a while.
@@ -38,10 +39,11 @@ export function backUp(from: string, to: string): void {
     renameSync(unfinished, to);
     syncFile(to);
   } catch (error) {
-    rmSync(unfinished, { force: true });
     if (error instanceof DataFileError) throw error;
     const why = messageOf(error);
     throw new DataFileError(`${from} can't be copied to ${to}: ${why}`, { cause: error });
+  } finally {
+    if (existsSync(unfinished)) rmSync(unfinished);
   }
   finishLog(from);
 }

@@ -5,7 +5,7 @@
 
 import { closeSync, constants, fstatSync, openSync } from "node:fs";
 
-const PRIVATE_MODE = 0o600;
+export const PRIVATE_MODE = 0o600;
 
 /** Makes an empty file. Throws when anything has this name, be it a link that leads nowhere. */
 export function makePrivateFile(path: string): void {

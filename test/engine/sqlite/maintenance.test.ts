@@ -7,6 +7,7 @@ import {
   mkdirSync,
   readdirSync,
   readFileSync,
+  rmSync,
   statSync,
   symlinkSync,
   writeFileSync,
@@ -64,6 +65,11 @@ function besides(path: string): readonly string[] {
   return readdirSync(folder.path).filter(
     (other) => other.startsWith(`${name}-`) && other !== `${name}-lock`,
   );
+}
+
+/** What backups that failed have left. */
+function unfinished(): readonly string[] {
+  return readdirSync(folder.path).filter((name) => name.includes("unfinished"));
 }
 
 function lacksLog(path: string): string {
@@ -309,7 +315,7 @@ describe("a backup", () => {
     expect([lstatSync(copy).ino, lstatSync(copy).mtimeMs]).toEqual(before);
   });
 
-  test("touches no file whose name is like its own", async () => {
+  test("leaves nothing beside it, and what has such a name alone", async () => {
     const path = await aFullFile();
     const copy = folder.newFile();
     writeFileSync(`${copy}-unfinished`, "precious");
@@ -317,7 +323,16 @@ describe("a backup", () => {
     backUp(path, copy);
 
     expect(readFileSync(`${copy}-unfinished`, "utf8")).toBe("precious");
-    expect(besides(copy)).toEqual([`${basename(copy)}-unfinished`]);
+    rmSync(`${copy}-unfinished`);
+    expect([...besides(copy), ...unfinished()]).toEqual([]);
+  });
+
+  test("takes a long name", async () => {
+    const copy = `${folder.path}/${"x".repeat(240)}`;
+
+    backUp(await aFullFile(), copy);
+
+    expect(verifyDataFile(copy).faults).toEqual([]);
   });
 
   test("into a folder that does not exist is refused", async () => {
@@ -339,7 +354,8 @@ describe("a backup", () => {
 
     expect(() => backUp(path, copy)).toThrow(`${path} can't be copied to ${copy}: `);
 
-    expect([existsSync(copy), ...besides(copy)]).toEqual([false]);
+    expect(existsSync(copy)).toBe(false);
+    expect(unfinished()).toEqual([]);
   });
 });
 
