@@ -4,12 +4,12 @@
  */
 
 import { expect } from "bun:test";
-import type { Clock } from "../../src/clock.ts";
-import type { BrokerLimits } from "../../src/core/broker.ts";
-import type { Random } from "../../src/core/instant.ts";
+import type { Instant, Random } from "../../src/core/instant.ts";
 import type {
+  AttemptOutcome,
   Backoff,
   Claim,
+  ClaimRequest,
   Engine,
   EngineRemains,
   EngineWorker,
@@ -21,6 +21,7 @@ import type {
   QueueReport,
   Retry,
   RevokeReason,
+  SettleAnswer,
   TaskStatus,
   TaskView,
   TypeRules,
@@ -29,11 +30,22 @@ import { ManualClock } from "./manual-clock.ts";
 
 /** What every engine can be told. */
 export interface EngineSettings {
-  readonly limits: BrokerLimits;
+  readonly limits: EngineLimits;
   readonly defaults: TaskDefaults;
   readonly types: ReadonlyMap<string, TypeRules>;
-  readonly clock: Clock;
+  readonly clock: ManualClock;
   readonly random: Random;
+}
+
+/** What an engine may hold. */
+export interface EngineLimits {
+  readonly queue: QueueLimits;
+  /** By name, the queues with limits of their own. */
+  readonly queues: ReadonlyMap<string, QueueLimits>;
+  readonly queuesMax: number;
+  readonly retainTasks: number;
+  readonly retainBytes: number;
+  readonly retainMs: number;
 }
 
 interface TaskDefaults {
@@ -42,9 +54,7 @@ interface TaskDefaults {
   readonly backoff: Backoff;
 }
 
-export type MakeEngine = (settings: EngineSettings) => MaybePromise<Engine>;
-
-export interface SceneOptions {
+export interface EngineOptions {
   readonly queueSize?: number;
   readonly queueBytes?: number;
   readonly queuesMax?: number;
@@ -66,17 +76,37 @@ export interface Revocation {
   readonly reason: RevokeReason;
 }
 
-/** Opens a scene: `await using scene = await openScene(makeEngine)`. */
-export async function openScene(
-  makeEngine: MakeEngine,
-  options: SceneOptions = {},
-): Promise<Scene> {
-  const clock = new ManualClock();
-  const engine = await makeEngine(someSettings(clock, options));
-  return new Scene(engine, clock);
+/** What tests ask of an engine's time. A manual clock is that, too. */
+export interface EngineTime {
+  /** Lets so much time go by for the engine, and the event loop turn. */
+  advance(ms: number): Promise<void>;
+  now(): Pick<Instant, "wallMs">;
 }
 
-export function someSettings(clock: Clock, options: SceneOptions = {}): EngineSettings {
+/** An engine and the time that it goes by. */
+export interface EngineUnderTest extends EngineTime {
+  readonly engine: Engine;
+}
+
+/** Makes an engine. One that has no clock of its own goes by the manual clock in the settings. */
+export type MakeEngine = (settings: EngineSettings) => MaybePromise<EngineUnderTest>;
+
+/** An engine that goes by a manual clock. */
+export function onManualClock(engine: Engine, clock: ManualClock): EngineUnderTest {
+  return { engine, advance: (ms) => clock.advance(ms), now: () => clock.now() };
+}
+
+/** Opens an engine with its harness: `await using harness = await openEngine(makeEngine)`. */
+export async function openEngine(
+  makeEngine: MakeEngine,
+  options: EngineOptions = {},
+): Promise<EngineHarness> {
+  const clock = new ManualClock();
+  const { engine, ...time } = await makeEngine(someSettings(clock, options));
+  return new EngineHarness(engine, clock, time);
+}
+
+export function someSettings(clock: ManualClock, options: EngineOptions = {}): EngineSettings {
   const queue: QueueLimits = {
     size: options.queueSize ?? 10,
     bytes: options.queueBytes ?? 10_000,
@@ -103,6 +133,12 @@ export function someSettings(clock: Clock, options: SceneOptions = {}): EngineSe
     random: options.random ?? (() => 0),
   };
 }
+
+/** What a remote worker says of itself when it claims. */
+export const REMOTE = { lane: "remote", leaseMs: 10_000, worker: "w1" } as const;
+
+/** A type whose tasks run elsewhere, for the settings of an engine. */
+export const REMOTE_TYPES: Readonly<Record<string, TypeRules>> = { remote: { lane: "remote" } };
 
 export function aRequest(request: Partial<EnqueueRequest> = {}): EnqueueRequest {
   return { payload: null, ...request };
@@ -148,16 +184,37 @@ export class RecordingWorker implements EngineWorker {
   }
 }
 
-export class Scene implements AsyncDisposable {
+export class EngineHarness implements AsyncDisposable {
   readonly engine: Engine;
+  /** For tests of engines that go by a clock that they are given. */
   readonly clock: ManualClock;
+  /** Hears what concerns the tasks of the event loop. */
   readonly worker = new RecordingWorker();
+  readonly #time: EngineTime;
   #remains: Promise<EngineRemains> | null = null;
 
-  constructor(engine: Engine, clock: ManualClock) {
+  constructor(engine: Engine, clock: ManualClock, time: EngineTime = clock) {
     this.engine = engine;
     this.clock = clock;
+    this.#time = time;
     engine.attach("loop", this.worker);
+  }
+
+  /** The wall clock of the engine. */
+  get wallMs(): number {
+    return this.#time.now().wallMs;
+  }
+
+  /** Lets so much time go by for the engine. */
+  advance(ms: number): Promise<void> {
+    return this.#time.advance(ms);
+  }
+
+  /** A worker of another lane that writes down what it hears. */
+  attach(lane: Lane): RecordingWorker {
+    const worker = new RecordingWorker();
+    this.engine.attach(lane, worker);
+    return worker;
   }
 
   /** Enqueues a task that has to be accepted, and gives its id. */
@@ -173,29 +230,54 @@ export class Scene implements AsyncDisposable {
     return answer.receipts.map(({ id }) => id);
   }
 
-  /** Claims a task that has to be there. */
-  async claim(lane: Lane = "loop"): Promise<Claim> {
-    const claim = await this.engine.claim(lane);
+  /** Claims a task that has to be there: on the event loop, unless the request says otherwise. */
+  async claim(request: Partial<ClaimRequest> = {}): Promise<Claim> {
+    const [claim] = await this.claims({ max: 1, ...request });
     if (claim === undefined) throw new Error("there is nothing to claim");
     return claim;
   }
 
-  /** The ids of all that can be claimed, in turn. */
-  async claimAll(lane: Lane = "loop"): Promise<readonly string[]> {
+  /** Claims a remote task that has to be there, as a worker elsewhere does. */
+  claimRemote(request: Partial<ClaimRequest> = {}): Promise<Claim> {
+    return this.claim({ ...REMOTE, ...request });
+  }
+
+  /** The claims of one call, as many as there are up to `max`. */
+  async claims(request: Partial<ClaimRequest> = {}): Promise<readonly Claim[]> {
+    const answer = await this.engine.claim({ lane: "loop", max: 100, ...request });
+    if (answer.kind !== "claimed") throw new Error(`not claimed, but ${answer.kind}`);
+    return answer.claims;
+  }
+
+  /** The ids of all that can be claimed one by one, in turn. */
+  async claimAll(request: Partial<ClaimRequest> = {}): Promise<readonly string[]> {
     const ids: string[] = [];
     while (true) {
-      const claim = await this.engine.claim(lane);
+      const [claim] = await this.claims({ ...request, max: 1 });
       if (claim === undefined) return ids;
-      ids.push(claim.task.id);
+      ids.push(claim.taskId);
     }
   }
 
-  async settleDone(claim: Claim, result: string | null = null): Promise<void> {
-    await this.engine.settle(claim, { kind: "done", result });
+  async settle(
+    { taskId, fence }: Pick<Claim, "taskId" | "fence">,
+    outcome: AttemptOutcome,
+  ): Promise<SettleAnswer> {
+    return this.engine.settle(taskId, fence, outcome);
   }
 
-  async settleFailed(claim: Claim, retry: Retry = { kind: "backoff" }): Promise<void> {
-    await this.engine.settle(claim, { kind: "failed", code: "broken", message: "it broke", retry });
+  settleDone(claim: Claim, result: string | null = null): Promise<SettleAnswer> {
+    return this.settle(claim, { kind: "done", result });
+  }
+
+  settleFailed(claim: Claim, retry: Retry = { kind: "backoff" }): Promise<SettleAnswer> {
+    return this.settle(claim, { kind: "failed", code: "broken", message: "it broke", retry });
+  }
+
+  /** Gives a task back, at once or after a delay. */
+  release(claim: Claim, delayMs?: number): Promise<SettleAnswer> {
+    const released = { kind: "released" } as const;
+    return this.settle(claim, delayMs === undefined ? released : { ...released, delayMs });
   }
 
   /** Enqueues a task and brings it to a status. The queue must be empty, so that it is its turn. */
@@ -208,7 +290,7 @@ export class Scene implements AsyncDisposable {
       return id;
     }
     const claim = await this.claim();
-    expect(claim.task.id).toBe(id);
+    expect(claim.taskId).toBe(id);
     if (status === "done") await this.settleDone(claim);
     if (status === "retrying") await this.settleFailed(claim);
     if (status === "failed") await this.settleFailed(claim, { kind: "never" });

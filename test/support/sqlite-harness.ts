@@ -1,94 +1,124 @@
 /**
- * A scene on disk that can come to an end and begin again: by a stop, or by a crash, after which the next life begins
- * with what the files held at that moment.
+ * An engine on a data file that can come to an end and be opened again: after a stop, or after a crash, when the next one
+ * begins with what the files held at that moment.
  */
 
 import { Database } from "bun:sqlite";
-import { copyFileSync, existsSync } from "node:fs";
-import { SqliteEngine, type SqliteEngineOptions } from "../../src/engine/sqlite/engine.ts";
+import { copyFileSync, existsSync, readFileSync } from "node:fs";
+import { createSqliteEngine, type SqliteEngineOptions } from "../../src/engine/sqlite/engine.ts";
 import type { DataFolder } from "./data-folder.ts";
-import { Scene, type SceneOptions, someSettings } from "./engine-harness.ts";
+import { EngineHarness, type EngineOptions, someSettings } from "./engine-harness.ts";
 import { ManualClock, turn } from "./manual-clock.ts";
 
-export type LifeOptions = SceneOptions & Pick<Partial<SqliteEngineOptions>, "log">;
+export type SqliteOptions = EngineOptions & Pick<Partial<SqliteEngineOptions>, "log">;
+
+export type SqliteHarness = EngineHarness & DataFileControl;
+
+/** What tests do to an engine's data file. */
+interface DataFileControl {
+  readonly path: string;
+  /** The next engine on the file after this one was stopped. */
+  restart(options?: SqliteOptions): Promise<SqliteHarness>;
+  /** The next engine after this one has ended at once, as the files are at the end of this tick. */
+  crash(options?: SqliteOptions): Promise<SqliteHarness>;
+  /** Copies the files as they are now, and gives the path of the copy. */
+  copy(): string;
+  /** Another engine, on a copy of the files. */
+  open(path: string, options?: SqliteOptions): SqliteHarness;
+  /** Makes every write to the data file fail, from now on until the returned function is called. */
+  breakStorage(): () => void;
+  /** How many transactions the log of the data file holds. */
+  commits(): number;
+}
 
 /** Opens an engine on a data file: a new one, unless a path is given. */
-export function openLife(
+export function openSqlite(
   folder: DataFolder,
-  { log, ...options }: LifeOptions = {},
+  options: SqliteOptions = {},
   path = folder.newFile(),
   clock = new ManualClock(),
-): Life {
-  const settings = someSettings(clock, options);
-  const engine = new SqliteEngine({
-    ...settings,
+): SqliteHarness {
+  const { log, ...rest } = options;
+  const engine = createSqliteEngine({
+    ...someSettings(clock, rest),
     path,
     durability: "full",
     ...(log === undefined ? {} : { log }),
   });
-  return new Life(folder, path, engine, clock, options);
+  const harness = new EngineHarness(engine, clock);
+  const open = (other: string, more: SqliteOptions = {}): SqliteHarness =>
+    openSqlite(folder, { ...rest, ...more }, other, clock);
+  const copy = (): string => {
+    const to = folder.newFile();
+    for (const suffix of ["", "-wal", "-running"]) {
+      if (existsSync(path + suffix)) copyFileSync(path + suffix, to + suffix);
+    }
+    return to;
+  };
+  return Object.assign(harness, {
+    path,
+    copy,
+    open,
+    restart: async (more?: SqliteOptions) => {
+      await harness.close();
+      return open(path, more);
+    },
+    crash: async (more?: SqliteOptions) => {
+      await turn();
+      const copied = copy();
+      await harness.close();
+      return open(copied, more);
+    },
+    breakStorage: () => breakStorage(path),
+    commits: () => commitsIn(`${path}-wal`),
+  });
 }
 
-export class Life extends Scene {
-  readonly path: string;
-  readonly #folder: DataFolder;
-  readonly #options: SceneOptions;
+const TABLES = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite%'";
 
-  constructor(
-    folder: DataFolder,
-    path: string,
-    engine: SqliteEngine,
-    clock: ManualClock,
-    options: SceneOptions,
-  ) {
-    super(engine, clock);
-    this.#folder = folder;
-    this.path = path;
-    this.#options = options;
-  }
-
-  /** The next life after this one was stopped. */
-  async restart(options: LifeOptions = {}): Promise<Life> {
-    await this.close();
-    return openLife(this.#folder, { ...this.#options, ...options }, this.path, this.clock);
-  }
-
-  /** The next life after this one has ended at once, as the files are at the end of this turn. */
-  async crash(options: LifeOptions = {}): Promise<Life> {
-    await turn();
-    const path = this.#folder.newFile();
-    for (const suffix of ["", "-wal", "-running"]) {
-      if (existsSync(this.path + suffix)) copyFileSync(this.path + suffix, path + suffix);
-    }
-    await this.close();
-    return openLife(this.#folder, { ...this.#options, ...options }, path, this.clock);
-  }
-
-  /** Makes every write to the data file fail, from now on until the returned function is called. */
-  breakStorage(): () => void {
-    const triggers = ["tasks", "states"].map((table) => [table, "INSERT"]);
-    triggers.push(["identity", "UPDATE"], ["paused_queues", "INSERT"], ["paused_queues", "DELETE"]);
-    this.#outside((db) => {
-      for (const [table, event] of triggers) {
+/** Works on the data file from beside, as another program could. */
+function breakStorage(path: string): () => void {
+  const triggers: string[] = [];
+  change(path, (db) => {
+    for (const { name } of db.query<{ name: string }, []>(TABLES).all()) {
+      for (const event of ["INSERT", "UPDATE", "DELETE"]) {
+        const trigger = `broken_${name}_${event}`;
         db.run(
-          `CREATE TRIGGER broken_${table}_${event} BEFORE ${event} ON ${table}
+          `CREATE TRIGGER ${trigger} BEFORE ${event} ON ${name}
            BEGIN SELECT RAISE(ABORT, 'broken on purpose'); END`,
         );
+        triggers.push(trigger);
       }
-    });
-    return () =>
-      this.#outside((db) => {
-        for (const [table, event] of triggers) db.run(`DROP TRIGGER broken_${table}_${event}`);
-      });
-  }
-
-  /** Works on the data file from beside, as another program could. */
-  #outside(work: (db: Database) => void): void {
-    const db = new Database(this.path);
-    try {
-      work(db);
-    } finally {
-      db.close();
     }
+  });
+  return () =>
+    change(path, (db) => {
+      for (const trigger of triggers) db.run(`DROP TRIGGER ${trigger}`);
+    });
+}
+
+function change(path: string, work: (db: Database) => void): void {
+  const db = new Database(path);
+  try {
+    db.transaction(work)(db);
+  } finally {
+    db.close();
   }
+}
+
+const LOG_HEADER_BYTES = 32;
+const FRAME_HEADER_BYTES = 24;
+
+/** The commits in a write-ahead log (https://sqlite.org/fileformat2.html#walformat): the last frame of each is marked. */
+function commitsIn(path: string): number {
+  const bytes = readFileSync(path);
+  const log = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const frameBytes = FRAME_HEADER_BYTES + log.getUint32(8);
+  let commits = 0;
+  for (let at = LOG_HEADER_BYTES; at + frameBytes <= log.byteLength; at += frameBytes) {
+    // Frames with another salt are left over from before the log began anew.
+    if (log.getBigUint64(at + 8) !== log.getBigUint64(16)) break;
+    if (log.getUint32(at + 4) > 0) commits += 1;
+  }
+  return commits;
 }
