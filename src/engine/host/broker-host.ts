@@ -152,7 +152,9 @@ export class BrokerHost implements Engine, BrokerObserver, PersistenceHost {
   async waitFor(id: string, waitMs: number, signal: AbortSignal): Promise<TaskView | undefined> {
     const task = this.broker.find(id);
     if (task === undefined) return undefined;
-    await this.#persistence.untilStored(task);
+    const stored = this.#persistence.untilStored(task);
+    // Without a turn in between: an end that comes in this tick is told to the waiter, once it is stored.
+    if (stored !== null) await stored;
     return this.#waiters.wait(task, waitMs, signal);
   }
 
