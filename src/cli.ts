@@ -3,6 +3,7 @@
  * and its exit code says whether that is good.
  */
 
+import packageJson from "../package.json" with { type: "json" };
 import type { Config } from "./config.ts";
 import { DataFileError } from "./engine/sqlite/data-file.ts";
 import { backUp, verifyDataFile } from "./engine/sqlite/maintenance.ts";
@@ -15,7 +16,24 @@ const USAGE = `Usage:
   ringq               Start the server
   ringq backup FILE   Copy the data file (DATA_FILE) to FILE; the server may be running
   ringq verify FILE   Check a data file, or a copy of one
+  ringq --help        Show this text
+  ringq --version     Show the version
 `;
+
+const INFO: ReadonlyMap<string | undefined, string> = new Map([
+  ["--help", USAGE],
+  ["-h", USAGE],
+  ["help", USAGE],
+  ["--version", `${packageJson.version}\n`],
+]);
+
+/** Prints what needs no configuration, if the arguments ask for that. Returns whether they did. */
+export function printInfo(args: readonly string[]): boolean {
+  const text = args.length === 1 ? INFO.get(args[0]) : undefined;
+  if (text === undefined) return false;
+  writeToStdout(text);
+  return true;
+}
 
 /** Runs the command that these arguments name and gives its exit code; null when they name none. */
 export function runCommand(args: readonly string[], config: Config): number | null {

@@ -74,9 +74,9 @@ const DAY_MS = 24 * 60 * 60 * 1000;
 const SETTINGS: { readonly [Name in keyof Config]: Setting<Config[Name]> } = {
   port: whole("PORT", 8080, 0, 65_535),
   host: text("HOST", "127.0.0.1"),
-  workers: whole("WORKERS", 4, 1),
+  workers: whole("WORKERS", 4, 1, 10_000),
   // One core is left to the event loop, which has to answer whatever the threads are busy with.
-  threads: whole("THREADS", Math.max(1, navigator.hardwareConcurrency - 1), 1),
+  threads: whole("THREADS", Math.max(1, navigator.hardwareConcurrency - 1), 1, 256),
   queueSize: whole("QUEUE_SIZE", 64, 1),
   queueBytes: whole("QUEUE_BYTES", 64 * MIB, KIB),
   maxQueues: whole("MAX_QUEUES", 1000, 1),

@@ -33,8 +33,8 @@ export function createLog({ level, isForPeople, write }: LogOptions): Log {
 }
 
 /**
- * A log on this process's stdout. Its reader may be slow or go away, and its disk may be full: then lines are lost, but
- * no tasks.
+ * A log on this process's stdout. Its reader may be slow or go away, and its disk may be full: then
+ * lines are lost, but no tasks.
  */
 export function stdoutLog(level: LogLevel): Log {
   const { stdout, stderr } = process;
@@ -51,7 +51,10 @@ export function stdoutLog(level: LogLevel): Log {
   return log;
 }
 
-/** How much may wait for the reader of the output, in characters: minutes of events, and little memory. */
+/**
+ * How much may wait for the reader of the output, in characters: minutes of events, and little
+ * memory.
+ */
 const WAITING_LENGTH_MAX = 1024 * 1024;
 
 export interface BoundedWriterOptions {
@@ -63,12 +66,18 @@ export interface BoundedWriterOptions {
   readonly onLoss: (lines: number) => void;
 }
 
-/** Bounds the lines that wait for a slow reader, and counts those that are dropped or can't be written. */
+/**
+ * Bounds the lines that wait for a slow reader, and counts those that are dropped or can't be
+ * written.
+ */
 export class BoundedWriter {
   readonly #options: BoundedWriterOptions;
   #waitingLength = 0;
   #lost = 0;
-  /** From the first line that is dropped until half of the room is free: so there is one gap, not one after each line. */
+  /**
+   * From the first line that is dropped until half of the room is free: so there is one gap, not
+   * one after each line.
+   */
   #isFull = false;
   #isFailing = false;
 
@@ -107,7 +116,10 @@ export function writeToStdout(text: string): void {
   process.stdout.write(text);
 }
 
-/** Writes plain text for a person who has to read it before anything else runs: usage, faults of the configuration. */
+/**
+ * Writes plain text for a person who has to read it before anything else runs: usage, faults of the
+ * configuration.
+ */
 export function writeToStderr(text: string): void {
   process.stderr.write(text);
 }
@@ -131,10 +143,10 @@ function formatForPeople(time: Date, level: LogLevel, event: string, fields: Log
   const clock = time.toTimeString().slice(0, 8);
   const pairs = Object.entries(fields)
     .filter(([, value]) => value !== undefined)
-    .map(
-      ([name, value]) =>
-        `\x1b[2m${quoteIfNeeded(name)}=${RESET}${typeof value === "string" ? quoteIfNeeded(value) : value}`,
-    );
+    .map(([name, value]) => {
+      const text = typeof value === "string" ? quoteIfNeeded(value) : value;
+      return `\x1b[2m${quoteIfNeeded(name)}=${RESET}${text}`;
+    });
   return [
     `\x1b[2m${clock}${RESET}`,
     `${COLOURS[level]}${level.padEnd(5)}${RESET}`,
@@ -143,10 +155,14 @@ function formatForPeople(time: Date, level: LogLevel, event: string, fields: Log
   ].join(" ");
 }
 
-/** Quotes what has blanks or control characters in it, so that no text can forge a line or move the cursor. */
+/**
+ * Quotes what has blanks or control characters in it, so that no text can forge a line or move the
+ * cursor.
+ */
 function quoteIfNeeded(text: string): string {
   if (/^[\x21-\x7e]+$/.test(text)) return text;
-  // JSON escapes the control characters of ASCII, but neither those of Latin 1 nor what turns the writing direction.
+  // JSON escapes the control characters of ASCII, but neither those of Latin 1 nor what turns the
+  // writing direction.
   return JSON.stringify(text).replace(
     /[\x7f-\x9f\p{Bidi_Control}\p{Zl}\p{Zp}]/gu,
     (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`,

@@ -1,6 +1,6 @@
 /**
- * What a log is: named events with fields, each of a level. It writes nothing by itself, and imports nothing.
- * Payloads and results never get in here.
+ * What a log is: named events with fields, each of a level. It writes nothing by itself, and
+ * imports nothing. Payloads and results never get in here.
  */
 
 export const LOG_LEVELS = ["debug", "info", "warn", "error", "silent"] as const;
@@ -34,8 +34,8 @@ export function atEveryLevel(
 export const silentLog: Log = { isDebug: false, ...atEveryLevel(() => () => undefined) };
 
 /**
- * A log that never throws: what the given one throws becomes an uncaught error of the program that gave it. Whoever logs
- * is in the middle of a step, and has to finish it.
+ * A log that never throws: what the given one throws becomes an uncaught error of the program that
+ * gave it. Whoever logs is in the middle of a step, and has to finish it.
  */
 export function shielded(log: Log): Log {
   return {

@@ -3,6 +3,7 @@
  * puts HTTP before it; createQueue hands it out as it is.
  */
 
+import { resolve } from "node:path";
 import { systemClock } from "./clock.ts";
 import type { Config } from "./config.ts";
 import type { Engine } from "./engine/engine.ts";
@@ -42,10 +43,11 @@ export class HandlersError extends Error {
 
 /** Starts to work. `given` are handlers that the caller has in hand; otherwise `config.handlers` names their module. */
 export async function startRuntime(
-  config: Config,
+  settings: Config,
   given: Handlers | null,
   log: Log,
 ): Promise<Runtime> {
+  const config = withAbsolutePaths(settings);
   const handlers = given ?? (await load(config.handlers, log));
   const engine = makeEngine(config, handlers ?? defineHandlers({}), log);
   const run =
@@ -106,6 +108,16 @@ export async function startRuntime(
       stopping ??= stopOnce(doors);
       return stopping;
     },
+  };
+}
+
+/** Resolves the paths before any handler runs: each of them may change the working directory of the process. */
+function withAbsolutePaths(config: Config): Config {
+  const { handlers, dataFile } = config;
+  return {
+    ...config,
+    handlers: handlers === null ? null : resolve(handlers),
+    dataFile: dataFile === null ? null : resolve(dataFile),
   };
 }
 

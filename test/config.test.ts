@@ -27,8 +27,8 @@ function whole(
 /** Every setting that is a whole number, as the documents say it. */
 const WHOLE: readonly WholeSetting[] = [
   whole("port", "PORT", 8080, 0, 65_535),
-  whole("workers", "WORKERS", 4, 1),
-  whole("threads", "THREADS", Math.max(1, navigator.hardwareConcurrency - 1), 1),
+  whole("workers", "WORKERS", 4, 1, 10_000),
+  whole("threads", "THREADS", Math.max(1, navigator.hardwareConcurrency - 1), 1, 256),
   whole("queueSize", "QUEUE_SIZE", 64, 1),
   whole("queueBytes", "QUEUE_BYTES", 64 * MIB, KIB),
   whole("maxQueues", "MAX_QUEUES", 1000, 1),
@@ -109,7 +109,7 @@ describe("a configuration", () => {
       }),
     ).toEqual([
       'PORT must be a whole number from 0 to 65535, but is "http"',
-      "WORKERS must be a whole number of at least 1, but is 0",
+      "WORKERS must be a whole number from 1 to 10000, but is 0",
       "MAX_RETRIES must be a whole number from 0 to 100, but is 101",
       'FAILURE_RATE must be a number from 0 to 1, but is "20%"',
       'LOG_LEVEL must be one of debug, info, warn, error, silent, but is "loud"',
@@ -214,7 +214,7 @@ describe("options of a program", () => {
     expect(() => configOf(faulty)).toThrow(
       new RangeError(
         [
-          'workers must be a whole number of at least 1, but is "4"',
+          'workers must be a whole number from 1 to 10000, but is "4"',
           "queueSize must be a whole number of at least 1, but is NaN",
           'host must be text, but is ""',
           "handlers must be a path, but is 7",

@@ -9,6 +9,7 @@
  * A step that has to be written before it is taken comes in two halves: a plan, which changes nothing, and `take`.
  */
 
+import { type AttemptObserver, Attempts, type Step } from "./attempts.ts";
 import { type IdempotencyKeys, type KeyRecord, newKey, type Receipt } from "./idempotency.ts";
 import type { Instant, Random } from "./instant.ts";
 import { LANES, type Lane } from "./lane.ts";
@@ -25,56 +26,28 @@ import type {
   Reservation,
   ReserveOutcome,
   RetryOutcome,
-  RevokeReason,
   SettleOutcome,
 } from "./outcomes.ts";
 import { type ListFilter, pageOf, type TaskPage } from "./page.ts";
 import type { Queue } from "./queue.ts";
 import type { QueueRegistry } from "./queue-registry.ts";
-import type { ReadyList } from "./ready-list.ts";
-import {
-  afterCancel,
-  afterFailure,
-  afterLoss,
-  afterRetry,
-  afterSettle,
-  isRetryable,
-  type StateChange,
-} from "./rules.ts";
+import { afterCancel, afterRetry, isRetryable } from "./rules.ts";
 import type { Schedule } from "./schedule.ts";
 import type { Snapshot } from "./snapshot.ts";
 import { isFinished, isWaiting } from "./status.ts";
-import type { LostClaim, NewTask, SettleReceipt, Task } from "./task.ts";
-import {
-  change,
-  grantLease,
-  type RegistryLimits,
-  type RegistryObserver,
-  TaskRegistry,
-} from "./task-registry.ts";
+import type { NewTask, SettleReceipt, StateChange, Task } from "./task.ts";
+import { type RegistryLimits, type RegistryObserver, TaskRegistry } from "./task-registry.ts";
 
 export type BrokerLimits = RegistryLimits;
 
 /** Hears what happens to tasks, at once and in order. It must not call back into the broker. */
-export interface BrokerObserver extends RegistryObserver {
-  /** A running attempt lost its task: its worker should stop, and its outcome no longer counts. */
-  onRevoke(task: Task, fence: number, reason: RevokeReason): void;
+export interface BrokerObserver extends RegistryObserver, AttemptObserver {
   /** A paused queue was resumed: its ready tasks can be claimed again, without a step of their own. */
   onResume?(queue: Queue): void;
 }
 
-/** A step of a task that was planned and not taken yet. */
-export interface Step {
-  readonly kind: "step";
-  readonly task: Task;
-  readonly to: StateChange;
-}
-
 /** How many due tasks one tick moves. The rest follows in the next, after the event loop had its turn. */
 export const TICK_MAX = 4096;
-
-/** How long a lease lasts at least after the process started, or did not run for a while: workers could not extend it. */
-export const LEASE_GRACE_MS = 10_000;
 
 export class Broker {
   readonly #observer: BrokerObserver;
@@ -82,9 +55,7 @@ export class Broker {
   readonly #queues: QueueRegistry;
   readonly #keys: IdempotencyKeys;
   readonly #schedule: Schedule;
-  #nextFence: number;
-  /** Since when leases have their grace. */
-  #graceSinceMs = Number.NEGATIVE_INFINITY;
+  readonly #attempts: Attempts;
 
   /** Fences count up from `firstFence`. Drawn at random below 2⁵², it makes sure that none ever comes again. */
   constructor(limits: BrokerLimits, observer: BrokerObserver, firstFence: number) {
@@ -93,7 +64,7 @@ export class Broker {
     this.#queues = this.#tasks.queues;
     this.#keys = this.#tasks.keys;
     this.#schedule = this.#tasks.schedule;
-    this.#nextFence = firstFence;
+    this.#attempts = new Attempts(this.#tasks, observer, firstFence);
   }
 
   /** Takes all of these tasks, or none. */
@@ -169,14 +140,7 @@ export class Broker {
 
   /** Starts up to `max` attempts at the tasks that are next. Each has a new fence. */
   claim(request: ClaimRequest, now: Instant): readonly Task[] {
-    const tasks: Task[] = [];
-    while (tasks.length < request.max) {
-      const task = this.#next(request);
-      if (task === undefined) break;
-      this.#start(task, request, now);
-      tasks.push(task);
-    }
-    return tasks;
+    return this.#attempts.claim(request, now);
   }
 
   /** Takes the outcome of an attempt, unless its claim no longer holds the task: then nothing changes. */
@@ -187,7 +151,7 @@ export class Broker {
     now: Instant,
     random: Random,
   ): SettleOutcome {
-    const plan = this.planSettle(taskId, fence, outcome, now, random);
+    const plan = this.#attempts.planSettle(taskId, fence, outcome, now, random);
     if (plan.kind !== "step") return plan;
     this.take(plan, now);
     return { kind: "settled", receipt: plan.to.receipt as SettleReceipt };
@@ -201,36 +165,17 @@ export class Broker {
     now: Instant,
     random: Random,
   ): Step | SettleOutcome {
-    const task = this.#tasks.find(taskId);
-    if (task === undefined) return UNKNOWN_CLAIM;
-    if (isHeldBy(task, fence)) {
-      const to = afterSettle(task, task.settings, fence, outcome, now, random);
-      return { kind: "step", task, to };
-    }
-    const { settledFence, receipt } = task;
-    if (settledFence === fence && receipt?.outcome === outcome.kind) {
-      return { kind: "repeated", receipt };
-    }
-    return lostBy(task, fence);
+    return this.#attempts.planSettle(taskId, fence, outcome, now, random);
   }
 
   /** Makes the lease of a remote claim end `leaseMs` from now, but not beyond its timeout. */
   extend(taskId: string, fence: number, leaseMs: number, now: Instant): ExtendOutcome {
-    const task = this.#tasks.find(taskId);
-    if (task === undefined) return UNKNOWN_CLAIM;
-    if (!isHeldBy(task, fence) || task.lease === null) return lostBy(task, fence);
-    this.#renew(task, { ...task.lease, lengthMs: leaseMs, endsAtMs: now.monoMs + leaseMs }, now);
-    const { endsAtMs, endsAtWallMs } = task.lease;
-    return { kind: "extended", leaseMs: endsAtMs - now.monoMs, leaseEndsAtMs: endsAtWallMs };
+    return this.#attempts.extend(taskId, fence, leaseMs, now);
   }
 
   /** Notes the progress of a running attempt. Null, or why it changed nothing. */
   noteProgress(taskId: string, fence: number, progress: string): ClaimLost | null {
-    const task = this.#tasks.find(taskId);
-    if (task === undefined) return UNKNOWN_CLAIM;
-    if (!isHeldBy(task, fence)) return lostBy(task, fence);
-    task.progress = progress;
-    return null;
+    return this.#attempts.noteProgress(taskId, fence, progress);
   }
 
   cancel(id: string, now: Instant): CancelOutcome {
@@ -333,7 +278,7 @@ export class Broker {
     for (let left = TICK_MAX; left > 0; left -= 1) {
       const task = this.#schedule.due(now);
       if (task === undefined) break;
-      if (task.status === "running") this.#endAttempt(task, now, random);
+      if (task.status === "running") this.#attempts.end(task, now, random);
       else this.#becomeReady(task, now);
     }
     this.#tasks.forgetWhatIsOver(now.monoMs);
@@ -351,9 +296,9 @@ export class Broker {
     this.allowLateLeases(now);
   }
 
-  /** Nothing was heard for a while: no lease ends before {@link LEASE_GRACE_MS} from now, or its length if that is less. */
+  /** Nothing was heard for a while: no lease ends before `LEASE_GRACE_MS` from now, or its length if that is less. */
   allowLateLeases(now: Instant): void {
-    this.#graceSinceMs = now.monoMs;
+    this.#attempts.allowLateLeases(now);
   }
 
   /**
@@ -449,126 +394,19 @@ export class Broker {
     return newKey(key, fingerprint, receipts, this.#tasks.nextSeq);
   }
 
-  /** The task that a claim of one starts. */
-  #next({ lane, queues, types }: ClaimRequest): Task | undefined {
-    if (queues !== undefined) return this.#nextOfQueues(lane, queues, types);
-    if (types === undefined) return this.#queues.nextReady(lane)?.first();
-    for (const list of this.#queues.readyLists(lane)) {
-      const task = list.firstOf(types);
-      if (task === undefined) continue;
-      this.#queues.tookTurn(list);
-      return task;
-    }
-    return undefined;
-  }
-
-  #nextOfQueues(
-    lane: Lane,
-    names: readonly string[],
-    types: readonly string[] | undefined,
-  ): Task | undefined {
-    for (const name of names) {
-      const queue = this.#queues.find(name);
-      if (queue === undefined || !queue.isOpen) continue;
-      const list: ReadyList = queue.ready[lane];
-      const task = types === undefined ? list.first() : list.firstOf(types);
-      if (task !== undefined) return task;
-    }
-    return undefined;
-  }
-
-  #start(task: Task, { leaseMs, worker }: ClaimRequest, now: Instant): void {
-    this.#tasks.leave(task);
-    task.attempt += 1;
-    task.fence = this.#nextFence;
-    this.#nextFence += 1;
-    task.startedAtMs = now.wallMs;
-    task.progress = null;
-    const { lane, timeoutMs } = task.settings;
-    const timeoutAtMs = now.monoMs + timeoutMs;
-    task.dueAtMs = timeoutAtMs;
-    if (lane === "remote") {
-      const lengthMs = leaseMs ?? timeoutMs;
-      grantLease(
-        task,
-        { lengthMs, endsAtMs: now.monoMs + lengthMs, timeoutAtMs, worker: worker ?? null },
-        now,
-      );
-    }
-    this.#tasks.enter(task, "running", now);
-  }
-
-  /** Takes a step by hand or by a settle: applies its state, and puts the task where that belongs. */
+  /** Takes a step that was asked for. One that takes a task from its attempt revokes that. */
   #take(task: Task, to: StateChange, now: Instant): void {
-    const from = task.status;
-    const { fence, queue } = task;
-    if (from === "running") {
-      if (to.status === "retrying" && to.failures > task.failures) queue.totals.retried += 1;
-      else if (isWaiting(to.status)) queue.totals.interrupted += 1;
+    const { status, fence } = task;
+    this.#tasks.take(task, to, now);
+    if (status === "running" && to.status === "cancelled") {
+      this.#attempts.revoke(task, fence, "cancelled");
     }
-    this.#tasks.leave(task);
-    change(task, to);
-    if (to.runAtMs !== null) task.dueAtMs = now.monoMs + (to.runAtMs - now.wallMs);
-    if (isFinished(from) && task.key !== null) this.#keys.resumed(task.key);
-    this.#tasks.enter(task, to.status, now, from);
-    if (from === "running" && to.status === "cancelled") this.#revoke(task, fence, "cancelled");
-  }
-
-  /** The attempt of a task is due: its time is up, or its lease has ended. */
-  #endAttempt(task: Task, now: Instant, random: Random): void {
-    const { fence, lease, settings } = task;
-    if (lease === null || lease.timeoutAtMs <= now.monoMs) {
-      const message = `the attempt took longer than ${settings.timeoutMs} ms`;
-      const failure = { kind: "failed", code: "timeout", message, retry: BACKOFF } as const;
-      this.#take(task, afterFailure(task, settings, failure, now, random), now);
-      this.#revoke(task, fence, "timeout");
-      return;
-    }
-    const graceEndMs = this.#graceSinceMs + Math.min(LEASE_GRACE_MS, lease.lengthMs);
-    if (graceEndMs > now.monoMs) {
-      this.#renew(task, { ...lease, endsAtMs: graceEndMs }, now);
-      return;
-    }
-    this.#take(task, afterLoss(task, "lease_lost", now), now);
-    this.#revoke(task, fence, "lease_lost");
-  }
-
-  #renew(task: Task, lease: Parameters<typeof grantLease>[1], now: Instant): void {
-    this.#schedule.remove(task);
-    grantLease(task, lease, now);
-    this.#schedule.add(task);
-  }
-
-  #revoke(task: Task, fence: number, reason: RevokeReason): void {
-    task.lostClaim = { fence, ended: ENDED[reason] };
-    this.#observer.onRevoke(task, fence, reason);
   }
 
   #becomeReady(task: Task, now: Instant): void {
     this.#tasks.leave(task);
     this.#tasks.enter(task, "queued", now);
   }
-}
-
-const BACKOFF = { kind: "backoff" } as const;
-
-const UNKNOWN_CLAIM: ClaimLost = { kind: "claim_lost", ended: "unknown" };
-
-const ENDED: Readonly<Record<RevokeReason, LostClaim["ended"]>> = {
-  cancelled: "cancelled",
-  timeout: "timeout",
-  lease_lost: "expired",
-};
-
-/** Whether the claim with this fence holds the task. A late settle loses: the task has moved on, so the fence is another. */
-function isHeldBy(task: Task, fence: number): boolean {
-  return task.status === "running" && task.fence === fence;
-}
-
-/** How the claim with this fence ended, as far as the task remembers. */
-function lostBy({ lostClaim, settledFence }: Task, fence: number): ClaimLost {
-  if (lostClaim?.fence === fence) return { kind: "claim_lost", ended: lostClaim.ended };
-  return settledFence === fence ? { kind: "claim_lost", ended: "settled" } : UNKNOWN_CLAIM;
 }
 
 function receiptOf({ id, when }: NewTask): Receipt {

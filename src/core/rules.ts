@@ -8,27 +8,13 @@ import { backoffMs } from "./backoff.ts";
 import type { Instant, Random } from "./instant.ts";
 import type { AttemptOutcome } from "./outcomes.ts";
 import type { TaskStatus } from "./status.ts";
-import type { SettleReceipt, TaskError, TaskSettings, TaskState } from "./task.ts";
+import type { SettleReceipt, StateChange, TaskError, TaskSettings, TaskState } from "./task.ts";
 
 /** How many attempts in a row may be lost. A task that brings down its workers each time must not run for ever. */
 export const LOSSES_MAX = 3;
 
 /** How many errors a task keeps: enough to see a pattern, few enough to bound what a failing task holds. */
 export const ERRORS_KEPT = 5;
-
-/** The new values of everything that a step may change in a task's state. */
-export type StateChange = Pick<
-  TaskState,
-  | "status"
-  | "failures"
-  | "losses"
-  | "runAtMs"
-  | "finishedAtMs"
-  | "result"
-  | "errors"
-  | "settledFence"
-  | "receipt"
->;
 
 type Failure = AttemptOutcome & { readonly kind: "failed" };
 

@@ -8,12 +8,13 @@ import { ageOf, IdempotencyKeys, type KeyObserver, type KeyRecord } from "./idem
 import type { Instant } from "./instant.ts";
 import type { Queue, QueueLimits } from "./queue.ts";
 import { QueueRegistry } from "./queue-registry.ts";
+import { restoreLease, restoreWait } from "./restore.ts";
 import { Retention } from "./retention.ts";
-import { afterLoss, type StateChange } from "./rules.ts";
+import { afterLoss } from "./rules.ts";
 import { Schedule } from "./schedule.ts";
 import type { SavedClaim, SavedTask, Snapshot } from "./snapshot.ts";
-import { holderOf, isFinished, isStep, type TaskStatus } from "./status.ts";
-import { type Lease, type NewTask, settingsOf, Task, type TaskSettings } from "./task.ts";
+import { holderOf, isFinished, isStep, isWaiting, type TaskStatus } from "./status.ts";
+import { type NewTask, type StateChange, settingsOf, Task, type TaskSettings } from "./task.ts";
 import { TaskIndex } from "./task-index.ts";
 
 export interface RegistryLimits {
@@ -142,6 +143,20 @@ export class TaskRegistry {
     this.forgetWhatIsOver(now.monoMs);
   }
 
+  /** Takes a step: changes the state of a task, and puts it where its new status belongs. */
+  take(task: Task, to: StateChange, now: Instant): void {
+    const from = task.status;
+    if (from === "running" && isWaiting(to.status)) {
+      // A failure is charged, and a release is not.
+      task.queue.totals[to.failures > task.failures ? "retried" : "interrupted"] += 1;
+    }
+    this.leave(task);
+    task.apply(to);
+    if (to.runAtMs !== null) task.dueAtMs = now.monoMs + (to.runAtMs - now.wallMs);
+    if (isFinished(from) && task.key !== null) this.keys.resumed(task.key);
+    this.enter(task, to.status, now, from);
+  }
+
   /** Takes a task out of the structure that its status puts it in. The other half of a step is {@link enter}. */
   leave(task: Task): void {
     const { status, queue } = task;
@@ -245,7 +260,7 @@ export class TaskRegistry {
     const task = new Task(saved, this.#settings, saved.seq, queue, key, enqueuedAtMs);
     const { isDueByWall, attempt, startedAtMs, progress } = saved;
     Object.assign(task, { isDueByWall, attempt, startedAtMs, progress });
-    change(task, saved);
+    task.apply(saved);
     this.index.append(task);
     return task;
   }
@@ -253,7 +268,7 @@ export class TaskRegistry {
   /** Puts a restored task where it belongs; a finished one only into the counts, since retention goes by another order. */
   #takeBack(task: Task, claim: SavedClaim | null, now: Instant): void {
     const isCrashed = task.status === "running" && claim === null;
-    if (isCrashed) change(task, afterLoss(task, "crash_loop", now));
+    if (isCrashed) task.apply(afterLoss(task, "crash_loop", now));
     const { queue, status } = task;
     queue.countIn(task, status);
     const holder = holderOf(status);
@@ -280,72 +295,6 @@ export class TaskRegistry {
     task.order = this.#nextOrder();
     task.queue.ready[task.lane].pushBack(task);
   }
-}
-
-/** Applies what a rule says. */
-export function change(task: Task, to: StateChange): void {
-  task.status = to.status;
-  task.failures = to.failures;
-  task.losses = to.losses;
-  task.runAtMs = to.runAtMs;
-  task.finishedAtMs = to.finishedAtMs;
-  task.result = to.result;
-  task.errors = to.errors;
-  task.settledFence = to.settledFence;
-  task.receipt = to.receipt;
-}
-
-/**
- * A wait that goes on. It has what the wall clock leaves of it, but never more than it was meant to take: a clock that was
- * ahead when the wait began must not stretch it.
- */
-function restoreWait(task: Task, now: Instant): void {
-  const runAtMs = task.runAtMs ?? now.wallMs;
-  if (task.isDueByWall) {
-    task.dueAtMs = runAtMs;
-    return;
-  }
-  const leftMs = Math.min(runAtMs - now.wallMs, runAtMs - waitSince(task));
-  task.dueAtMs = now.monoMs + leftMs;
-  task.runAtMs = now.wallMs + leftMs;
-}
-
-/** When the wait of a scheduled or retrying task began. */
-function waitSince({ status, enqueuedAtMs, startedAtMs, attempt, errors }: Task): number {
-  if (status === "scheduled" || startedAtMs === null) return enqueuedAtMs;
-  const failure = errors.at(-1);
-  // Without a failure the attempt was released: some time after its start.
-  return failure?.attempt === attempt ? failure.atMs : startedAtMs;
-}
-
-/** A claim that goes on. Its lease has what the wall clock leaves of it, at most its length. */
-function restoreLease(
-  task: Task,
-  { fence, worker, leaseMs, leaseEndsAtMs }: SavedClaim,
-  now: Instant,
-): void {
-  const { timeoutMs } = task.settings;
-  const ranMs = clamp(now.wallMs - (task.startedAtMs ?? now.wallMs), 0, timeoutMs);
-  const timeoutAtMs = now.monoMs + timeoutMs - ranMs;
-  const leftMs = clamp(leaseEndsAtMs - now.wallMs, 0, leaseMs);
-  task.fence = fence;
-  grantLease(task, { lengthMs: leaseMs, endsAtMs: now.monoMs + leftMs, timeoutAtMs, worker }, now);
-}
-
-function clamp(value: number, min: number, max: number): number {
-  return Math.min(Math.max(value, min), max);
-}
-
-/** Gives a task a lease, which never reaches beyond its timeout. The task must be in no structure. */
-export function grantLease(
-  task: Task,
-  { lengthMs, endsAtMs, timeoutAtMs, worker }: Omit<Lease, "endsAtWallMs">,
-  { monoMs, wallMs }: Instant,
-): void {
-  const endMs = Math.min(endsAtMs, timeoutAtMs);
-  const endsAtWallMs = wallMs + (endMs - monoMs);
-  task.lease = { lengthMs, endsAtMs: endMs, endsAtWallMs, timeoutAtMs, worker };
-  task.dueAtMs = endMs;
 }
 
 function finishedAtOf({ finishedAtMs }: Task): number {

@@ -82,6 +82,20 @@ export interface TaskState {
   readonly receipt: SettleReceipt | null;
 }
 
+/** The new values of everything that a step may change in a task's state. */
+export type StateChange = Pick<
+  TaskState,
+  | "status"
+  | "failures"
+  | "losses"
+  | "runAtMs"
+  | "finishedAtMs"
+  | "result"
+  | "errors"
+  | "settledFence"
+  | "receipt"
+>;
+
 /** What the settle of a claim was answered: the same again when it is sent again. */
 export interface SettleReceipt {
   readonly outcome: "done" | "failed" | "released";
@@ -197,6 +211,19 @@ export class Task implements TaskState {
 
   get lane(): Lane {
     return this.settings.lane;
+  }
+
+  /** Takes over what a step changes. */
+  apply(to: StateChange): void {
+    this.status = to.status;
+    this.failures = to.failures;
+    this.losses = to.losses;
+    this.runAtMs = to.runAtMs;
+    this.finishedAtMs = to.finishedAtMs;
+    this.result = to.result;
+    this.errors = to.errors;
+    this.settledFence = to.settledFence;
+    this.receipt = to.receipt;
   }
 
   /** What a finished task keeps in memory for being read: its payload, its result, its progress and its errors. */

@@ -1,6 +1,6 @@
 /**
- * One attempt at a task: stops it, and turns whatever its handler does into an outcome. Its loop is free once the outcome
- * is there.
+ * One attempt at a task: stops it, and turns whatever its handler does into an outcome. Its loop is
+ * free once the outcome is there.
  */
 
 import type { Clock } from "../clock.ts";
@@ -16,7 +16,9 @@ import { outcomeOfReturn, outcomeOfThrow, RELEASED } from "./outcome.ts";
 /** Why an attempt must stop: its signal aborts with this as the reason's message. */
 export type StopReason = RevokeReason | "shutdown";
 
-/** How long a handler may take to end after its signal aborted, before its loop runs another task. */
+/**
+ * How long a handler may take to end after its signal aborted, before its loop runs another task.
+ */
 export const ABORT_GRACE_MS = 1000;
 
 export class Attempt {
@@ -50,7 +52,10 @@ export class Attempt {
     return this.#controller.signal;
   }
 
-  /** Calls `handler` and gives its outcome: at once when it returns, later when it returns a promise. Never throws. */
+  /**
+   * Calls `handler` and gives its outcome: at once when it returns, later when it returns a
+   * promise. Never throws.
+   */
   run(
     handler: (attempt: Attempt) => unknown,
     resultBytesMax: number,
@@ -64,7 +69,10 @@ export class Attempt {
     }
   }
 
-  /** The outcome that comes, unless the attempt is stopped: then it is released, at the latest after a short grace. */
+  /**
+   * The outcome that comes, unless the attempt is stopped: then it is released, at the latest after
+   * a short grace.
+   */
   follow(coming: Promise<AttemptOutcome>): Promise<AttemptOutcome> {
     return new Promise((resolve, reject) => {
       let cancelGrace: (() => void) | null = null;
@@ -89,8 +97,9 @@ export class Attempt {
 }
 
 /**
- * The outcome of a promise, of whatever make. `await` takes a promise by its inside: one whose own `then` is not what it
- * should be is read like any other. And it takes a rejection for good: a late one leaves nothing floating.
+ * The outcome of a promise, of whatever make. `await` takes a promise by its inside: one whose own
+ * `then` is not what it should be is read like any other. And it takes a rejection for good: a late
+ * one leaves nothing floating.
  */
 async function outcomeOfPromise(
   promise: PromiseLike<unknown>,

@@ -1,6 +1,6 @@
 /**
- * What a handler sees of its attempt, on the event loop and in a thread alike. A handler is foreign land: whatever it
- * logs or shows is bounded here, and never throws in the middle of the process.
+ * What a handler sees of its attempt, on the event loop and in a thread alike. A handler is foreign
+ * land: whatever it logs or shows is bounded here, and never throws in the middle of the process.
  */
 
 import type { TaskView } from "../engine/engine.ts";
@@ -83,8 +83,8 @@ export const LINE_LENGTH_MAX = 16 * 1024;
 const FIELD_LENGTH = 8;
 
 /**
- * A log that takes whatever a handler gives it. A field that JSON does not have would throw: in the handler, or, once it
- * has crossed from a thread, in the middle of the process.
+ * A log that takes whatever a handler gives it. A field that JSON does not have would throw: in the
+ * handler, or, once it has crossed from a thread, in the middle of the process.
  */
 function handlerLog(log: Log): Log {
   return {

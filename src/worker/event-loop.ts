@@ -19,7 +19,10 @@ class NoHandlerError extends NonRetryableError {
   readonly code = "no_handler";
 }
 
-/** Finds the handler of the task's type. Without one the task fails at once: a retry would find none either. */
+/**
+ * Finds the handler of the task's type. Without one the task fails at once: a retry would find none
+ * either.
+ */
 export function runOnEventLoop({
   engine,
   handlers,

@@ -1,6 +1,6 @@
 /**
- * Watches how late the event loop is, and names the handlers that may have blocked it: one that computes for seconds
- * stops HTTP and every other handler, and nobody sees why.
+ * Watches how late the event loop is, and names the handlers that may have blocked it: one that
+ * computes for seconds stops HTTP and every other handler, and nobody sees why.
  */
 
 import type { Log } from "../log.ts";
@@ -13,7 +13,10 @@ const INTERVAL_MS = 250;
 /** One of them did it. With more than these, the line helps nobody. */
 const TYPES_NAMED_MAX = 20;
 
-/** Starts to watch; the returned function ends it. `takeActiveTypes` gives the types that ran since the last call. */
+/**
+ * Starts to watch; the returned function ends it. `takeActiveTypes` gives the types that ran since
+ * the last call.
+ */
 export function watchLoopLag(takeActiveTypes: () => readonly string[], log: Log): () => void {
   let expectedMs = performance.now() + INTERVAL_MS;
   const timer = setInterval(() => {

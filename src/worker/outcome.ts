@@ -1,6 +1,6 @@
 /**
- * Turns what a handler returns or throws into an outcome. A handler is foreign land: nothing here trusts a value that
- * comes out of one.
+ * Turns what a handler returns or throws into an outcome. A handler is foreign land: nothing here
+ * trusts a value that comes out of one.
  */
 
 import { type AttemptOutcome, LIMITS, type Retry } from "../engine/engine.ts";
@@ -100,7 +100,10 @@ function retryOf(value: unknown): Retry {
   return kind === "after" && isRetryDelay(ms) ? { kind, ms } : BACKOFF;
 }
 
-/** A message of our own, in whole characters: a part of a string holds on to all of it, however long that is. */
+/**
+ * A message of our own, in whole characters: a part of a string holds on to all of it, however long
+ * that is.
+ */
 function truncate(message: string): string {
   const isLong = message.length > MESSAGE_LENGTH_MAX;
   const kept = isLong ? `${message.slice(0, MESSAGE_LENGTH_MAX - 1)}…` : message;

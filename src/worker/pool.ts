@@ -1,6 +1,7 @@
 /**
- * The worker loops of a lane. Each claims a task, runs its handler, settles the outcome and goes on; one that finds
- * nothing parks until the engine has something. The loops know nothing of queues: the engine decides which comes next.
+ * The worker loops of a lane. Each claims a task, runs its handler, settles the outcome and goes
+ * on; one that finds nothing parks until the engine has something. The loops know nothing of
+ * queues: the engine decides which comes next.
  */
 
 import { type Clock, systemClock } from "../clock.ts";
@@ -19,7 +20,10 @@ import type {
 import { Attempt } from "./attempt.ts";
 import { RELEASED } from "./outcome.ts";
 
-/** Runs an attempt to its outcome: at once, or as a promise that never rejects. `loop` is the number of the loop. */
+/**
+ * Runs an attempt to its outcome: at once, or as a promise that never rejects. `loop` is the number
+ * of the loop.
+ */
 export type RunAttempt = (attempt: Attempt, loop: number) => MaybePromise<AttemptOutcome>;
 
 export interface PoolOptions {
@@ -29,16 +33,16 @@ export interface PoolOptions {
   /** How many tasks run at the same time, at most. */
   readonly loops: number;
   /**
-   * Null while this loop can run an attempt, else what to wait for before asking again: a task that is claimed too early
-   * spends its timeout waiting. By default a loop always can.
+   * Null while this loop can run an attempt, else what to wait for before asking again: a task that
+   * is claimed too early spends its timeout waiting. By default a loop always can.
    */
   readonly untilReady?: (loop: number) => Promise<void> | null;
   readonly clock?: Clock;
 }
 
 /**
- * How long the loops may go on before they yield to the event loop. Handlers that end in microtasks never return to it
- * by themselves, and HTTP would get no answer while a long queue of them drains.
+ * How long the loops may go on before they yield to the event loop. Handlers that end in microtasks
+ * never return to it by themselves, and HTTP would get no answer while a long queue of them drains.
  */
 const YIELD_EVERY_MS = 4;
 
@@ -62,7 +66,10 @@ export class Pool implements EngineWorker {
   #isStopped = false;
   /** While set, every loop waits for the next tick of the event loop. */
   #yielding: Promise<void> | null = null;
-  /** When the current tick of the event loop began, as far as the loops know: wall-clock milliseconds. */
+  /**
+   * When the current tick of the event loop began, as far as the loops know: wall-clock
+   * milliseconds.
+   */
   #tickedAtMs = 0;
 
   constructor({
@@ -96,7 +103,8 @@ export class Pool implements EngineWorker {
   onRevoke(taskId: string, fence: number, reason: RevokeReason): void {
     const attempt = this.#running.get(taskId);
     if (attempt?.claim.fence !== fence) return;
-    // Not at once: listeners to the signal are foreign code, and may call the engine in the middle of its step.
+    // Not at once: listeners to the signal are foreign code, and may call the engine in the middle
+    // of its step.
     queueMicrotask(() => attempt.stop(reason));
   }
 
@@ -187,12 +195,16 @@ export class Pool implements EngineWorker {
     this.#running.set(id, attempt);
     const outcome = await running;
     this.#activeTypes.add(type);
-    // A task that was revoked may run again by now: then its place here belongs to the newer attempt.
+    // A task that was revoked may run again by now: then its place here belongs to the newer
+    // attempt.
     if (this.#running.get(id) === attempt) this.#running.delete(id);
     return outcome;
   }
 
-  /** The time is that of the last claim: reading the clock again for each task would cost more than it is worth. */
+  /**
+   * The time is that of the last claim: reading the clock again for each task would cost more than
+   * it is worth.
+   */
   #yieldIfDue(nowMs: number): void {
     const sinceMs = nowMs - this.#tickedAtMs;
     // Below 0: a tick began since the claim, or the clock was set back. To yield once more is safe.

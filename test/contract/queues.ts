@@ -1,35 +1,36 @@
 /** What every engine says of its queues, and how they are bounded, paused and purged. */
 
 import { describe, expect, test } from "bun:test";
-import { aRequest, type MakeEngine, openScene } from "../support/engine-harness.ts";
+import { aRequest } from "../support/engine-harness.ts";
+import type { Contract } from "./contract.ts";
 
 const MINUTE_MS = 60_000;
 
-export function describeQueues(makeEngine: MakeEngine): void {
-  describe("a report", () => {
-    test("names every queue from its first task on", async () => {
-      await using scene = await openScene(makeEngine);
-      expect(await scene.engine.queues()).toEqual([]);
+export function describeQueues(contract: Contract): void {
+  describe("report", () => {
+    test("a report names every queue from its first task on", async () => {
+      await using harness = await contract.open();
+      expect(await harness.engine.queues()).toEqual([]);
 
-      await scene.enqueueAll([{ queue: "b" }, { queue: "a" }]);
+      await harness.enqueueAll([{ queue: "b" }, { queue: "a" }]);
 
-      const names = (await scene.engine.queues()).map(({ name }) => name);
+      const names = (await harness.engine.queues()).map(({ name }) => name);
       expect(names.toSorted()).toEqual(["a", "b"]);
-      expect(await scene.engine.queue("c")).toBeUndefined();
+      expect(await harness.engine.queue("c")).toBeUndefined();
     });
 
-    test("counts tasks by status, what waits, and what happened so far", async () => {
-      await using scene = await openScene(makeEngine, { queueSize: 7, queueBytes: 777 });
-      await scene.enqueueIn("done");
-      await scene.enqueueIn("failed");
-      await scene.enqueueIn("cancelled");
-      await scene.enqueueIn("retrying", { payload: 1 });
-      await scene.enqueueIn("running", { payload: 22 });
-      await scene.enqueueIn("scheduled", { payload: 333 });
-      await scene.enqueueIn("queued", { payload: 4444 });
-      await scene.enqueueIn("queued", { queue: "other" });
+    test("a report counts tasks by status, what waits, and what happened so far", async () => {
+      await using harness = await contract.open({ queueSize: 7, queueBytes: 777 });
+      await harness.enqueueIn("done");
+      await harness.enqueueIn("failed");
+      await harness.enqueueIn("cancelled");
+      await harness.enqueueIn("retrying", { payload: 1 });
+      await harness.enqueueIn("running", { payload: 22 });
+      await harness.enqueueIn("scheduled", { payload: 333 });
+      await harness.enqueueIn("queued", { payload: 4444 });
+      await harness.enqueueIn("queued", { queue: "other" });
 
-      expect(await scene.queue()).toEqual({
+      expect(await harness.queue()).toEqual({
         name: "default",
         isPaused: false,
         limits: { size: 7, bytes: 777, concurrency: Number.POSITIVE_INFINITY },
@@ -49,261 +50,267 @@ export function describeQueues(makeEngine: MakeEngine): void {
       });
     });
 
-    test("counts interrupted attempts", async () => {
-      await using scene = await openScene(makeEngine);
-      await scene.enqueue();
+    test("a report counts released attempts", async () => {
+      await using harness = await contract.open();
+      await harness.enqueue();
 
-      await scene.engine.settle(await scene.claim(), { kind: "interrupted" });
+      await harness.release(await harness.claim());
 
-      expect((await scene.queue()).totals.interrupted).toBe(1);
+      expect((await harness.queue()).totals.interrupted).toBe(1);
     });
 
-    test("keeps its totals when the tasks are forgotten", async () => {
-      await using scene = await openScene(makeEngine, { retainTasks: 0 });
+    test("a report keeps its totals when the tasks are forgotten", async () => {
+      await using harness = await contract.open({ retainTasks: 0 });
 
-      await scene.enqueueIn("done");
+      await harness.enqueueIn("done");
 
-      expect(await scene.queue()).toMatchObject({ counts: { done: 0 }, totals: { done: 1 } });
+      expect(await harness.queue()).toMatchObject({ counts: { done: 0 }, totals: { done: 1 } });
     });
 
-    test("says how long its oldest task has been queued, by the monotonic clock", async () => {
-      await using scene = await openScene(makeEngine);
-      await scene.enqueue();
-      await scene.clock.advance(700);
-      scene.clock.jumpWall(MINUTE_MS);
-      await scene.enqueue({ priority: 1 });
-      await scene.clock.advance(70);
+    contract.clockTest(
+      "a report says how long its oldest task has been queued, by the monotonic clock",
+      async () => {
+        await using harness = await contract.open();
+        await harness.enqueue();
+        await harness.advance(700);
+        harness.clock.jumpWall(MINUTE_MS);
+        await harness.enqueue({ priority: 1 });
+        await harness.advance(70);
 
-      expect((await scene.queue()).oldestQueuedMs).toBe(770);
+        expect((await harness.queue()).oldestQueuedMs).toBe(770);
+      },
+    );
+
+    test("a report has no oldest task while none is queued", async () => {
+      await using harness = await contract.open();
+      await harness.enqueueIn("running");
+      await harness.enqueueIn("scheduled");
+
+      expect((await harness.queue()).oldestQueuedMs).toBeNull();
     });
 
-    test("has no oldest task while none is queued", async () => {
-      await using scene = await openScene(makeEngine);
-      await scene.enqueueIn("running");
-      await scene.enqueueIn("scheduled");
+    contract.clockTest("a queue is gone some time after the last task is", async () => {
+      await using harness = await contract.open({ retainMs: MINUTE_MS });
+      await harness.enqueueIn("done");
 
-      expect((await scene.queue()).oldestQueuedMs).toBeNull();
-    });
+      await harness.advance(2 * MINUTE_MS - 1);
+      expect(await harness.engine.queues()).toHaveLength(1);
+      await harness.advance(1);
 
-    test("is gone some time after the last task is", async () => {
-      await using scene = await openScene(makeEngine, { retainMs: MINUTE_MS });
-      await scene.enqueueIn("done");
-
-      await scene.clock.advance(2 * MINUTE_MS - 1);
-      expect(await scene.engine.queues()).toHaveLength(1);
-      await scene.clock.advance(1);
-
-      expect(await scene.engine.queues()).toEqual([]);
+      expect(await harness.engine.queues()).toEqual([]);
     });
   });
 
-  describe("limits of its own", () => {
-    test("bound a queue instead of the common ones", async () => {
-      await using scene = await openScene(makeEngine, { queues: { small: { size: 1 } } });
-      await scene.enqueue({ queue: "small" });
+  describe("limits of a queue", () => {
+    test("a queue's own limits bound it instead of the common ones", async () => {
+      await using harness = await contract.open({ queues: { small: { size: 1 } } });
+      await harness.enqueue({ queue: "small" });
 
-      const answer = await scene.engine.enqueue([aRequest({ queue: "small" })]);
+      const answer = await harness.engine.enqueue([aRequest({ queue: "small" })]);
 
-      expect(answer).toEqual({ kind: "refused", bound: "queue_size", queue: "small" });
-      await scene.enqueueAll([{ queue: "large" }, { queue: "large" }]);
+      expect(answer).toEqual({ kind: "refused", bound: "queue_size", limit: 1, queue: "small" });
+      await harness.enqueueAll([{ queue: "large" }, { queue: "large" }]);
     });
 
-    test("let only so many of its tasks run at once, and hold up no other queue", async () => {
-      await using scene = await openScene(makeEngine, { queues: { narrow: { concurrency: 2 } } });
-      const [first = "", second = ""] = await scene.enqueueAll([
+    test("a queue's own concurrency lets only so many of its tasks run at once, and hold up no other queue", async () => {
+      await using harness = await contract.open({ queues: { narrow: { concurrency: 2 } } });
+      const [first = "", second = ""] = await harness.enqueueAll([
         { queue: "narrow" },
         { queue: "narrow" },
         { queue: "narrow" },
       ]);
-      const [a = "", b = ""] = await scene.enqueueAll([{ queue: "wide" }, { queue: "wide" }]);
+      const [a = "", b = ""] = await harness.enqueueAll([{ queue: "wide" }, { queue: "wide" }]);
 
-      const claimed = await scene.claimAll();
+      const claimed = await harness.claimAll();
 
       expect(claimed.toSorted()).toEqual([first, second, a, b].toSorted());
     });
 
-    test.each(["done", "failed", "interrupted"] as const)(
-      "have a place again once a running task is %s, and the worker hears of it",
+    test.each(["done", "failed", "released"] as const)(
+      "a queue at its limit has a place again once a running task is %s, and the worker hears of it",
       async (kind) => {
-        await using scene = await openScene(makeEngine, { queues: { narrow: { concurrency: 1 } } });
-        await scene.enqueueAll([{ queue: "narrow" }, { queue: "narrow" }]);
-        const claim = await scene.claim();
-        expect(await scene.claimAll()).toEqual([]);
-        const readyBefore = scene.worker.ready;
+        await using harness = await contract.open({ queues: { narrow: { concurrency: 1 } } });
+        await harness.enqueueAll([{ queue: "narrow" }, { queue: "narrow" }]);
+        const claim = await harness.claim();
+        expect(await harness.claimAll()).toEqual([]);
+        const readyBefore = harness.worker.ready;
 
-        if (kind === "done") await scene.settleDone(claim);
-        else if (kind === "failed") await scene.settleFailed(claim);
-        else await scene.engine.settle(claim, { kind });
+        if (kind === "done") await harness.settleDone(claim);
+        else if (kind === "failed") await harness.settleFailed(claim);
+        else await harness.release(claim);
 
-        await scene.worker.hearsOf(readyBefore + 1);
-        expect(await scene.claimAll()).toHaveLength(1);
+        await harness.worker.hearsOf(readyBefore + 1);
+        expect(await harness.claimAll()).toHaveLength(1);
       },
     );
 
-    test("have a place again once a running task is cancelled or timed out", async () => {
-      await using scene = await openScene(makeEngine, { queues: { narrow: { concurrency: 1 } } });
-      const [first = "", second = "", third = ""] = await scene.enqueueAll([
+    test("a queue at its limit has a place again once a running task is cancelled or timed out", async () => {
+      await using harness = await contract.open({ queues: { narrow: { concurrency: 1 } } });
+      const [first = "", second = "", third = ""] = await harness.enqueueAll([
         { queue: "narrow", maxRetries: 0 },
         { queue: "narrow", timeoutMs: 1000, maxRetries: 0 },
         { queue: "narrow" },
       ]);
-      expect(await scene.claimAll()).toEqual([first]);
+      expect(await harness.claimAll()).toEqual([first]);
 
-      await scene.engine.cancel(first);
-      expect(await scene.claimAll()).toEqual([second]);
-      await scene.clock.advance(1000);
+      await harness.engine.cancel(first);
+      expect(await harness.claimAll()).toEqual([second]);
+      await harness.advance(1000);
 
-      expect(await scene.claimAll()).toEqual([third]);
+      expect(await harness.claimAll()).toEqual([third]);
     });
   });
 
   describe("pause", () => {
-    test("stops claims from the queue and from no other", async () => {
-      await using scene = await openScene(makeEngine);
-      await scene.enqueue({ queue: "paused" });
-      const id = await scene.enqueue({ queue: "other" });
+    test("a pause stops claims from the queue and from no other", async () => {
+      await using harness = await contract.open();
+      await harness.enqueue({ queue: "paused" });
+      const id = await harness.enqueue({ queue: "other" });
 
-      const answer = await scene.engine.setPaused("paused", true);
+      const answer = await harness.engine.pause("paused");
 
       expect(answer).toMatchObject({ kind: "set", queue: { name: "paused", isPaused: true } });
-      expect(await scene.claimAll()).toEqual([id]);
+      expect(await harness.claimAll()).toEqual([id]);
     });
 
-    test("stops no enqueue, and the worker does not hear of it", async () => {
-      await using scene = await openScene(makeEngine);
-      await scene.enqueue();
-      await scene.engine.setPaused("default", true);
+    test("a pause stops no enqueue, and the worker does not hear of it", async () => {
+      await using harness = await contract.open();
+      await harness.enqueue();
+      await harness.engine.pause("default");
 
-      await scene.enqueue();
-      await scene.enqueue({ delayMs: 10 });
-      await scene.clock.advance(10);
+      await harness.enqueue();
+      await harness.enqueue({ delayMs: 10 });
+      await harness.advance(10);
 
-      expect((await scene.queue()).counts.queued).toBe(3);
-      expect(scene.worker.ready).toBe(1);
+      expect((await harness.queue()).counts.queued).toBe(3);
+      expect(harness.worker.ready).toBe(1);
     });
 
-    test("lets a running task finish, and a retry wait", async () => {
-      await using scene = await openScene(makeEngine);
-      const id = await scene.enqueue();
-      const claim = await scene.claim();
-      await scene.engine.setPaused("default", true);
+    test("a pause lets a running task finish, and a retry wait", async () => {
+      await using harness = await contract.open();
+      const id = await harness.enqueue();
+      const claim = await harness.claim();
+      await harness.engine.pause("default");
 
-      await scene.settleFailed(claim);
-      await scene.clock.advance(200);
+      await harness.settleFailed(claim);
+      await harness.advance(200);
 
-      expect(await scene.statusOf(id)).toBe("queued");
-      expect(await scene.claimAll()).toEqual([]);
+      expect(await harness.statusOf(id)).toBe("queued");
+      expect(await harness.claimAll()).toEqual([]);
     });
 
-    test("keeps a queue without tasks until it is resumed", async () => {
-      await using scene = await openScene(makeEngine, { retainMs: MINUTE_MS });
-      await scene.enqueueIn("done");
-      await scene.engine.setPaused("default", true);
-      await scene.clock.advance(10 * MINUTE_MS);
-      expect((await scene.queue()).isPaused).toBe(true);
+    test("a pause keeps a queue without tasks until it is resumed", async () => {
+      await using harness = await contract.open({ retainMs: MINUTE_MS });
+      await harness.enqueueIn("done");
+      await harness.engine.pause("default");
+      await harness.advance(10 * MINUTE_MS);
+      expect((await harness.queue()).isPaused).toBe(true);
 
-      await scene.engine.setPaused("default", false);
-      await scene.clock.advance(MINUTE_MS);
+      await harness.engine.resume("default");
+      await harness.advance(MINUTE_MS);
 
-      expect(await scene.engine.queues()).toEqual([]);
+      expect(await harness.engine.queues()).toEqual([]);
     });
 
-    test("is refused when there is no room for one more queue in use", async () => {
-      await using scene = await openScene(makeEngine, { queuesMax: 1 });
-      await scene.enqueueIn("done", { queue: "idle" });
-      await scene.enqueue({ queue: "busy" });
+    test("a pause is refused when there is no room for one more queue in use", async () => {
+      await using harness = await contract.open({ queuesMax: 1 });
+      await harness.enqueueIn("done", { queue: "idle" });
+      await harness.enqueue({ queue: "busy" });
 
-      const answer = await scene.engine.setPaused("idle", true);
+      const answer = await harness.engine.pause("idle");
 
-      expect(answer).toEqual({ kind: "refused", bound: "queues_max", queue: "idle" });
-      expect((await scene.queue("idle")).isPaused).toBe(false);
+      expect(answer).toEqual({ kind: "refused", bound: "queues_max", limit: 1, queue: "idle" });
+      expect((await harness.queue("idle")).isPaused).toBe(false);
     });
 
-    test("knows no queue that does not exist", async () => {
-      await using scene = await openScene(makeEngine);
+    test("a pause of an unknown queue is answered unknown", async () => {
+      await using harness = await contract.open();
 
-      expect(await scene.engine.setPaused("nowhere", true)).toEqual({ kind: "unknown" });
+      expect(await harness.engine.pause("nowhere")).toEqual({ kind: "unknown" });
     });
   });
 
   describe("resume", () => {
-    test("tells the worker of all that waited behind the pause", async () => {
-      await using scene = await openScene(makeEngine);
-      const first = await scene.enqueue();
-      await scene.engine.setPaused("default", true);
-      const second = await scene.enqueue();
+    test("a resume tells the worker of all that waited behind the pause", async () => {
+      await using harness = await contract.open();
+      const first = await harness.enqueue();
+      await harness.engine.pause("default");
+      const second = await harness.enqueue();
 
-      const answer = await scene.engine.setPaused("default", false);
+      const answer = await harness.engine.resume("default");
 
       expect(answer).toMatchObject({ kind: "set", queue: { isPaused: false } });
-      await scene.worker.hearsOf(3);
-      expect(await scene.claimAll()).toEqual([first, second]);
+      await harness.worker.hearsOf(3);
+      expect(await harness.claimAll()).toEqual([first, second]);
     });
 
-    test("tells the worker nothing when nothing waits", async () => {
-      await using scene = await openScene(makeEngine);
-      await scene.enqueueIn("running");
-      await scene.engine.setPaused("default", true);
+    test("a resume tells the worker nothing when nothing waits", async () => {
+      await using harness = await contract.open();
+      await harness.enqueueIn("running");
+      await harness.engine.pause("default");
 
-      await scene.engine.setPaused("default", false);
+      await harness.engine.resume("default");
 
-      expect(scene.worker.ready).toBe(1);
+      expect(harness.worker.ready).toBe(1);
     });
   });
 
   describe("purge", () => {
-    test("cancels whatever waits, and says how many tasks that were", async () => {
-      await using scene = await openScene(makeEngine);
-      const ids = [
-        await scene.enqueueIn("retrying"),
-        await scene.enqueueIn("scheduled"),
-        await scene.enqueue({ runAtMs: scene.clock.wallMs + MINUTE_MS }),
-        await scene.enqueueIn("queued"),
-      ];
+    contract.clockTest(
+      "a purge cancels whatever waits, and says how many tasks that were",
+      async () => {
+        await using harness = await contract.open();
+        const ids = [
+          await harness.enqueueIn("retrying"),
+          await harness.enqueueIn("scheduled"),
+          await harness.enqueue({ runAtMs: harness.wallMs + MINUTE_MS }),
+          await harness.enqueueIn("queued"),
+        ];
 
-      expect(await scene.engine.purge("default")).toEqual({ kind: "purged", cancelled: 4 });
+        expect(await harness.engine.purge("default")).toEqual({ kind: "purged", cancelled: 4 });
 
-      expect(await scene.listAll({ status: "cancelled" })).toEqual(ids.toReversed());
-      expect(await scene.queue()).toMatchObject({ waiting: 0, waitingBytes: 0 });
-      await scene.clock.advance(10 * MINUTE_MS);
-      expect(await scene.claimAll()).toEqual([]);
+        expect(await harness.listAll({ status: "cancelled" })).toEqual(ids.toReversed());
+        expect(await harness.queue()).toMatchObject({ waiting: 0, waitingBytes: 0 });
+        await harness.advance(10 * MINUTE_MS);
+        expect(await harness.claimAll()).toEqual([]);
+      },
+    );
+
+    test("a purge leaves what runs and what has finished as it is", async () => {
+      await using harness = await contract.open();
+      const done = await harness.enqueueIn("done");
+      const running = await harness.enqueueIn("running");
+
+      expect(await harness.engine.purge("default")).toEqual({ kind: "purged", cancelled: 0 });
+
+      expect(await harness.statusOf(done)).toBe("done");
+      expect(await harness.statusOf(running)).toBe("running");
+      expect(harness.worker.hasRevocations).toBe(false);
     });
 
-    test("leaves what runs and what has finished as it is", async () => {
-      await using scene = await openScene(makeEngine);
-      const done = await scene.enqueueIn("done");
-      const running = await scene.enqueueIn("running");
+    test("a purge leaves other queues as they are", async () => {
+      await using harness = await contract.open();
+      await harness.enqueue();
+      const id = await harness.enqueue({ queue: "other" });
 
-      expect(await scene.engine.purge("default")).toEqual({ kind: "purged", cancelled: 0 });
+      await harness.engine.purge("default");
 
-      expect(await scene.statusOf(done)).toBe("done");
-      expect(await scene.statusOf(running)).toBe("running");
-      expect(scene.worker.hasRevocations).toBe(false);
+      expect(await harness.claimAll()).toEqual([id]);
     });
 
-    test("leaves other queues as they are", async () => {
-      await using scene = await openScene(makeEngine);
-      await scene.enqueue();
-      const id = await scene.enqueue({ queue: "other" });
+    test("a purge leaves room for as many tasks as before", async () => {
+      await using harness = await contract.open({ queueSize: 2 });
+      await harness.enqueueAll([{}, {}]);
 
-      await scene.engine.purge("default");
+      await harness.engine.purge("default");
 
-      expect(await scene.claimAll()).toEqual([id]);
+      await harness.enqueueAll([{}, {}]);
     });
 
-    test("leaves room for as many tasks as before", async () => {
-      await using scene = await openScene(makeEngine, { queueSize: 2 });
-      await scene.enqueueAll([{}, {}]);
+    test("a purge of an unknown queue is answered unknown", async () => {
+      await using harness = await contract.open();
 
-      await scene.engine.purge("default");
-
-      await scene.enqueueAll([{}, {}]);
-    });
-
-    test("knows no queue that does not exist", async () => {
-      await using scene = await openScene(makeEngine);
-
-      expect(await scene.engine.purge("nowhere")).toEqual({ kind: "unknown" });
+      expect(await harness.engine.purge("nowhere")).toEqual({ kind: "unknown" });
     });
   });
 }

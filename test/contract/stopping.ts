@@ -1,286 +1,347 @@
 /** How every engine comes to its end. */
 
 import { describe, expect, test } from "bun:test";
-import { aRequest, type MakeEngine, openScene } from "../support/engine-harness.ts";
+import { aRequest, REMOTE_TYPES } from "../support/engine-harness.ts";
 import { isPending } from "../support/manual-clock.ts";
+import type { Contract } from "./contract.ts";
 
 const GRACE_MS = 8000;
 
-export function describeStopping(makeEngine: MakeEngine): void {
-  describe("once intake has stopped", () => {
-    test("every enqueue is refused", async () => {
-      await using scene = await openScene(makeEngine);
-      expect(scene.engine.readiness).toBe("ready");
+export function describeStopping(contract: Contract): void {
+  describe("stopIntake", () => {
+    test("once intake has stopped, every enqueue is refused", async () => {
+      await using harness = await contract.open();
+      expect(harness.engine.readiness).toBe("ready");
 
-      scene.engine.stopIntake();
+      harness.engine.stopIntake();
 
-      expect(scene.engine.readiness).toBe("stopping");
-      expect(await scene.engine.enqueue([aRequest()])).toEqual({ kind: "stopping" });
-      expect(await scene.listAll()).toEqual([]);
+      expect(harness.engine.readiness).toBe("stopping");
+      expect(await harness.engine.enqueue([aRequest()])).toEqual({ kind: "stopping" });
+      expect(await harness.listAll()).toEqual([]);
     });
 
-    test("an enqueue that comes again under its key is refused as well", async () => {
-      await using scene = await openScene(makeEngine);
-      await scene.engine.enqueue([aRequest()], "key");
+    test("once intake has stopped, an enqueue that comes again under its key is refused as well", async () => {
+      await using harness = await contract.open();
+      await harness.engine.enqueue([aRequest()], "key");
 
-      scene.engine.stopIntake();
+      harness.engine.stopIntake();
 
-      expect(await scene.engine.enqueue([aRequest()], "key")).toEqual({ kind: "stopping" });
+      expect(await harness.engine.enqueue([aRequest()], "key")).toEqual({ kind: "stopping" });
     });
 
-    test("what was accepted is worked on, retried and read as before", async () => {
-      await using scene = await openScene(makeEngine);
-      const id = await scene.enqueue();
-      scene.engine.stopIntake();
+    test("once intake has stopped, running attempts settle and tasks are read", async () => {
+      await using harness = await contract.open();
+      const id = await harness.enqueue();
+      const claim = await harness.claim();
+      harness.engine.stopIntake();
 
-      await scene.settleFailed(await scene.claim());
-      await scene.clock.advance(200);
-      await scene.settleDone(await scene.claim());
+      await harness.settleDone(claim);
 
-      expect(await scene.statusOf(id)).toBe("done");
-      expect((await scene.queue()).counts.done).toBe(1);
-    });
-  });
-
-  describe("drain ends at once", () => {
-    test("when there is nothing", async () => {
-      await using scene = await openScene(makeEngine);
-
-      await scene.engine.drain(GRACE_MS);
+      expect(await harness.statusOf(id)).toBe("done");
+      expect((await harness.queue()).counts.done).toBe(1);
     });
 
-    test.each(["done", "failed", "cancelled"] as const)("when all is %s", async (status) => {
-      await using scene = await openScene(makeEngine);
-      await scene.enqueueIn(status);
+    test("once intake has stopped, tasks are cancelled and queues paused", async () => {
+      await using harness = await contract.open();
+      const id = await harness.enqueue();
+      harness.engine.stopIntake();
 
-      await scene.engine.drain(GRACE_MS);
-    });
-
-    test("when what is scheduled is due after the grace", async () => {
-      await using scene = await openScene(makeEngine);
-      const ids = [
-        await scene.enqueue({ delayMs: GRACE_MS + 1 }),
-        await scene.enqueue({ runAtMs: scene.clock.wallMs + GRACE_MS + 1 }),
-      ];
-
-      await scene.engine.drain(GRACE_MS);
-
-      expect(await scene.listAll({ status: "scheduled" })).toEqual(ids.toReversed());
-    });
-
-    test("when a retry is due after the grace", async () => {
-      await using scene = await openScene(makeEngine);
-      await scene.enqueueIn("retrying");
-
-      await scene.engine.drain(199);
-    });
-
-    test("when what waits is behind a pause", async () => {
-      await using scene = await openScene(makeEngine);
-      await scene.enqueue();
-      await scene.engine.setPaused("default", true);
-
-      await scene.engine.drain(GRACE_MS);
+      expect((await harness.engine.cancel(id)).kind).toBe("cancelled");
+      expect((await harness.engine.pause("default")).kind).toBe("set");
     });
   });
 
-  describe("drain waits", () => {
-    test("for what runs", async () => {
-      await using scene = await openScene(makeEngine);
-      await scene.enqueue({ timeoutMs: 10 * GRACE_MS });
-      const claim = await scene.claim();
-      const drained = scene.engine.drain(GRACE_MS);
-      await scene.clock.advance(GRACE_MS - 1);
+  describe("drain", () => {
+    test("drain ends at once when there is nothing", async () => {
+      await using harness = await contract.open();
+
+      await harness.engine.drain(GRACE_MS);
+    });
+
+    test.each(["done", "failed", "cancelled"] as const)(
+      "drain ends at once when all is %s",
+      async (status) => {
+        await using harness = await contract.open();
+        await harness.enqueueIn(status);
+
+        await harness.engine.drain(GRACE_MS);
+      },
+    );
+
+    contract.clockTest(
+      "drain ends at once when what is scheduled is due after the grace",
+      async () => {
+        await using harness = await contract.open();
+        const ids = [
+          await harness.enqueue({ delayMs: GRACE_MS + 1 }),
+          await harness.enqueue({ runAtMs: harness.wallMs + GRACE_MS + 1 }),
+        ];
+
+        await harness.engine.drain(GRACE_MS);
+
+        expect(await harness.listAll({ status: "scheduled" })).toEqual(ids.toReversed());
+      },
+    );
+
+    contract.clockTest("drain ends at once when a retry is due after the grace", async () => {
+      await using harness = await contract.open();
+      await harness.enqueueIn("retrying");
+
+      await harness.engine.drain(199);
+    });
+
+    test("drain ends at once when what waits is behind a pause", async () => {
+      await using harness = await contract.open();
+      await harness.enqueue();
+      await harness.engine.pause("default");
+
+      await harness.engine.drain(GRACE_MS);
+    });
+  });
+
+  describe("drain", () => {
+    contract.clockTest("drain waits for what runs", async () => {
+      await using harness = await contract.open();
+      await harness.enqueue({ timeoutMs: 10 * GRACE_MS });
+      const claim = await harness.claim();
+      const drained = harness.engine.drain(GRACE_MS);
+      await harness.advance(GRACE_MS - 1);
       expect(await isPending(drained)).toBe(true);
 
-      await scene.settleDone(claim);
+      await harness.settleDone(claim);
 
       await drained;
     });
 
-    test("for the last of those that run", async () => {
-      await using scene = await openScene(makeEngine);
-      await scene.enqueueAll([{}, {}]);
-      const claims = [await scene.claim(), await scene.claim()];
-      const drained = scene.engine.drain(GRACE_MS);
+    test("drain waits for the last of those that run", async () => {
+      await using harness = await contract.open();
+      await harness.enqueueAll([{}, {}]);
+      const claims = [await harness.claim(), await harness.claim()];
+      const drained = harness.engine.drain(GRACE_MS);
 
       for (const claim of claims) {
         expect(await isPending(drained)).toBe(true);
-        await scene.settleDone(claim);
+        await harness.settleDone(claim);
       }
 
       await drained;
     });
 
-    test("no longer than the grace", async () => {
-      await using scene = await openScene(makeEngine);
-      const running = await scene.enqueueIn("running", { timeoutMs: 10 * GRACE_MS });
-      const queued = await scene.enqueue();
-      const drained = scene.engine.drain(GRACE_MS);
+    contract.clockTest("drain waits no longer than the grace", async () => {
+      await using harness = await contract.open();
+      const running = await harness.enqueueIn("running", { timeoutMs: 10 * GRACE_MS });
+      const queued = await harness.enqueue();
+      const drained = harness.engine.drain(GRACE_MS);
 
-      await scene.clock.advance(GRACE_MS - 1);
+      await harness.advance(GRACE_MS - 1);
       expect(await isPending(drained)).toBe(true);
-      await scene.clock.advance(1);
+      await harness.advance(1);
 
       await drained;
-      expect(await scene.statusOf(running)).toBe("running");
-      expect(await scene.statusOf(queued)).toBe("queued");
+      expect(await harness.statusOf(running)).toBe("running");
+      expect(await harness.statusOf(queued)).toBe("queued");
     });
 
-    test("not at all without a grace", async () => {
-      await using scene = await openScene(makeEngine);
-      await scene.enqueue();
-      const drained = scene.engine.drain(0);
+    test("drain waits not at all without a grace", async () => {
+      await using harness = await contract.open();
+      await harness.enqueue();
+      const drained = harness.engine.drain(0);
 
-      await scene.clock.advance(0);
+      await harness.advance(0);
 
       await drained;
     });
   });
 
-  describe("close says", () => {
-    test("that nothing is left of an engine that had nothing", async () => {
-      await using scene = await openScene(makeEngine);
+  describe("close", () => {
+    test("close says that nothing is left of an engine that had nothing", async () => {
+      await using harness = await contract.open();
 
-      expect(await scene.close()).toMatchObject({ finishedWhileStopping: 0, unfinished: 0 });
+      expect(await harness.close()).toMatchObject({ finishedWhileStopping: 0, unfinished: 0 });
     });
 
-    test("how many tasks are not finished, in whatever status and queue", async () => {
-      await using scene = await openScene(makeEngine);
-      await scene.enqueueIn("done");
-      await scene.enqueueIn("cancelled");
-      await scene.enqueueIn("running");
-      await scene.enqueueIn("retrying");
-      await scene.enqueueIn("scheduled");
-      await scene.enqueue({ queue: "other" });
+    test("close says how many tasks are not finished, in whatever status and queue", async () => {
+      await using harness = await contract.open();
+      await harness.enqueueIn("done");
+      await harness.enqueueIn("cancelled");
+      await harness.enqueueIn("running");
+      await harness.enqueueIn("retrying");
+      await harness.enqueueIn("scheduled");
+      await harness.enqueue({ queue: "other" });
 
-      expect((await scene.close()).unfinished).toBe(4);
+      expect((await harness.close()).unfinished).toBe(4);
     });
 
-    test("how many tasks have finished since intake stopped, in whatever way", async () => {
-      await using scene = await openScene(makeEngine);
-      await scene.enqueueIn("done");
-      const [first = "", second = "", third = ""] = await scene.enqueueAll([{}, {}, {}]);
-      const claims = [await scene.claim(), await scene.claim()] as const;
+    test("close says how many tasks have finished since intake stopped, in whatever way", async () => {
+      await using harness = await contract.open();
+      await harness.enqueueIn("done");
+      const [first = "", second = "", third = ""] = await harness.enqueueAll([{}, {}, {}]);
+      const claims = [await harness.claim(), await harness.claim()] as const;
       expect(claims.map(({ task }) => task.id)).toEqual([first, second]);
-      scene.engine.stopIntake();
+      harness.engine.stopIntake();
 
-      await scene.settleDone(claims[0]);
-      await scene.settleFailed(claims[1], { kind: "never" });
-      await scene.engine.cancel(third);
+      await harness.settleDone(claims[0]);
+      await harness.settleFailed(claims[1], { kind: "never" });
+      await harness.engine.cancel(third);
 
-      expect(await scene.close()).toMatchObject({ finishedWhileStopping: 3, unfinished: 0 });
+      expect(await harness.close()).toMatchObject({ finishedWhileStopping: 3, unfinished: 0 });
     });
   });
 
   test("once closed it takes no task", async () => {
-    await using scene = await openScene(makeEngine);
+    await using harness = await contract.open();
 
-    await scene.close();
+    await harness.close();
 
-    expect(scene.engine.readiness).toBe("stopping");
+    expect(harness.engine.readiness).toBe("stopping");
   });
 }
 
 /** How an engine whose tasks die with it finishes what waits before it ends. */
-export function describeDrainOfAll(makeEngine: MakeEngine): void {
-  describe("drain waits also", () => {
-    test("for what is queued", async () => {
-      await using scene = await openScene(makeEngine);
-      await scene.enqueue();
-      const drained = scene.engine.drain(GRACE_MS);
+export function describeDrainOfAll(contract: Contract): void {
+  describe("stopIntake", () => {
+    test("once intake has stopped, what was accepted is worked on, retried and read as before", async () => {
+      await using harness = await contract.open();
+      const id = await harness.enqueue();
+      harness.engine.stopIntake();
+
+      await harness.settleFailed(await harness.claim());
+      await harness.advance(200);
+      await harness.settleDone(await harness.claim());
+
+      expect(await harness.statusOf(id)).toBe("done");
+      expect((await harness.queue()).counts.done).toBe(1);
+    });
+  });
+
+  describe("drain", () => {
+    test("drain waits also for remote claims", async () => {
+      await using harness = await contract.open({ types: REMOTE_TYPES });
+      await harness.enqueue({ type: "remote" });
+      const claim = await harness.claimRemote();
+      harness.engine.stopIntake();
+      const drained = harness.engine.drain(GRACE_MS);
       expect(await isPending(drained)).toBe(true);
 
-      await scene.settleDone(await scene.claim());
+      await harness.settleDone(claim);
 
       await drained;
     });
 
-    test.each(["a delay", "the time of day"])("for what %s makes due within it", async (by) => {
-      await using scene = await openScene(makeEngine);
-      const delayMs = GRACE_MS - 1;
-      const runAtMs = scene.clock.wallMs + delayMs;
-      await scene.enqueue(by === "a delay" ? { delayMs } : { runAtMs });
-      const drained = scene.engine.drain(GRACE_MS);
-
-      await scene.clock.advance(GRACE_MS - 1);
-      expect(await isPending(drained)).toBe(true);
-      await scene.settleDone(await scene.claim());
-
-      await drained;
-    });
-
-    test("for a retry that comes within the grace", async () => {
-      await using scene = await openScene(makeEngine);
-      await scene.enqueue();
-      const claim = await scene.claim();
-      const drained = scene.engine.drain(GRACE_MS);
-
-      await scene.settleFailed(claim);
-      await scene.clock.advance(200);
-      expect(await isPending(drained)).toBe(true);
-      await scene.settleDone(await scene.claim());
-
-      await drained;
-    });
-
-    test("not for a retry that would come after the grace", async () => {
-      await using scene = await openScene(makeEngine);
-      const id = await scene.enqueue();
-      const claim = await scene.claim();
-      const drained = scene.engine.drain(GRACE_MS);
-      await scene.clock.advance(GRACE_MS - 199);
+    test("drain waits also for what remote workers have not claimed yet", async () => {
+      await using harness = await contract.open({ types: REMOTE_TYPES });
+      await harness.enqueue({ type: "remote" });
+      harness.engine.stopIntake();
+      const drained = harness.engine.drain(GRACE_MS);
       expect(await isPending(drained)).toBe(true);
 
-      await scene.settleFailed(claim);
-
-      await drained;
-      expect(await scene.statusOf(id)).toBe("retrying");
-    });
-
-    test("no longer once a task that is due in a paused queue is queued there", async () => {
-      await using scene = await openScene(makeEngine);
-      await scene.enqueue({ delayMs: 1000 });
-      await scene.engine.setPaused("default", true);
-      const drained = scene.engine.drain(GRACE_MS);
-
-      await scene.clock.advance(1000);
+      await harness.settleDone(await harness.claimRemote());
 
       await drained;
     });
 
-    test.each(["queued", "running"] as const)(
-      "no longer when the last %s task is cancelled",
-      async (status) => {
-        await using scene = await openScene(makeEngine);
-        const id = await scene.enqueueIn(status);
-        const drained = scene.engine.drain(GRACE_MS);
+    test("drain waits also for what is queued", async () => {
+      await using harness = await contract.open();
+      await harness.enqueue();
+      const drained = harness.engine.drain(GRACE_MS);
+      expect(await isPending(drained)).toBe(true);
+
+      await harness.settleDone(await harness.claim());
+
+      await drained;
+    });
+
+    contract.clockTest.each(["a delay", "the time of day"])(
+      "drain waits also for what %s makes due within it",
+      async (by) => {
+        await using harness = await contract.open();
+        const delayMs = GRACE_MS - 1;
+        const runAtMs = harness.wallMs + delayMs;
+        await harness.enqueue(by === "a delay" ? { delayMs } : { runAtMs });
+        const drained = harness.engine.drain(GRACE_MS);
+
+        await harness.advance(GRACE_MS - 1);
         expect(await isPending(drained)).toBe(true);
-
-        await scene.engine.cancel(id);
+        await harness.settleDone(await harness.claim());
 
         await drained;
       },
     );
 
-    test("no longer when what waits is purged", async () => {
-      await using scene = await openScene(makeEngine);
-      await scene.enqueueAll([{}, {}]);
-      const drained = scene.engine.drain(GRACE_MS);
-      expect(await isPending(drained)).toBe(true);
+    test("drain waits also for a retry that comes within the grace", async () => {
+      await using harness = await contract.open();
+      await harness.enqueue();
+      const claim = await harness.claim();
+      const drained = harness.engine.drain(GRACE_MS);
 
-      await scene.engine.purge("default");
+      await harness.settleFailed(claim);
+      await harness.advance(200);
+      expect(await isPending(drained)).toBe(true);
+      await harness.settleDone(await harness.claim());
 
       await drained;
     });
 
-    test("no longer when what waits is paused", async () => {
-      await using scene = await openScene(makeEngine);
-      await scene.enqueue();
-      const drained = scene.engine.drain(GRACE_MS);
+    contract.clockTest(
+      "drain waits also not for a retry that would come after the grace",
+      async () => {
+        await using harness = await contract.open();
+        const id = await harness.enqueue();
+        const claim = await harness.claim();
+        const drained = harness.engine.drain(GRACE_MS);
+        await harness.advance(GRACE_MS - 199);
+        expect(await isPending(drained)).toBe(true);
+
+        await harness.settleFailed(claim);
+
+        await drained;
+        expect(await harness.statusOf(id)).toBe("retrying");
+      },
+    );
+
+    test("drain waits also no longer once a task that is due in a paused queue is queued there", async () => {
+      await using harness = await contract.open();
+      await harness.enqueue({ delayMs: 1000 });
+      await harness.engine.pause("default");
+      const drained = harness.engine.drain(GRACE_MS);
+
+      await harness.advance(1000);
+
+      await drained;
+    });
+
+    test.each(["queued", "running"] as const)(
+      "drain waits also no longer when the last %s task is cancelled",
+      async (status) => {
+        await using harness = await contract.open();
+        const id = await harness.enqueueIn(status);
+        const drained = harness.engine.drain(GRACE_MS);
+        expect(await isPending(drained)).toBe(true);
+
+        await harness.engine.cancel(id);
+
+        await drained;
+      },
+    );
+
+    test("drain waits also no longer when what waits is purged", async () => {
+      await using harness = await contract.open();
+      await harness.enqueueAll([{}, {}]);
+      const drained = harness.engine.drain(GRACE_MS);
       expect(await isPending(drained)).toBe(true);
 
-      await scene.engine.setPaused("default", true);
+      await harness.engine.purge("default");
+
+      await drained;
+    });
+
+    test("drain waits also no longer when what waits is paused", async () => {
+      await using harness = await contract.open();
+      await harness.enqueue();
+      const drained = harness.engine.drain(GRACE_MS);
+      expect(await isPending(drained)).toBe(true);
+
+      await harness.engine.pause("default");
 
       await drained;
     });
@@ -288,46 +349,57 @@ export function describeDrainOfAll(makeEngine: MakeEngine): void {
 }
 
 /** How an engine whose tasks stay for the next start leaves what waits to that. */
-export function describeDrainOfRunning(makeEngine: MakeEngine): void {
-  describe("drain does not wait", () => {
-    test("for what is queued, and hands it out no more", async () => {
-      await using scene = await openScene(makeEngine);
-      const id = await scene.enqueue();
+export function describeDrainOfRunning(contract: Contract): void {
+  describe("stopIntake", () => {
+    test("once intake has stopped, claims are refused", async () => {
+      await using harness = await contract.open();
+      const id = await harness.enqueue();
 
-      await scene.engine.drain(GRACE_MS);
+      harness.engine.stopIntake();
 
-      expect(await scene.claimAll()).toEqual([]);
-      expect(await scene.statusOf(id)).toBe("queued");
+      expect(await harness.engine.claim({ lane: "loop", max: 1 })).toEqual({ kind: "stopping" });
+      expect(await harness.statusOf(id)).toBe("queued");
+    });
+  });
+
+  describe("drain", () => {
+    test("drain does not wait for what is queued", async () => {
+      await using harness = await contract.open();
+      const id = await harness.enqueue();
+
+      await harness.engine.drain(GRACE_MS);
+
+      expect(await harness.statusOf(id)).toBe("queued");
     });
 
-    test("for what is due within the grace", async () => {
-      await using scene = await openScene(makeEngine);
-      await scene.enqueue({ delayMs: 1000 });
-      await scene.enqueue({ runAtMs: scene.clock.wallMs + 1000 });
+    contract.clockTest("drain does not wait for what is due within the grace", async () => {
+      await using harness = await contract.open();
+      await harness.enqueue({ delayMs: 1000 });
+      await harness.enqueue({ runAtMs: harness.wallMs + 1000 });
 
-      await scene.engine.drain(GRACE_MS);
+      await harness.engine.drain(GRACE_MS);
     });
 
-    test("for a retry that comes within the grace", async () => {
-      await using scene = await openScene(makeEngine);
-      const id = await scene.enqueue();
-      const claim = await scene.claim();
-      const drained = scene.engine.drain(GRACE_MS);
+    test("drain does not wait for a retry that comes within the grace", async () => {
+      await using harness = await contract.open();
+      const id = await harness.enqueue();
+      const claim = await harness.claim();
+      const drained = harness.engine.drain(GRACE_MS);
       expect(await isPending(drained)).toBe(true);
 
-      await scene.settleFailed(claim);
+      await harness.settleFailed(claim);
 
       await drained;
-      expect(await scene.statusOf(id)).toBe("retrying");
+      expect(await harness.statusOf(id)).toBe("retrying");
     });
 
-    test("any longer when the last running task is cancelled", async () => {
-      await using scene = await openScene(makeEngine);
-      const id = await scene.enqueueIn("running");
-      const drained = scene.engine.drain(GRACE_MS);
+    test("drain does not wait any longer when the last running task is cancelled", async () => {
+      await using harness = await contract.open();
+      const id = await harness.enqueueIn("running");
+      const drained = harness.engine.drain(GRACE_MS);
       expect(await isPending(drained)).toBe(true);
 
-      await scene.engine.cancel(id);
+      await harness.engine.cancel(id);
 
       await drained;
     });

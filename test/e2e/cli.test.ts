@@ -10,7 +10,7 @@ import {
   symlinkSync,
   writeFileSync,
 } from "node:fs";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import { openDataFile } from "../../src/engine/sqlite/data-file.ts";
 import { MIGRATIONS } from "../../src/engine/sqlite/migrations.ts";
 import { makeDataFolder } from "../support/data-folder.ts";
@@ -74,13 +74,7 @@ describe("ringq backup", () => {
     });
   });
 
-  test.each<
-    readonly [
-      name: string,
-      pathsOf: () => readonly [from: string, to: string],
-      says: (from: string, to: string) => string,
-    ]
-  >([
+  test.each<readonly [name: string, pathsOf: () => readonly [from: string, to: string], string]>([
     [
       "a link that leads nowhere in its place",
       () => {
@@ -88,36 +82,19 @@ describe("ringq backup", () => {
         symlinkSync(`${to}.none`, to);
         return [aDataFile(), to];
       },
-      (_, to) => `${to} already exists`,
+      "TO already exists",
     ],
-    ["a folder in its place", () => [aDataFile(), folder.path], (_, to) => `${to} already exists`],
-    [
-      "no folder for it",
-      () => [aDataFile(), `${folder.path}/no/x`],
-      (_, to) => `${dirname(to)} is not a folder`,
-    ],
-    [
-      "a file on the way to it",
-      () => [aDataFile(), `${aDataFile()}/no/x`],
-      (from, to) =>
-        `${from} can't be copied to ${to}: ENOTDIR: not a directory, stat '${dirname(to)}'`,
-    ],
-    [
-      "no data file",
-      () => [`${folder.path}/none.db`, folder.newFile()],
-      (from) => `${from} does not exist`,
-    ],
-    [
-      "a folder for a data file",
-      () => [folder.path, folder.newFile()],
-      (from) => `${from} is not a file`,
-    ],
+    ["a folder in its place", () => [aDataFile(), folder.path], "TO already exists"],
+    ["no folder for it", () => [aDataFile(), `${folder.path}/no/x`], "FOLDER/no is not a folder"],
+    ["no data file", () => [`${folder.path}/none.db`, folder.newFile()], "FROM does not exist"],
+    ["a folder for a data file", () => [folder.path, folder.newFile()], "FROM is not a file"],
   ])("with %s says so in a sentence", (_, pathsOf, says) => {
     const [from, to] = pathsOf();
 
     const { exitCode, stderr } = ringq(["backup", to], { DATA_FILE: from });
 
-    expect(stderr).toBe(`ringq: ${says(from, to)}\n`);
+    const sentence = says.replace("TO", to).replace("FROM", from).replace("FOLDER", folder.path);
+    expect(stderr).toBe(`ringq: ${sentence}\n`);
     expect(exitCode).toBe(1);
   });
 
@@ -181,7 +158,7 @@ describe("ringq verify", () => {
 });
 
 describe("ringq verify of a file in a place that can't be written", () => {
-  const canRunAsUser = ringq(["--help"], {}, USER).exitCode === 2;
+  const canRunAsUser = ringq(["--help"], {}, USER).exitCode === 0;
 
   /** A folder with a stopped data file in it that everybody may read, and nobody else may write to. */
   function aReadonlyFolder(): string {
@@ -264,15 +241,12 @@ test("a stop while somebody reads leaves a log, which verify misses in a copy an
   });
 });
 
-test.each(["verify", "backup", "backup ", "frob x", "verify a b", "--help"])(
-  "ringq %s says how it is used",
-  (line) => {
-    const { exitCode, stderr } = ringq(line.split(" "));
+test.each(["verify", "backup", "frob x", "verify a b"])("ringq %s says how it is used", (line) => {
+  const { exitCode, stderr } = ringq(line.split(" "));
 
-    expect(exitCode).toBe(2);
-    expect(stderr).toStartWith("Usage:\n  ringq ");
-  },
-);
+  expect(exitCode).toBe(2);
+  expect(stderr).toStartWith("Usage:\n  ringq ");
+});
 
 test("a data file that can't be used ends the start, by name", () => {
   const path = folder.newFile();

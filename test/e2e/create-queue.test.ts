@@ -132,7 +132,7 @@ test("handlers that want threads but are in nobody's module are refused", async 
 test("options out of bounds are refused, all at once", async () => {
   expect(createQueue(handlers, { workers: 0, queueSize: 1.5 })).rejects.toThrow(
     new RangeError(
-      "workers must be a whole number of at least 1, but is 0; queueSize must be a whole number of at least 1, but is 1.5",
+      "workers must be a whole number from 1 to 10000, but is 0; queueSize must be a whole number of at least 1, but is 1.5",
     ),
   );
 });

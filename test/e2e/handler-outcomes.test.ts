@@ -11,8 +11,8 @@ setDefaultTimeout(60_000);
 const HANDLERS = "test/fixtures/outcomes.ts";
 const DAY_MS = 24 * 60 * 60 * 1000;
 
-for (const place of ["loop", "thread"]) {
-  describe(place === "loop" ? "on the event loop" : "in a thread", () => {
+for (const lane of ["loop", "thread"]) {
+  describe(lane === "loop" ? "a handler on the event loop" : "a handler in a thread", () => {
     let server: ServerProcess;
     let gate: Gate;
 
@@ -26,19 +26,19 @@ for (const place of ["loop", "thread"]) {
     });
 
     const run = (name: string, fields: object = {}): Promise<TaskAnswer> =>
-      server.run({ type: `${place}.${name}`, max_retries: 0, ...fields });
+      server.run({ type: `${lane}.${name}`, max_retries: 0, ...fields });
 
-    test("what a handler returns is the result", async () => {
+    test("returns the result of its task", async () => {
       const task = await run("returns", { payload: { a: [1, "ü", null] } });
       expect(task).toMatchObject({ status: "done", result: { got: { a: [1, "ü", null] } } });
     });
 
-    test("a handler that returns nothing is done without a result", async () => {
+    test("may return nothing: its task is done without a result", async () => {
       expect(await run("returns-nothing")).toMatchObject({ status: "done", result: null });
     });
 
     test.each(["returns-cyclic", "returns-bigint", "returns-function"])(
-      "a result that JSON does not have fails the attempt: %s",
+      "fails its attempt with a result that is not JSON: %s",
       async (name) => {
         const { status, error } = await run(name);
         expect({ status, code: error?.code }).toEqual({ status: "failed", code: "invalid_result" });
@@ -46,7 +46,7 @@ for (const place of ["loop", "thread"]) {
       },
     );
 
-    test("a result over the limit fails the attempt, and says by how much", async () => {
+    test("fails its attempt with a result over the limit, and learns by how much", async () => {
       const { status, error, result } = await run("returns-large");
       expect({ status, code: error?.code, result }).toEqual({
         status: "failed",
@@ -70,7 +70,7 @@ for (const place of ["loop", "thread"]) {
         "handler_error",
         "the handler threw something that can't be described",
       ],
-    ])("anything thrown fails the attempt: %s", async (name, code, message) => {
+    ])("fails its attempt with anything that it throws: %s", async (name, code, message) => {
       const { status, attempt, error } = await run(name);
       expect({ status, attempt, code: error?.code, message: error?.message }).toEqual({
         status: "failed",
@@ -80,12 +80,12 @@ for (const place of ["loop", "thread"]) {
       });
     });
 
-    test("an error that asks for no retry, and whose getters then throw, is taken at its first word", async () => {
+    test("may throw an error that can be read only once", async () => {
       const task = await run("throws-turning-getters", { max_retries: 3 });
       expect(task).toMatchObject({ status: "failed", attempt: 1, error: { message: "turning" } });
     });
 
-    test("a retry that is asked for beyond the end of time is none", async () => {
+    test("gets the usual backoff when it asks for a retry beyond the end of time", async () => {
       const task = await run("throws-endless-retry", { max_retries: 1 });
       expect(task).toMatchObject({
         status: "failed",
@@ -94,21 +94,21 @@ for (const place of ["loop", "thread"]) {
       });
     });
 
-    test("an endless message is cut", async () => {
+    test("has an endless error message cut", async () => {
       const { error } = await run("throws-long");
       expect(error?.message).toHaveLength(1000);
       expect(error?.message).toEndWith("x…");
     });
 
-    test("only the first of two settlements counts", async () => {
+    test("settles its promise once, however often it tries", async () => {
       expect(await run("settles-twice")).toMatchObject({ status: "done", result: "first" });
     });
 
-    test("a thenable that settles more than once counts once", async () => {
+    test("settles its thenable once, however often it tries", async () => {
       expect(await run("returns-bad-thenable")).toMatchObject({ status: "done", result: "first" });
     });
 
-    test("NonRetryableError fails the task at once, whatever retries it has left", async () => {
+    test("fails the task at once with a NonRetryableError, whatever retries are left", async () => {
       const task = await run("gives-up", { max_retries: 5 });
       expect(task).toMatchObject({
         status: "failed",
@@ -117,23 +117,23 @@ for (const place of ["loop", "thread"]) {
       });
     });
 
-    test("RetryAfterError says when the next attempt starts", async () => {
-      const id = await server.enqueue({ type: `${place}.asks-for-a-day` });
+    test("sets the start of the next attempt with a RetryAfterError", async () => {
+      const id = await server.enqueue({ type: `${lane}.asks-for-a-day` });
       const task = await server.taskThat(id, ({ status }) => status === "retrying");
       const failedAtMs = Date.parse(task.error?.at ?? "");
       expect(Date.parse(task.run_at ?? "") - failedAtMs).toBe(DAY_MS);
     });
 
-    test("a retry is another attempt, and its result counts", async () => {
+    test("gets another attempt, whose result counts", async () => {
       const task = await run("second-time", { max_retries: 1 });
       expect(task).toMatchObject({ status: "done", attempt: 2, result: "attempt 2" });
     });
 
-    test("a handler is told what it works on", async () => {
+    test("sees its task and the number of the attempt", async () => {
       const { id, result } = await run("tells-its-context", { max_retries: 7, queue: "letters" });
       expect(result).toEqual({
         id,
-        type: `${place}.tells-its-context`,
+        type: `${lane}.tells-its-context`,
         queue: "letters",
         attempt: 1,
         maxRetries: 7,
@@ -141,7 +141,7 @@ for (const place of ["loop", "thread"]) {
       });
     });
 
-    test("a handler that never returns times out, and its place goes to the next task", async () => {
+    test("times out when it never returns, and the next task runs", async () => {
       const stuck = await Promise.all(
         Array.from({ length: 4 }, () => run("never", { timeout_ms: 50 })),
       );
@@ -153,7 +153,7 @@ for (const place of ["loop", "thread"]) {
     });
 
     test.each(["late-result", "late-throw"])(
-      "what comes after the timeout is ignored: %s",
+      "changes nothing after its timeout: %s",
       async (name) => {
         const { id } = await run(name, { timeout_ms: 50 });
         await run("returns");
@@ -165,8 +165,8 @@ for (const place of ["loop", "thread"]) {
       },
     );
 
-    test("progress shows on the task while it runs, and the last of it stays", async () => {
-      const id = await server.enqueue({ type: `${place}.progress`, payload: gate.url });
+    test("shows its progress on the running task, and the last progress stays", async () => {
+      const id = await server.enqueue({ type: `${lane}.progress`, payload: gate.url });
       const visit = await gate.visit("progressed");
       const task = await server.taskThat(id, ({ progress }) => progress !== null);
       visit.release();
@@ -178,13 +178,13 @@ for (const place of ["loop", "thread"]) {
       });
     });
 
-    test("progress that is not JSON is thrown back at the handler", async () => {
+    test("gets a TypeError for progress that is not JSON", async () => {
       const { error } = await run("progress-of-a-function");
       expect(error?.message).toBe("the progress can't be shown: a function is not a JSON value");
     });
 
-    test("cancelling a running task aborts its signal, and the task stays cancelled", async () => {
-      const id = await server.enqueue({ type: `${place}.tells-of-abort`, payload: gate.url });
+    test("learns of a cancel from its signal, and the task stays cancelled", async () => {
+      const id = await server.enqueue({ type: `${lane}.tells-of-abort`, payload: gate.url });
       (await gate.visit("started")).release();
       await server.taskThat(id, ({ status }) => status === "running");
       const { status } = await server.request(`/tasks/${id}`, { method: "DELETE" });
@@ -198,26 +198,26 @@ for (const place of ["loop", "thread"]) {
       ]);
     });
 
-    test("a handler's log lines name its task, and no field of its own takes that away", async () => {
+    test("writes log lines that name its task, whatever its fields are called", async () => {
       const { id } = await run("logs");
       expect(await server.event("hello_from_handler")).toMatchObject({
         level: "info",
         id,
-        type: `${place}.logs`,
+        type: `${lane}.logs`,
         attempt: 1,
         colour: "red",
       });
     });
 
-    test("whatever a handler logs, it harms neither the task nor the server", async () => {
+    test("may log anything without harm to the task or the server", async () => {
       const { status } = await run("logs-anything");
       expect(status).toBe("done");
       expect(await server.event("odd_fields")).toMatchObject({ big: "1", error: "no" });
     });
 
-    test("a payload that its schema refuses is answered with its path, and never queued", async () => {
+    test("gets no payload that does not fit its schema: the answer names the path, and nothing is queued", async () => {
       const response = await server.post("/enqueue", {
-        type: `${place}.checked`,
+        type: `${lane}.checked`,
         queue: "checked",
         payload: { to: "", copies: "two" },
       });
@@ -229,7 +229,7 @@ for (const place of ["loop", "thread"]) {
       expect((await server.request("/queues/checked")).status).toBe(404);
     });
 
-    test("a payload that its schema takes arrives", async () => {
+    test("gets a payload that fits its schema", async () => {
       const task = await run("checked", { payload: { to: "Ada", copies: 2 } });
       expect(task).toMatchObject({ status: "done", result: "2 to Ada" });
     });

@@ -20,7 +20,7 @@ describe("the rules of a type and of a queue", () => {
     await gate[Symbol.asyncDispose]();
   });
 
-  test("a type's rules hold for a task that says nothing itself", async () => {
+  test("apply to a task without options of its own", async () => {
     const id = await server.enqueue({ type: "ruled" });
     const task = await server.taskThat(id, ({ status }) => status === "retrying");
     expect(task).toMatchObject({ queue: "ruled", timeout_ms: 1234, max_retries: 1 });
@@ -28,12 +28,12 @@ describe("the rules of a type and of a queue", () => {
     expect(Date.parse(task.run_at ?? "") - Date.parse(task.error?.at ?? "")).toBe(HOUR_MS);
   });
 
-  test("what a task says itself goes before its type's rules", async () => {
+  test("give way to the options of the task", async () => {
     const own = { queue: "other", timeout_ms: 99, max_retries: 0 };
     expect(await server.run({ type: "ruled", ...own })).toMatchObject({ ...own, attempt: 1 });
   });
 
-  test("a type without a handler fails at once, whatever retries it has left", async () => {
+  test("fail a task of a type without a handler at once, whatever retries are left", async () => {
     const task = await server.run({ type: "unknown", max_retries: 9 });
     expect(task).toMatchObject({
       status: "failed",
@@ -42,12 +42,13 @@ describe("the rules of a type and of a queue", () => {
     });
   });
 
-  test("a queue at its concurrency waits for a place, and holds up no other queue", async () => {
+  test("keep a queue at its concurrency waiting, and no other queue", async () => {
     const held = { type: "hold", queue: "narrow", payload: gate.url };
     const first = await server.enqueue(held);
     const second = await server.enqueue(held);
     const visit = await gate.visit("held");
-    // Both loops could work; if the limit did not hold, the second task would be at the gate before this one is done.
+    // Both loops could work; if the limit did not hold, the second task would be at the gate before
+    // this one is done.
     await server.run({ type: "quick" });
     const { status } = await server.task(second);
     const unseen = gate.unseen("held");
@@ -65,20 +66,17 @@ describe("the rules of a type and of a queue", () => {
     ["short", "x", 1],
     ["light", "x".repeat(600), 1],
     ["unlimited", "x".repeat(600), 64],
-  ])(
-    "a queue takes what its own limits allow, and refuses the next: %s",
-    async (queue, payload, room) => {
-      const delayed = { type: "quick", queue, payload, delay_ms: HOUR_MS };
-      for (let taken = 0; taken < room; taken += 1) await server.enqueue(delayed);
-      const response = await server.post("/enqueue", delayed);
-      expect([response.status, ((await response.json()) as { code: string }).code]).toEqual([
-        503,
-        "queue_full",
-      ]);
-    },
-  );
+  ])("bound each queue by its own limits: %s", async (queue, payload, room) => {
+    const delayed = { type: "quick", queue, payload, delay_ms: HOUR_MS };
+    for (let taken = 0; taken < room; taken += 1) await server.enqueue(delayed);
+    const response = await server.post("/enqueue", delayed);
+    expect([response.status, ((await response.json()) as { code: string }).code]).toEqual([
+      503,
+      "queue_full",
+    ]);
+  });
 
-  test("a type that hangs stops no other type while a loop is free", async () => {
+  test("let other types run beside one that hangs while a loop is free", async () => {
     const hanging = await server.enqueue({ type: "hang", timeout_ms: HOUR_MS });
     const others = await Promise.all(
       Array.from({ length: 20 }, (_, payload) => server.run({ type: "quick", payload })),
@@ -91,7 +89,7 @@ describe("the rules of a type and of a queue", () => {
     });
   });
 
-  test("threads that are all busy hold up neither HTTP nor the tasks of the event loop", async () => {
+  test("let HTTP and the tasks of the event loop go on while all threads are busy", async () => {
     const id = await server.enqueue({ type: "spin-in-thread", timeout_ms: HOUR_MS });
     await server.taskThat(id, ({ progress }) => progress === "spinning");
     const health = await server.request("/healthz");
@@ -102,8 +100,8 @@ describe("the rules of a type and of a queue", () => {
   });
 });
 
-describe("what a handler does to the whole process", () => {
-  test("one that blocks the event loop is named in one warning, in whatever company", async () => {
+describe("the process", () => {
+  test("names a handler that blocks the event loop in one warning, among whatever others", async () => {
     await using server = await startServerProcess(HANDLERS);
     const batch = Array.from({ length: 40 }, () => ({ type: "quick", payload: 1 }));
     await server.post("/enqueue/batch", {
@@ -119,7 +117,7 @@ describe("what a handler does to the whole process", () => {
     ).toHaveLength(1);
   });
 
-  test("a floating rejection on the event loop is logged, what waits is finished, and the exit code is 1", async () => {
+  test("logs an unhandled rejection of a handler, finishes waiting tasks and exits 1", async () => {
     await using server = await startServerProcess(HANDLERS, { WORKERS: "1" });
     await server.post("/enqueue/batch", {
       tasks: [
@@ -134,7 +132,7 @@ describe("what a handler does to the whole process", () => {
     expect(lines.at(-1)).toMatchObject({ event: "stopped", unfinished: 0 });
   });
 
-  test("a stop waits for a thread that ends in time, and the exit code is 0", async () => {
+  test("waits at its stop for a thread that ends in time, and exits 0", async () => {
     await using gate = new Gate();
     await using server = await startServerProcess(HANDLERS, { SHUTDOWN_GRACE_MS: "60000" });
     await server.enqueue({ type: "hold-in-thread", payload: gate.url });
@@ -147,7 +145,7 @@ describe("what a handler does to the whole process", () => {
     expect(lines.at(-1)).toMatchObject({ event: "stopped", finished: 1, interrupted: 0 });
   });
 
-  test("a stop ends a thread that does not end in time, and says that its task is lost", async () => {
+  test("ends a thread that does not end in time at its stop, and counts the lost task", async () => {
     await using server = await startServerProcess(HANDLERS, { SHUTDOWN_GRACE_MS: "10" });
     const id = await server.enqueue({ type: "spin-in-thread", timeout_ms: HOUR_MS });
     await server.taskThat(id, ({ progress }) => progress === "spinning");

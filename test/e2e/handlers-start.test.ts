@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { startInVain, startServerProcess } from "../support/server-process.ts";
@@ -76,10 +76,33 @@ test.each([
   });
 });
 
-test("a module that is not there stops the start with exit code 2, and says so", async () => {
+test("a module that does not exist stops the start with exit code 2, and is named", async () => {
   const { exitCode, stderr } = await startInVain("no/such/handlers.ts");
   expect(exitCode).toBe(2);
-  expect(stderr).toStartWith("ringq: HANDLERS: no/such/handlers.ts can't be loaded: ");
+  expect(stderr).toStartWith(
+    `ringq: HANDLERS: ${resolve("no/such/handlers.ts")} can't be loaded: `,
+  );
+});
+
+test("a module that changes the working directory moves neither its threads nor the data file", async () => {
+  const cwd = join(folder, "home");
+  mkdirSync(cwd);
+  writeFileSync(
+    join(cwd, "moving.ts"),
+    `${IMPORT} process.chdir("/");
+     export default defineHandlers({ a: { handler: () => 7, isolation: "thread" } });`,
+  );
+  const server = Bun.spawn([process.execPath, resolve("src/main.ts")], {
+    cwd,
+    stdio: ["ignore", "pipe", "ignore"],
+    env: { PORT: "0", THREADS: "1", HANDLERS: "./moving.ts", DATA_FILE: "./moving.db" },
+  });
+
+  await untilListening(server.stdout);
+  server.kill("SIGTERM");
+
+  expect(await server.exited).toBe(0);
+  expect(existsSync(join(cwd, "moving.db"))).toBe(true);
 });
 
 test("a module in JavaScript is as good", async () => {
@@ -90,3 +113,13 @@ test("a module in JavaScript is as good", async () => {
   await using server = await startServerProcess(path);
   expect((await server.run({ type: "a" })).result).toBe("from JavaScript");
 });
+
+/** Reads on until a process listens, or ends. */
+async function untilListening(stdout: ReadableStream<Uint8Array>): Promise<void> {
+  let text = "";
+  const decoder = new TextDecoder();
+  for await (const chunk of stdout) {
+    text += decoder.decode(chunk, { stream: true });
+    if (text.includes("server_listening")) break;
+  }
+}

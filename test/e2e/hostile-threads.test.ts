@@ -8,7 +8,7 @@ import {
 setDefaultTimeout(60_000);
 
 // One thread: whatever a handler does to it, the next task has to find one that works.
-describe("a handler that misuses its thread", () => {
+describe("a thread", () => {
   let server: ServerProcess;
 
   beforeAll(async () => {
@@ -29,7 +29,7 @@ describe("a handler that misuses its thread", () => {
     ["late-throw-outside", "thrown by a timer"],
     ["floating-rejection-without-watch", ""],
     ["exit-is-overridden", "and can't exit"],
-  ])("and so ends it fails its attempt, and the thread is replaced: %s", async (type, why) => {
+  ])("is replaced, and the attempt fails, when its handler ends it: %s", async (type, why) => {
     const before = replacements();
     const { status, error } = await run(type);
     const next = await run("fine", { payload: "still here" });
@@ -47,7 +47,7 @@ describe("a handler that misuses its thread", () => {
     expect(error?.message).toStartWith(`the thread of the attempt ended: ${why}`);
   });
 
-  test("and blocks it is killed at its timeout, and the thread is replaced", async () => {
+  test("is killed at the timeout of a handler that blocks it, and replaced", async () => {
     const before = await run("which-thread");
     const stuck = await run("spins", { timeout_ms: 50 });
     const after = await run("which-thread");
@@ -55,26 +55,33 @@ describe("a handler that misuses its thread", () => {
     expect(after.result).not.toBe(before.result);
   });
 
-  test("a thread that did nothing wrong is used again", async () => {
+  test("is used again when its handler has ended", async () => {
     const first = await run("which-thread");
     const second = await run("which-thread");
     expect(second.result).toBe(first.result);
   });
 
   test.each(["forges-an-end", "posts-rubbish", "takes-the-globals"])(
-    "and speaks in its place is not heard: %s",
+    "does not hear a handler that posts messages in its name: %s",
     async (type) => {
       expect(await run(type)).toMatchObject({ status: "done", result: "true" });
       expect((await run("fine", { payload: 1 })).result).toBe(1);
     },
   );
 
-  test("and goes on after its end shows no progress on the next task", async () => {
+  test("shows no progress of a handler that goes on after its end", async () => {
     await run("progress-after-its-end");
     expect(await run("waits-a-turn")).toMatchObject({ status: "done", progress: null });
   });
 
-  test("and blocks it holds up neither HTTP nor the event loop's tasks", async () => {
+  test("loads its handlers again after one has changed the working directory", async () => {
+    await run("changes-the-directory");
+    await run("exits");
+
+    expect(await run("fine", { payload: "still here" })).toMatchObject({ result: "still here" });
+  });
+
+  test("that is blocked blocks neither HTTP nor the tasks of the event loop", async () => {
     const id = await server.enqueue({ type: "spins", timeout_ms: 3_600_000 });
     await server.taskThat(id, ({ progress }) => progress === "spinning");
     const health = await server.request("/healthz");

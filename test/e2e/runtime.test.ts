@@ -1,4 +1,5 @@
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
+import { resolve } from "node:path";
 import { type Config, configOf } from "../../src/config.ts";
 import type { Engine, EnqueueRequest, TaskView } from "../../src/engine/engine.ts";
 import { type Log, silentLog } from "../../src/log.ts";
@@ -111,7 +112,9 @@ describe("what runs the tasks", () => {
   test("are the handlers of a module, in threads where they ask for it", async () => {
     await using running = await start({ handlers: "test/fixtures/threads.ts", threads: 1 });
 
-    expect(running.runtime.handlers).toStartWith("test/fixtures/threads.ts: returns, facts, ");
+    expect(running.runtime.handlers).toStartWith(
+      `${resolve("test/fixtures/threads.ts")}: returns, facts, `,
+    );
     expect(await running.finished(await running.enqueue({ type: "returns" }))).toMatchObject({
       result: '{"payload":null,"isMainThread":false}',
     });
@@ -169,7 +172,7 @@ describe("a runtime does not start", () => {
 
   test("with a module that can't be loaded", async () => {
     expect(await refusalOf({ handlers: "test/fixtures/nowhere.ts" })).toStartWith(
-      "test/fixtures/nowhere.ts can't be loaded: ",
+      `${resolve("test/fixtures/nowhere.ts")} can't be loaded: `,
     );
   });
 
@@ -183,7 +186,7 @@ describe("a runtime does not start", () => {
 
   test("with a module that loads everywhere but in a thread", async () => {
     expect(await refusalOf({ handlers: "test/fixtures/no-thread.ts", threads: 1 })).toBe(
-      "in a thread: test/fixtures/no-thread.ts can't be loaded: not in here",
+      `in a thread: ${resolve("test/fixtures/no-thread.ts")} can't be loaded: not in here`,
     );
   });
 });

@@ -1,4 +1,5 @@
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
+import { join } from "node:path";
 import packageJson from "../../package.json" with { type: "json" };
 import { startInVain, startServerProcess } from "../support/server-process.ts";
 
@@ -6,6 +7,13 @@ import { startInVain, startServerProcess } from "../support/server-process.ts";
 setDefaultTimeout(60_000);
 
 const SIMULATED = "";
+
+/** Runs the process with one argument to its end. */
+function ringq(argument: string, env: Readonly<Record<string, string>> = {}) {
+  const main = join(import.meta.dir, "../../src/main.ts");
+  const { exitCode, stdout, stderr } = Bun.spawnSync([process.execPath, main, argument], { env });
+  return { exitCode, stdout: stdout.toString(), stderr: stderr.toString() };
+}
 
 describe("the process", () => {
   test("says where it listens and what it runs, and answers there", async () => {
@@ -63,7 +71,7 @@ describe("the process", () => {
       "ringq: PORT must be a whole number from 0 to 65535, but is 65536",
       "ringq: QUEUE_BYTES must be a whole number of at least 1024, but is 1023",
       'ringq: QUEUE_SIZE must be a whole number of at least 1, but is "many"',
-      "ringq: WORKERS must be a whole number of at least 1, but is 0",
+      "ringq: WORKERS must be a whole number from 1 to 10000, but is 0",
     ]);
   });
 
@@ -82,20 +90,37 @@ describe("the process", () => {
     const { exitCode, lines } = await startInVain(SIMULATED, { PORT: port });
 
     expect(exitCode).toBe(1);
-    expect(lines.at(-1)).toMatchObject({
-      event: "server_failed_to_start",
-      level: "error",
-      host: "127.0.0.1",
-      port: Number(port),
-    });
-    expect(lines.at(-1)?.["error"]).toContain(`Is port ${port} in use?`);
+    expect(lines).toMatchObject([
+      { event: "server_failed_to_start", level: "error", host: "127.0.0.1", port: Number(port) },
+    ]);
+    expect(lines[0]?.["error"]).toContain(`Is port ${port} in use?`);
     expect((await other.request("/healthz")).status).toBe(200);
   });
 
-  test("exits 1 when its host is none of this machine", async () => {
-    const { exitCode, lines } = await startInVain(SIMULATED, { HOST: "256.0.0.1" });
+  test.each([
+    ["is unknown", "nosuch.invalid"],
+    ["belongs to another machine", "192.0.2.1"],
+    ["is no name", "::g"],
+  ])("exits 2 when its host %s, and starts nothing", async (_, host) => {
+    expect(await startInVain(SIMULATED, { HOST: host })).toEqual({
+      exitCode: 2,
+      stderr: `ringq: HOST must be a name or an address of this machine, but is "${host}"\n`,
+      lines: [],
+    });
+  });
 
-    expect(exitCode).toBe(1);
-    expect(lines.at(-1)).toMatchObject({ event: "server_failed_to_start", host: "256.0.0.1" });
+  test.each(["--help", "-h", "help"])("prints its usage for %s and exits 0", (argument) => {
+    const { exitCode, stdout, stderr } = ringq(argument);
+
+    expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: "" });
+    expect(stdout).toStartWith("Usage:\n  ringq ");
+  });
+
+  test("prints its version, also when its environment is wrong", () => {
+    expect(ringq("--version", { PORT: "none" })).toEqual({
+      exitCode: 0,
+      stdout: `${packageJson.version}\n`,
+      stderr: "",
+    });
   });
 });

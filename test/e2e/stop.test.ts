@@ -21,7 +21,7 @@ async function enqueueRunning(server: ServerProcess): Promise<string> {
   return id;
 }
 
-describe.each(["SIGTERM", "SIGINT"] as const)("%s", (signal) => {
+describe.each(["SIGTERM", "SIGINT", "SIGHUP"] as const)("%s", (signal) => {
   test("ends an idle process with 0", async () => {
     await using server = await start(QUICK);
 
@@ -49,7 +49,7 @@ describe.each(["SIGTERM", "SIGINT"] as const)("%s", (signal) => {
     expect((await server.ended()).exitCode).toBe(0);
   });
 
-  test("lets what runs and what waits finish, and ends with 0", async () => {
+  test("lets running and waiting tasks finish, and ends with 0", async () => {
     await using server = await start({ FAILURE_RATE: "0", SIMULATED_WORK_MS: "100", WORKERS: "2" });
     const ids: string[] = [];
     for (let index = 0; index < 6; index += 1) ids.push(await server.enqueue({ type: "x" }));
@@ -65,13 +65,13 @@ describe.each(["SIGTERM", "SIGINT"] as const)("%s", (signal) => {
     expect(lines.at(-1)).toMatchObject({ event: "stopped", interrupted: 0, unfinished: 0 });
   });
 
-  test("a second time ends the process at once with 130", async () => {
+  test("ends a process that stops already at once with 130", async () => {
     await using server = await start(ENDLESS);
     await enqueueRunning(server);
     server.signal(signal);
     await server.event("stopping");
 
-    server.signal(signal);
+    server.signal(signal === "SIGHUP" ? "SIGTERM" : signal);
 
     const { exitCode, lines } = await server.ended();
     expect(exitCode).toBe(130);
@@ -79,8 +79,48 @@ describe.each(["SIGTERM", "SIGINT"] as const)("%s", (signal) => {
   });
 });
 
+describe("SIGHUP", () => {
+  test("comes twice from a terminal that closes, and the second changes nothing", async () => {
+    await using server = await start(ENDLESS);
+    const id = await enqueueRunning(server);
+    server.signal("SIGHUP");
+    await server.event("stopping");
+
+    server.signal("SIGHUP");
+    await server.request(`/tasks/${id}`, { method: "DELETE" });
+
+    const { exitCode, lines } = await server.ended();
+    expect(exitCode).toBe(0);
+    expect(lines.filter(({ event }) => event === "signal_received")).toHaveLength(1);
+  });
+
+  test("does not stop a process that was started to ignore it, as by nohup", async () => {
+    const command = `trap '' HUP; exec ${process.execPath} src/main.ts`;
+    const server = Bun.spawn(["sh", "-c", command], {
+      cwd: `${import.meta.dir}/../..`,
+      env: { PATH: process.env["PATH"] ?? "", PORT: "0" },
+      stdio: ["ignore", "pipe", "ignore"],
+    });
+    const reader = server.stdout.getReader();
+    const first = new TextDecoder().decode((await reader.read()).value);
+
+    server.kill("SIGHUP");
+    const { url } = JSON.parse(first) as { url: string };
+    expect((await fetch(`${url}/healthz`)).status).toBe(200);
+    server.kill("SIGTERM");
+
+    let rest = "";
+    for (let read = await reader.read(); !read.done; read = await reader.read()) {
+      rest += new TextDecoder().decode(read.value);
+    }
+    expect(await server.exited).toBe(0);
+    expect(rest).toContain('"signal":"SIGTERM"');
+    expect(rest).not.toContain("SIGHUP");
+  });
+});
+
 describe("a process that stops", () => {
-  test("ends at once with 130 when the second signal is another", async () => {
+  test("ends at once with 130 at a second signal of another kind", async () => {
     await using server = await start(ENDLESS);
     await enqueueRunning(server);
     server.signal("SIGTERM");
@@ -115,7 +155,7 @@ describe("a process that stops", () => {
     expect((await server.request("/queues")).status).toBe(200);
   });
 
-  test("tells every client that this was its last answer", async () => {
+  test("closes each connection with its next answer", async () => {
     await using server = await start(ENDLESS);
     await enqueueRunning(server);
     using socket = await RawSocket.open(Number(new URL(server.url).port));
@@ -130,7 +170,7 @@ describe("a process that stops", () => {
     await socket.closed();
   });
 
-  test("can be told to drop what holds it up", async () => {
+  test("ends once the task that it waits for is cancelled", async () => {
     await using server = await start({ ...ENDLESS, WORKERS: "1" });
     const running = await enqueueRunning(server);
     server.signal("SIGTERM");
@@ -143,7 +183,7 @@ describe("a process that stops", () => {
     expect(lines.at(-1)).toMatchObject({ event: "stopped", finished: 1, unfinished: 0 });
   });
 
-  test("interrupts what still runs when the grace is over, and ends with 1", async () => {
+  test("releases running tasks when the grace is over, and ends with 1", async () => {
     await using server = await start({ ...ENDLESS, WORKERS: "1", SHUTDOWN_GRACE_MS: "50" });
     await enqueueRunning(server);
     await server.enqueue({ type: "x" });
@@ -160,7 +200,7 @@ describe("a process that stops", () => {
     });
   });
 
-  test("does not wait for what can't start within the grace, and ends with 1", async () => {
+  test("does not wait for a task that can't start within the grace, and ends with 1", async () => {
     await using server = await start({ ...QUICK, SHUTDOWN_GRACE_MS: "600000" });
     await server.enqueue({ type: "x", delay_ms: 86_400_000 });
 
@@ -254,7 +294,7 @@ describe("SIGTERM under load", () => {
     expect(lines.at(-1)).toMatchObject({ event: "stopped", interrupted: 0, unfinished: 0 });
   });
 
-  test("finishes all that it accepted and that can finish within the grace", async () => {
+  test("finishes all accepted tasks that can finish within the grace", async () => {
     await using server = await start({
       ...QUICK,
       SIMULATED_WORK_MS: "5",

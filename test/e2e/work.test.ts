@@ -27,7 +27,8 @@ describe("the simulated handler", () => {
       ["simulated_failure", 3],
     ]);
     const [first = 0, second = 0, third = 0] = task.errors.map(({ at }) => Date.parse(at));
-    // The delays are on another clock than these times, which are whole milliseconds: one may be cut off.
+    // The delays are on another clock than these times, which are whole milliseconds: one may be
+    // cut off.
     expect(second - first).toBeGreaterThanOrEqual(199);
     expect(third - second).toBeGreaterThanOrEqual(399);
   });

@@ -1,5 +1,8 @@
 import { describe, expect, test } from "bun:test";
-import { DEPTH_MAX, encodePayload } from "../../src/engine/payload.ts";
+import { LIMITS } from "../../src/core/limits.ts";
+import { encodePayload } from "../../src/engine/payload.ts";
+
+const DEPTH_MAX = LIMITS.payloadDepth.max;
 
 /** An array in an array in an array …, around `innermost`. */
 function nestedArrays(levels: number, innermost: unknown = 1): unknown {
@@ -15,7 +18,7 @@ function nestedObjects(levels: number): unknown {
   return value;
 }
 
-describe("a payload is encoded", () => {
+describe("encodePayload", () => {
   test.each([
     "null",
     "true",
@@ -27,7 +30,7 @@ describe("a payload is encoded", () => {
     "{}",
     '[1,"a",null,{"b":[]}]',
     '{"":{"a":[{}]}}',
-  ])("as the text that it was: %s", (text) => {
+  ])("a payload is encoded as the text that it was: %s", (text) => {
     expect(encodePayload(JSON.parse(text))).toEqual({
       kind: "encoded",
       text,
@@ -35,21 +38,21 @@ describe("a payload is encoded", () => {
     });
   });
 
-  test("with its size in bytes of UTF-8", () => {
+  test("a payload is encoded with its size in bytes of UTF-8", () => {
     expect(encodePayload("aä€😀")).toEqual({ kind: "encoded", text: '"aä€😀"', bytes: 12 });
   });
 
-  test("with a lone surrogate escaped, so that every reader can read it", () => {
+  test("a payload is encoded with a lone surrogate escaped, so that every reader can read it", () => {
     expect(encodePayload("\ud800")).toEqual({ kind: "encoded", text: '"\\ud800"', bytes: 8 });
   });
 
-  test("with __proto__ as a key like any other", () => {
+  test("a payload is encoded with __proto__ as a key like any other", () => {
     const text = '{"__proto__":{"a":1},"constructor":{"prototype":2}}';
 
     expect(encodePayload(JSON.parse(text))).toMatchObject({ text });
   });
 
-  test("with toJSON as a key like any other", () => {
+  test("a payload is encoded with toJSON as a key like any other", () => {
     const text = '{"toJSON":{"a":1}}';
 
     expect(encodePayload(JSON.parse(text))).toMatchObject({ text });
@@ -58,39 +61,42 @@ describe("a payload is encoded", () => {
   test.each([
     ["arrays", nestedArrays],
     ["objects", nestedObjects],
-  ])("up to as many levels of %s as may be", (_, nested) => {
+  ])("a payload is encoded up to as many levels of %s as may be", (_, nested) => {
     expect(encodePayload(nested(DEPTH_MAX)).kind).toBe("encoded");
   });
 
-  test("however many siblings there are", () => {
+  test("a payload is encoded however many siblings there are", () => {
     expect(encodePayload(Array.from({ length: 100_000 }, () => [])).kind).toBe("encoded");
   });
 });
 
-describe("a payload is refused", () => {
+describe("encodePayload of what can not be encoded", () => {
   test.each([
     ["arrays", nestedArrays, "/0"],
     ["objects", nestedObjects, "/a"],
-  ])("for one level of %s too many, with a pointer to it", (_, nested, step) => {
-    expect(encodePayload(nested(DEPTH_MAX + 1))).toEqual({
-      kind: "invalid",
-      path: step.repeat(DEPTH_MAX),
-      message: "nests deeper than 64 levels",
-    });
-  });
+  ])(
+    "a payload is refused for one level of %s too many, with a pointer to it",
+    (_, nested, step) => {
+      expect(encodePayload(nested(DEPTH_MAX + 1))).toEqual({
+        kind: "invalid",
+        path: step.repeat(DEPTH_MAX),
+        message: "nests deeper than 64 levels",
+      });
+    },
+  );
 
-  test("for an empty array one level too deep", () => {
+  test("a payload is refused for an empty array one level too deep", () => {
     expect(encodePayload(nestedArrays(DEPTH_MAX, [])).kind).toBe("invalid");
   });
 
-  test("for a hundred thousand levels, without overflowing the stack", () => {
+  test("a payload is refused for a hundred thousand levels, without overflowing the stack", () => {
     expect(encodePayload(nestedArrays(100_000))).toMatchObject({
       kind: "invalid",
       path: "/0".repeat(DEPTH_MAX),
     });
   });
 
-  test.each(["1e400", "-1e400"])("for %s, which no double holds", (text) => {
+  test.each(["1e400", "-1e400"])("a payload is refused for %s, which no double holds", (text) => {
     expect(encodePayload(JSON.parse(text))).toEqual({
       kind: "invalid",
       path: "",
@@ -98,7 +104,7 @@ describe("a payload is refused", () => {
     });
   });
 
-  test("for NaN", () => {
+  test("a payload is refused for NaN", () => {
     expect(encodePayload(Number.NaN).kind).toBe("invalid");
   });
 
@@ -107,7 +113,7 @@ describe("a payload is refused", () => {
     ["bigint", 1n],
     ["function", () => undefined],
     ["symbol", Symbol("s")],
-  ])("for a %s, which JSON does not have", (type, value) => {
+  ])("a payload is refused for a %s, which JSON does not have", (type, value) => {
     expect(encodePayload({ a: [value] })).toEqual({
       kind: "invalid",
       path: "/a/0",
@@ -115,11 +121,11 @@ describe("a payload is refused", () => {
     });
   });
 
-  test("with the first fault when there are several", () => {
+  test("a payload is refused with the first fault when there are several", () => {
     expect(encodePayload([1, { b: Number.NaN }, Number.NaN])).toMatchObject({ path: "/1/b" });
   });
 
-  test("with a pointer whose keys are escaped", () => {
+  test("a payload is refused with a pointer whose keys are escaped", () => {
     expect(encodePayload({ "a/b": { "~1": { "": Number.NaN } } })).toMatchObject({
       path: "/a~1b/~01/",
     });

@@ -4,6 +4,7 @@
  */
 
 import { expect } from "bun:test";
+import type { Clock } from "../../src/clock.ts";
 import type { Instant, Random } from "../../src/core/instant.ts";
 import type {
   AttemptOutcome,
@@ -29,16 +30,16 @@ import type {
 import { ManualClock } from "./manual-clock.ts";
 
 /** What every engine can be told. */
-export interface EngineSettings {
+export interface EngineSettings<AnyClock extends Clock = ManualClock> {
   readonly limits: EngineLimits;
   readonly defaults: TaskDefaults;
   readonly types: ReadonlyMap<string, TypeRules>;
-  readonly clock: ManualClock;
+  readonly clock: AnyClock;
   readonly random: Random;
 }
 
 /** What an engine may hold. */
-export interface EngineLimits {
+interface EngineLimits {
   readonly queue: QueueLimits;
   /** By name, the queues with limits of their own. */
   readonly queues: ReadonlyMap<string, QueueLimits>;
@@ -77,14 +78,14 @@ export interface Revocation {
 }
 
 /** What tests ask of an engine's time. A manual clock is that, too. */
-export interface EngineTime {
+interface EngineTime {
   /** Lets so much time go by for the engine, and the event loop turn. */
   advance(ms: number): Promise<void>;
   now(): Pick<Instant, "wallMs">;
 }
 
 /** An engine and the time that it goes by. */
-export interface EngineUnderTest extends EngineTime {
+interface EngineUnderTest extends EngineTime {
   readonly engine: Engine;
 }
 
@@ -106,7 +107,10 @@ export async function openEngine(
   return new EngineHarness(engine, clock, time);
 }
 
-export function someSettings(clock: ManualClock, options: EngineOptions = {}): EngineSettings {
+export function someSettings<AnyClock extends Clock>(
+  clock: AnyClock,
+  options: EngineOptions = {},
+): EngineSettings<AnyClock> {
   const queue: QueueLimits = {
     size: options.queueSize ?? 10,
     bytes: options.queueBytes ?? 10_000,
@@ -228,6 +232,11 @@ export class EngineHarness implements AsyncDisposable {
     const answer = await this.engine.enqueue(requests.map(aRequest));
     if (answer.kind !== "accepted") throw new Error(`not accepted, but ${answer.kind}`);
     return answer.receipts.map(({ id }) => id);
+  }
+
+  /** Enqueues a task that runs elsewhere. The engine has to know {@link REMOTE_TYPES}. */
+  enqueueRemote(request: Partial<EnqueueRequest> = {}): Promise<string> {
+    return this.enqueue({ type: "remote", ...request });
   }
 
   /** Claims a task that has to be there: on the event loop, unless the request says otherwise. */

@@ -46,7 +46,10 @@ function handlerError(message: string): Outcome {
   return { kind: "failed", code: "handler_error", message, retry: { kind: "backoff" } };
 }
 
-/** A name that lint takes for a mistake when it stands in an object; here thenables are what it is about. */
+/**
+ * A name that lint takes for a mistake when it stands in an object; here thenables are what it is
+ * about.
+ */
 const THEN = "then";
 
 type Then = (resolve: (value: unknown) => void, reject: (thrown: unknown) => void) => void;

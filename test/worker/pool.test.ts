@@ -165,7 +165,8 @@ describe("a pool of loops", () => {
   test("does not park while an engine that takes its time looks for a task", async () => {
     const held = new HeldAttempts();
     const { scene } = aLatePool(held.run);
-    // The loop is told of the task while the engine still looks for one: it must not park with that.
+    // The loop is told of the task while the engine still looks for one: it must not park with
+    // that.
     const id = await scene.enqueue();
     await turn();
     await turn();

@@ -4,7 +4,8 @@
  * and taken; or dropped, where it could not be written.
  */
 
-import type { Broker, Step } from "../../core/broker.ts";
+import type { Step } from "../../core/attempts.ts";
+import type { Broker } from "../../core/broker.ts";
 import type { Instant, Random } from "../../core/instant.ts";
 import type { AttemptOutcome, Refusal, SettleOutcome } from "../../core/outcomes.ts";
 import { afterCancel } from "../../core/rules.ts";

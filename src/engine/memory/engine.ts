@@ -38,11 +38,17 @@ class NoStore implements Persistence {
     return true;
   }
 
-  noteExtend(): void {}
+  noteExtend(): void {
+    // Nothing is stored.
+  }
 
-  onStep(): void {}
+  onStep(): void {
+    // Nothing is stored.
+  }
 
-  onForget(): void {}
+  onForget(): void {
+    // Nothing is stored.
+  }
 
   untilStored(): null {
     return null;
@@ -52,7 +58,9 @@ class NoStore implements Persistence {
     return null;
   }
 
-  flush(): void {}
+  flush(): void {
+    // Nothing is stored.
+  }
 
   close(): StoreRemains {
     return { isWhole: true };

@@ -17,9 +17,10 @@ import type { NewTask, Task } from "../../core/task.ts";
 import type { Log } from "../../log.ts";
 import type { EnqueueAnswer, MaybePromise, StorageUnavailable } from "../engine.ts";
 import { STORAGE_UNAVAILABLE } from "../host/broker-host.ts";
-import type { Command, Plan } from "../host/commands.ts";
+import type { Command } from "../host/commands.ts";
 import type { Persistence, PersistenceHost, StoreRemains } from "../host/persistence.ts";
 import { stateRowOf } from "./columns.ts";
+import { CommandGroup, type PlannedCommand } from "./command-group.ts";
 import { Outage } from "./outage.ts";
 import { isToBeWritten, PendingWrites } from "./pending-writes.ts";
 import type { RunningFile } from "./running-file.ts";
@@ -39,18 +40,6 @@ interface Entry {
   readonly answer: (answer: EnqueueAnswer) => void;
 }
 
-/** A command that waits for its group. */
-interface Asked {
-  /** Plans it, or answers it if there is nothing to be done. */
-  readonly plan: (now: Instant) => PlannedCommand | null;
-}
-
-interface PlannedCommand {
-  readonly plan: Plan<unknown>;
-  readonly take: (now: Instant) => void;
-  readonly refuse: (now: Instant) => void;
-}
-
 /** A group is collected (`idle` while it is empty), and written once it is `due`; nothing is written when `closed`. */
 type Mode = "idle" | "due" | "closed";
 
@@ -65,7 +54,7 @@ export class GroupCommit implements Persistence {
   readonly #outage: Outage;
   readonly #pending = new PendingWrites();
   #entries: Entry[] = [];
-  #commands: Asked[] = [];
+  readonly #commands = new CommandGroup();
   /** The answers that are under way to enqueues with a key, by key. */
   readonly #keys = new Map<
     string,
@@ -122,10 +111,8 @@ export class GroupCommit implements Persistence {
       plan.drop(now);
       return STORAGE_UNAVAILABLE;
     }
-    return new Promise((resolve) => {
-      this.#commands.push({ plan: (at) => planned(command(at), resolve) });
-      this.#soon();
-    });
+    this.#soon();
+    return this.#commands.ask(command);
   }
 
   noteClaim(task: Task): boolean {
@@ -183,7 +170,7 @@ export class GroupCommit implements Persistence {
     const entries = this.#entries;
     this.#entries = [];
     this.#keys.clear();
-    const planned = this.#planCommands(now);
+    const planned = this.#commands.plan(now);
     const fault = this.#write(entries, planned);
     if (fault === null) {
       this.#apply(entries, planned, now);
@@ -193,7 +180,7 @@ export class GroupCommit implements Persistence {
       this.#begin(fault);
     }
     for (const resolve of this.#readers.splice(0)) resolve();
-    if (this.#commands.length > 0) this.#soon();
+    if (!this.#commands.isEmpty) this.#soon();
   }
 
   /** Writes what recovery has changed, before there is anybody to tell, and says why if that fails. */
@@ -205,7 +192,7 @@ export class GroupCommit implements Persistence {
   /** Writes the rest, remote claims included, and lets go of the file. */
   close(): StoreRemains {
     for (const task of this.#broker.tasks()) if (task.lease !== null) this.#pending.add(task);
-    while (this.#commands.length > 0 && this.isAvailable) this.flush();
+    while (!this.#commands.isEmpty && this.isAvailable) this.flush();
     this.flush();
     this.#mode = "closed";
     this.#outage.close();
@@ -217,30 +204,6 @@ export class GroupCommit implements Persistence {
     if (isComplete) this.#running.remove();
     else this.#running.close();
     return { isWhole: isLogEmpty };
-  }
-
-  /**
-   * Plans as many commands as one transaction can hold: what a command writes depends on what was done before it, so of two
-   * on one task the second waits for the next group.
-   */
-  #planCommands(now: Instant): readonly PlannedCommand[] {
-    const touched = new Set<Task>();
-    const all: PlannedCommand[] = [];
-    while (this.#commands.length > 0) {
-      const [next] = this.#commands;
-      const command = next?.plan(now) ?? null;
-      if (command !== null) {
-        const { steps } = command.plan;
-        if (steps.some(({ task }) => touched.has(task))) {
-          command.plan.drop(now);
-          return all;
-        }
-        for (const { task } of steps) touched.add(task);
-        all.push(command);
-      }
-      this.#commands.shift();
-    }
-    return all;
   }
 
   #write(entries: readonly Entry[], planned: readonly PlannedCommand[]): StoreFault | null {
@@ -289,7 +252,7 @@ export class GroupCommit implements Persistence {
       answer(STORAGE_UNAVAILABLE);
     }
     for (const { refuse } of planned) refuse(now);
-    for (const { plan } of this.#commands.splice(0)) plan(now)?.refuse(now);
+    this.#commands.refuseAll(now);
   }
 
   #written(): Promise<void> {
@@ -338,25 +301,6 @@ export class GroupCommit implements Persistence {
     }
     return this.#store.touch();
   }
-}
-
-/** A command as its group sees it; null when it was answered without anything to do. */
-function planned<Answer>(
-  plan: ReturnType<Command<Answer>>,
-  answer: (answer: Answer | StorageUnavailable) => void,
-): PlannedCommand | null {
-  if (plan.kind === "answered") {
-    answer(plan.answer);
-    return null;
-  }
-  return {
-    plan,
-    take: (now) => answer(plan.take(now)),
-    refuse(now) {
-      plan.drop(now);
-      answer(STORAGE_UNAVAILABLE);
-    },
-  };
 }
 
 /** The answer to an enqueue whose key is in the group already. */

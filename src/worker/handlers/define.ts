@@ -1,6 +1,6 @@
 /**
- * Defines handlers: which function runs which type of task, and by which rules. They are checked when they are defined,
- * so that a wrong option stops the start and not the first task.
+ * Defines handlers: which function runs which type of task, and by which rules. They are checked
+ * when they are defined, so that a wrong option stops the start and not the first task.
  */
 
 import type { TSchema } from "@sinclair/typebox";
@@ -28,11 +28,17 @@ export interface HandlerContext {
   readonly signal: AbortSignal;
   /** Writes log lines that name the task. */
   readonly log: Log;
-  /** Shows a JSON value on the task as its `progress`. Throws a TypeError for what is not JSON or too large. */
+  /**
+   * Shows a JSON value on the task as its `progress`. Throws a TypeError for what is not JSON or
+   * too large.
+   */
   progress(value: unknown): void;
 }
 
-/** Runs one attempt at a task. What it returns, or resolves to, is the result; what it throws is a failed attempt. */
+/**
+ * Runs one attempt at a task. What it returns, or resolves to, is the result; what it throws is a
+ * failed attempt.
+ */
 export type HandlerFunction<Payload = unknown> = (
   payload: Payload,
   context: HandlerContext,
@@ -41,13 +47,19 @@ export type HandlerFunction<Payload = unknown> = (
 /** A handler with rules for the tasks of its type. The options of an enqueue go before these. */
 export interface HandlerOptions<Payload = unknown> {
   readonly handler: HandlerFunction<Payload>;
-  /** The schema of the payload. A payload that does not fit is refused when it is enqueued, with its path. */
+  /**
+   * The schema of the payload. A payload that does not fit is refused when it is enqueued, with its
+   * path.
+   */
   readonly schema?: TSchema & { readonly static: Payload };
   /** How long one attempt may take, in milliseconds. */
   readonly timeoutMs?: number;
   /** Attempts after the first. */
   readonly maxRetries?: number;
-  /** The wait before retry n is `baseMs · 2ⁿ + jitter`, capped at `maxMs`. What is left out is as configured. */
+  /**
+   * The wait before retry n is `baseMs · 2ⁿ + jitter`, capped at `maxMs`. What is left out is as
+   * configured.
+   */
   readonly backoff?: Partial<Backoff>;
   /** Where tasks of this type go when the enqueue names no queue. */
   readonly queue?: string;
@@ -67,7 +79,10 @@ export interface Handlers {
 
 const HANDLERS_MARK = Symbol.for("ringq.handlers");
 
-/** By type, with the payload that each handler takes: that of its schema, or the one that it declares itself. */
+/**
+ * By type, with the payload that each handler takes: that of its schema, or the one that it
+ * declares itself.
+ */
 type HandlerEntries<Payloads> = {
   readonly [Type in keyof Payloads]:
     | DeclaringFunction<Payloads[Type]>
@@ -76,8 +91,9 @@ type HandlerEntries<Payloads> = {
 };
 
 /**
- * A function that may declare its payload as it likes, for where there is no schema to hold it to. Written as a method,
- * whose parameters the compiler compares both ways: beside an entry whose payload has no type, it takes all for unknown.
+ * A function that may declare its payload as it likes, for where there is no schema to hold it to.
+ * Written as a method, whose parameters the compiler compares both ways: beside an entry whose
+ * payload has no type, it takes all for unknown.
  */
 type DeclaringFunction<Payload> = {
   call(payload: Payload, context: HandlerContext): unknown;
@@ -89,8 +105,9 @@ type DeclaringOptions<Payload> = Omit<HandlerOptions<Payload>, "handler" | "sche
 };
 
 /**
- * Defines the handlers of a server or a queue: by task type a function, or a function with options; and limits for
- * queues by name. Throws a TypeError that names every option it does not know or can't use.
+ * Defines the handlers of a server or a queue: by task type a function, or a function with options;
+ * and limits for queues by name. Throws a TypeError that names every option it does not know or
+ * can't use.
  */
 export function defineHandlers<Payloads extends Record<string, unknown>>(
   entries: HandlerEntries<Payloads>,
@@ -140,7 +157,10 @@ export function queueLimits(
   return new Map(Array.from(handlers.queues, ([name, own]) => [name, withOwn(limits, own)]));
 }
 
-/** Common values with some of one's own. An undefined one is left out: over a number it would be no number. */
+/**
+ * Common values with some of one's own. An undefined one is left out: over a number it would be no
+ * number.
+ */
 function withOwn<T extends object>(common: T, own: Partial<T>): T {
   const given = Object.entries(own).filter(([, value]) => value !== undefined);
   return { ...common, ...Object.fromEntries(given) };
@@ -170,7 +190,10 @@ interface OptionRule {
 
 type OptionRules = Readonly<Record<string, OptionRule>>;
 
-/** A whole number with no upper bound of its own: a backoff is capped by its maxMs, a queue by the memory. */
+/**
+ * A whole number with no upper bound of its own: a backoff is capped by its maxMs, a queue by the
+ * memory.
+ */
 function atLeast(min: number): OptionRule {
   return {
     allowed: `a whole number of at least ${min}`,
@@ -193,12 +216,18 @@ const TYPE_RULES: OptionRules = {
   timeoutMs: LIMITS.timeoutMs,
   maxRetries: LIMITS.maxRetries,
   backoff: {
-    allowed: `an object of baseMs and jitterMs, ${atLeast(0).allowed}, and maxMs, ${LIMITS.backoffMaxMs.allowed}`,
+    allowed: `an object in which ${allowedIn(BACKOFF_RULES)}`,
     allows: (value) => isObject(value) && faultsOf(value, BACKOFF_RULES).length === 0,
   },
   queue: LIMITS.queue,
   isolation: { allowed: '"thread"', allows: (value) => value === "thread" },
 };
+
+function allowedIn(rules: OptionRules): string {
+  return Object.entries(rules)
+    .map(([name, { allowed }]) => `${name} is ${allowed}`)
+    .join(", ");
+}
 
 const QUEUE_RULES: OptionRules = {
   size: atLeast(1),
@@ -206,7 +235,10 @@ const QUEUE_RULES: OptionRules = {
   concurrency: atLeast(1),
 };
 
-/** JSON Schema alone will not do, nor a reference that leads nowhere: only the compiler knows what it takes. */
+/**
+ * JSON Schema alone will not do, nor a reference that leads nowhere: only the compiler knows what
+ * it takes.
+ */
 function isSchema(value: unknown): boolean {
   try {
     TypeCompiler.Compile(value as TSchema);

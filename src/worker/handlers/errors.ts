@@ -1,6 +1,7 @@
 /**
- * The errors by which a handler decides about the next attempt. They are recognized by a mark and not by their class, so
- * that one thrown from a second copy of the package, or in a thread, means the same.
+ * The errors by which a handler decides about the next attempt. They are recognized by a mark and
+ * not by their class, so that one thrown from a second copy of the package, or in a thread, means
+ * the same.
  */
 
 import { LIMITS, type Retry } from "../../engine/engine.ts";
@@ -10,7 +11,10 @@ export const RETRY_MARK = Symbol.for("ringq.retry");
 
 const { min: MS_MIN, max: MS_MAX } = LIMITS.retryAfterMs;
 
-/** Whether a retry may be put off by this. A part of a millisecond does no harm: handlers compute their delays. */
+/**
+ * Whether a retry may be put off by this. A part of a millisecond does no harm: handlers compute
+ * their delays.
+ */
 export function isRetryDelay(ms: unknown): ms is number {
   return typeof ms === "number" && ms >= MS_MIN && ms <= MS_MAX;
 }
@@ -22,8 +26,9 @@ export class NonRetryableError extends Error {
 }
 
 /**
- * Thrown by a handler: the attempt failed, and the next one, if the task has retries left, starts `ms` milliseconds
- * from now instead of after the usual backoff. Throws a RangeError unless `ms` is from 0 to 30 days.
+ * Thrown by a handler: the attempt failed, and the next one, if the task has retries left, starts
+ * `ms` milliseconds from now instead of after the usual backoff. Throws a RangeError unless `ms` is
+ * from 0 to 30 days.
  */
 export class RetryAfterError extends Error {
   override readonly name = "RetryAfterError";

@@ -12,12 +12,14 @@ export type Loaded =
   | { readonly kind: "loaded"; readonly handlers: Handlers }
   | { readonly kind: "failed"; readonly why: string };
 
-/** How long a module may load before `onSlow` is called: it may wait for something that never comes. */
+/**
+ * How long a module may load before `onSlow` is called: it may wait for something that never comes.
+ */
 export const SLOW_LOAD_MS = 5000;
 
 /**
- * Loads the handlers that a module exports as its default. Calls `onSlow` when that takes longer than
- * {@link SLOW_LOAD_MS}, and waits on.
+ * Loads the handlers that a module exports as its default. Calls `onSlow` when that takes longer
+ * than {@link SLOW_LOAD_MS}, and waits on.
  */
 export async function loadHandlers(
   path: string,

@@ -1,6 +1,7 @@
 /**
- * Bounds the log lines on their way from a thread to the process. A handler that logs in a tight loop hears no message,
- * so the two count in memory that they share: the thread takes room for each line, and the process gives it back.
+ * Bounds the log lines on their way from a thread to the process. A handler that logs in a tight
+ * loop hears no message, so the two count in memory that they share: the thread takes room for each
+ * line, and the process gives it back.
  */
 
 /** Both are far more than a handler writes that computes, and little memory for each thread. */
@@ -22,10 +23,13 @@ export class LogRoom {
     this.#counts = new Int32Array(memory);
   }
 
-  /** In the thread: takes room for a line of this length, or counts it as dropped and says false. */
+  /**
+   * In the thread: takes room for a line of this length, or counts it as dropped and says false.
+   */
   take(length: number): boolean {
     const lines = Atomics.load(this.#counts, LINES);
-    // It drops until all that is under way has arrived: so there is one gap, and it is where it is reported.
+    // It drops until all that is under way has arrived: so there is one gap, and it is where it is
+    // reported.
     if (lines === 0) this.#isDropping = false;
     else if (lines >= LINES_MAX || Atomics.load(this.#counts, LENGTH) + length > LENGTH_MAX) {
       this.#isDropping = true;
@@ -45,12 +49,17 @@ export class LogRoom {
     Atomics.sub(this.#counts, LINES, 1);
   }
 
-  /** In the process: how many lines were dropped since the last call; 0 while others are still under way. */
+  /**
+   * In the process: how many lines were dropped since the last call; 0 while others are still under
+   * way.
+   */
   takeDropped(): number {
     return Atomics.load(this.#counts, LINES) > 0 ? 0 : Atomics.exchange(this.#counts, DROPPED, 0);
   }
 
-  /** In the process, when the thread has ended: how many lines were dropped or will never arrive. */
+  /**
+   * In the process, when the thread has ended: how many lines were dropped or will never arrive.
+   */
   takeLost(): number {
     return Atomics.exchange(this.#counts, LINES, 0) + Atomics.exchange(this.#counts, DROPPED, 0);
   }

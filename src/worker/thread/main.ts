@@ -1,5 +1,6 @@
 /**
- * The inside of a thread: loads the handlers once, then runs one attempt at a time. It knows nothing of the engine.
+ * The inside of a thread: loads the handlers once, then runs one attempt at a time. It knows
+ * nothing of the engine.
  */
 
 import type { AttemptOutcome } from "../../engine/engine.ts";
@@ -85,7 +86,10 @@ class Attempts {
   }
 }
 
-/** Posts progress at most every so often: a handler in a tight loop must not fill the process with messages. */
+/**
+ * Posts progress at most every so often: a handler in a tight loop must not fill the process with
+ * messages.
+ */
 class ProgressPost {
   static readonly #intervalMs = 20;
   readonly #say: Say;

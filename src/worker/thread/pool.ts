@@ -1,5 +1,6 @@
 /**
- * The threads for handlers that would block the event loop. As many as there are loops: loop n has thread n to itself.
+ * The threads for handlers that would block the event loop. As many as there are loops: loop n has
+ * thread n to itself.
  */
 
 import type { AttemptOutcome } from "../../engine/engine.ts";
@@ -22,7 +23,10 @@ export class ThreadPool {
     return this.#supervisors.filter(({ hasThread }) => hasThread).length;
   }
 
-  /** Spawns the threads one after the other, so that their loading does not pile up. Says why, if one can't load. */
+  /**
+   * Spawns the threads one after the other, so that their loading does not pile up. Says why, if
+   * one can't load.
+   */
   async start(): Promise<string | null> {
     for (const supervisor of this.#supervisors) {
       const why = await supervisor.start();

@@ -1,8 +1,9 @@
 /**
- * The messages between the process and its threads. Payloads, results and progress travel as JSON text.
+ * The messages between the process and its threads. Payloads, results and progress travel as JSON
+ * text.
  *
- * They go through a port of their own. The thread's global postMessage and onmessage belong to its handlers and their
- * libraries: nothing that is posted there is read.
+ * They go through a port of their own. The thread's global postMessage and onmessage belong to its
+ * handlers and their libraries: nothing that is posted there is read.
  */
 
 import type { AttemptOutcome } from "../../engine/engine.ts";
@@ -10,7 +11,10 @@ import type { EventLevel, LogFields } from "../../log.ts";
 import type { StopReason } from "../attempt.ts";
 import type { AttemptTask } from "../context.ts";
 
-/** The first message, and the only one that does not come through the port: which handlers to load, and the bounds. */
+/**
+ * The first message, and the only one that does not come through the port: which handlers to load,
+ * and the bounds.
+ */
 export interface Load {
   readonly port: MessagePort;
   readonly path: string;
@@ -38,5 +42,8 @@ export type FromThread =
       /** The room that it took. */
       readonly length: number;
     }
-  /** Something escaped the handler: the thread is in a state that nobody knows, and asks to be ended. */
+  /**
+   * Something escaped the handler: the thread is in a state that nobody knows, and asks to be
+   * ended.
+   */
   | { readonly kind: "fault"; readonly why: string };

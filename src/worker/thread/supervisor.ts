@@ -1,6 +1,6 @@
 /**
- * Keeps one thread at work. It is spawned once and used again; when it is killed, crashes or exits, it is replaced, and
- * the attempt that it ran has failed.
+ * Keeps one thread at work. It is spawned once and used again; when it is killed, crashes or exits,
+ * it is replaced, and the attempt that it ran has failed.
  */
 
 import type { Clock } from "../../clock.ts";
@@ -11,7 +11,10 @@ import { RELEASED } from "../outcome.ts";
 import { Thread } from "./thread.ts";
 
 export interface SupervisorOptions {
-  /** The absolute path of the module of handlers: a handler may change the working directory of the process. */
+  /**
+   * The absolute path of the module of handlers: a handler may change the working directory of the
+   * process.
+   */
   readonly path: string;
   readonly engine: Pick<Engine, "noteProgress">;
   readonly resultBytesMax: number;
@@ -20,8 +23,8 @@ export interface SupervisorOptions {
 }
 
 /**
- * The wait before the next spawn when a thread could not load its handlers, or died before it had worked. What it dies
- * of is in the module, so without a wait it would be started and die for ever.
+ * The wait before the next spawn when a thread could not load its handlers, or died before it had
+ * worked. What it dies of is in the module, so without a wait it would be started and die for ever.
  */
 const RESPAWN_DELAY_MS = 1000;
 

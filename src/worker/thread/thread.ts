@@ -1,5 +1,6 @@
 /**
- * One thread, seen from the process: it loads, runs one attempt at a time, and ends. Once ended it is of no more use.
+ * One thread, seen from the process: it loads, runs one attempt at a time, and ends. Once ended it
+ * is of no more use.
  */
 
 import type { Clock } from "../../clock.ts";
@@ -19,7 +20,10 @@ export interface ThreadOptions {
   readonly onEnd: () => void;
 }
 
-/** How long a thread that is to end may go on to load. A module that never ends to load must not hold up the stop. */
+/**
+ * How long a thread that is to end may go on to load. A module that never ends to load must not
+ * hold up the stop.
+ */
 const LOAD_GRACE_MS = 1000;
 
 interface Run {
@@ -80,7 +84,10 @@ export class Thread {
     return this.#hasLoaded;
   }
 
-  /** Whether an attempt has ended in it, or it in an attempt. One that dies before that dies of what it loads, and its successor will too. */
+  /**
+   * Whether an attempt has ended in it, or it in an attempt. One that dies before that dies of what
+   * it loads, and its successor will too.
+   */
   get hasWorked(): boolean {
     return this.#hasWorked;
   }
@@ -109,7 +116,10 @@ export class Thread {
     this.#terminate("it was killed because its handler did not stop");
   }
 
-  /** Ends it for good, once it has loaded: a thread that is terminated while it loads can take the process with it. */
+  /**
+   * Ends it for good, once it has loaded: a thread that is terminated while it loads can take the
+   * process with it.
+   */
   async end(): Promise<void> {
     await new Promise<void>((resolve) => {
       const cancelGrace = this.#options.clock.after(LOAD_GRACE_MS, resolve);

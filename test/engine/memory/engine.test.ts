@@ -1,122 +1,137 @@
 import { describe, expect, test } from "bun:test";
 import { TICK_MAX } from "../../../src/core/broker.ts";
-import { MemoryEngine, type MemoryEngineOptions } from "../../../src/engine/memory/engine.ts";
+import type { HostOptions } from "../../../src/engine/host/broker-host.ts";
+import { createMemoryEngine } from "../../../src/engine/memory/engine.ts";
 import type { LogLevel } from "../../../src/log.ts";
 import { createLog } from "../../../src/log-output.ts";
 import { describeEngine } from "../../contract/contract.ts";
-import { Scene, type SceneOptions, someSettings } from "../../support/engine-harness.ts";
+import {
+  EngineHarness,
+  type EngineOptions,
+  onManualClock,
+  REMOTE_TYPES,
+  someSettings,
+} from "../../support/engine-harness.ts";
 import { ManualClock } from "../../support/manual-clock.ts";
 
-describeEngine("in memory", { tasks: "die" }, (settings) => new MemoryEngine(settings));
+describeEngine("in memory", { durable: false, ownClock: false, exactOrder: true }, (settings) =>
+  onManualClock(createMemoryEngine(settings), settings.clock),
+);
 
-/** A scene whose engine writes its log lines into `lines`. */
-function aLoggedScene(level: LogLevel): { readonly scene: Scene; readonly lines: string[] } {
+/** An engine that writes its log lines into `lines`. */
+function openLogged(level: LogLevel): {
+  readonly harness: EngineHarness;
+  readonly lines: string[];
+} {
   const lines: string[] = [];
   const log = createLog({ level, isForPeople: false, write: (line) => lines.push(line) });
-  return { scene: aScene({}, { log }), lines };
+  return { harness: open({}, { log }), lines };
 }
 
-function aScene(options: SceneOptions, more: Partial<MemoryEngineOptions> = {}): Scene {
+function open(options: EngineOptions, more: Partial<HostOptions> = {}): EngineHarness {
   const clock = new ManualClock();
-  return new Scene(new MemoryEngine({ ...someSettings(clock, options), ...more }), clock);
+  return new EngineHarness(createMemoryEngine({ ...someSettings(clock, options), ...more }), clock);
 }
 
-describe("the engine in memory", () => {
-  test("says that what is unfinished is lost with the process", async () => {
-    const scene = aScene({});
+describe("engine in memory", () => {
+  test("the engine in memory says that what is unfinished is lost with the process", async () => {
+    const harness = open({});
 
-    expect((await scene.close()).areLost).toBe(true);
+    expect((await harness.close()).areLost).toBe(true);
   });
 
-  test("answers at once, without a promise", () => {
-    const { engine } = aScene({});
+  test("the engine in memory answers at once, without a promise", () => {
+    const { engine } = open({});
 
     expect(engine.enqueue([{ payload: null }])).not.toBeInstanceOf(Promise);
-    expect(engine.claim("loop")).not.toBeInstanceOf(Promise);
+    expect(engine.claim({ lane: "loop", max: 1 })).not.toBeInstanceOf(Promise);
   });
 
-  test("moves no more due tasks in one turn of the event loop than it may", async () => {
-    const scene = aScene({ queueSize: 2 * TICK_MAX, queueBytes: 1_000_000 });
-    await scene.enqueueAll(Array.from({ length: TICK_MAX + 1 }, () => ({ delayMs: 10 })));
+  test("the engine in memory moves no more due tasks in one tick of the event loop than it may", async () => {
+    const harness = open({ queueSize: 2 * TICK_MAX, queueBytes: 1_000_000 });
+    await harness.enqueueAll(Array.from({ length: TICK_MAX + 1 }, () => ({ delayMs: 10 })));
     const readyAtTurns: number[] = [];
     const note = (): void => {
-      readyAtTurns.push(scene.worker.ready);
+      readyAtTurns.push(harness.worker.ready);
     };
     // Armed after the engine's own timer for the same time, so it comes between that and the next.
-    scene.clock.after(10, note);
+    harness.clock.after(10, note);
 
-    await scene.clock.advance(10);
+    await harness.advance(10);
     note();
 
     expect(readyAtTurns).toEqual([TICK_MAX, TICK_MAX + 1]);
   });
 
-  describe("its timer", () => {
-    test("is not armed while nothing is due", async () => {
-      const scene = aScene({});
-      await scene.enqueue();
+  describe("timer", () => {
+    test("the timer is not armed while nothing is due", async () => {
+      const harness = open({});
+      await harness.enqueue();
 
-      expect(scene.clock.armed).toBe(0);
+      expect(harness.clock.armed).toBe(0);
     });
 
-    test("is one, however much is due", async () => {
-      const scene = aScene({});
-      await scene.enqueueIn("retrying");
-      await scene.enqueueIn("running");
-      await scene.enqueueIn("done");
-      await scene.enqueue({ delayMs: 20 });
-      await scene.enqueue({ delayMs: 10 });
-      await scene.enqueue({ runAtMs: scene.clock.wallMs + 5 });
+    test("one timer is armed, however much is due", async () => {
+      const harness = open({});
+      await harness.enqueueIn("retrying");
+      await harness.enqueueIn("running");
+      await harness.enqueueIn("done");
+      await harness.enqueue({ delayMs: 20 });
+      await harness.enqueue({ delayMs: 10 });
+      await harness.enqueue({ runAtMs: harness.wallMs + 5 });
 
-      expect(scene.clock.armed).toBe(1);
+      expect(harness.clock.armed).toBe(1);
     });
 
-    test("is let go of by close", async () => {
-      const scene = aScene({});
-      await scene.enqueueIn("scheduled");
-      const poll = scene.poll(await scene.enqueueIn("running"));
+    test("the timer is let go of by close", async () => {
+      const harness = open({});
+      await harness.enqueueIn("scheduled");
+      const poll = harness.poll(await harness.enqueueIn("running"));
 
-      await scene.close();
+      await harness.close();
       await poll;
 
-      expect(scene.clock.armed).toBe(0);
+      expect(harness.clock.armed).toBe(0);
     });
 
-    test("is not armed again by an attempt that ends after close", async () => {
-      const scene = aScene({});
-      await scene.enqueue();
-      const claim = await scene.claim();
-      await scene.close();
+    test("the timer is not armed again by an attempt that ends after close", async () => {
+      const harness = open({});
+      await harness.enqueue();
+      const claim = await harness.claim();
+      await harness.close();
 
-      await scene.settleDone(claim);
+      await harness.settleDone(claim);
 
-      expect(scene.clock.armed).toBe(0);
+      expect(harness.clock.armed).toBe(0);
     });
   });
 
   test("close ends a drain that still waits", async () => {
-    const scene = aScene({});
-    await scene.enqueueIn("running");
-    const drained = scene.engine.drain(8000);
+    const harness = open({});
+    await harness.enqueueIn("running");
+    const drained = harness.engine.drain(8000);
 
-    await scene.close();
+    await harness.close();
 
     await drained;
-    expect(scene.clock.armed).toBe(0);
+    expect(harness.clock.armed).toBe(0);
   });
 
-  test("works by the system's clock and chance when it is given none", async () => {
+  test("the engine works by the system's clock and chance when it is given none", async () => {
     const { limits, defaults } = someSettings(new ManualClock());
-    const engine = new MemoryEngine({ limits, defaults });
+    const engine = createMemoryEngine({ limits, defaults });
     const beforeMs = Date.now();
-    const answer = engine.enqueue([{ payload: null, delayMs: 1, maxRetries: 0 }]);
+    const answer = await engine.enqueue([{ payload: null, delayMs: 1, maxRetries: 0 }]);
     if (answer.kind !== "accepted") throw new Error(answer.kind);
     const [{ id } = { id: "" }] = answer.receipts;
     engine.attach("loop", {
       onReady: () =>
         queueMicrotask(() => {
-          const claim = engine.claim("loop");
-          if (claim !== undefined) engine.settle(claim, { kind: "done", result: null });
+          const answer = engine.claim({ lane: "loop", max: 1 });
+          if (answer instanceof Promise || answer.kind !== "claimed") return;
+          for (const { taskId, fence } of answer.claims) {
+            void engine.settle(taskId, fence, { kind: "done", result: null });
+          }
         }),
       onRevoke: () => undefined,
     });
@@ -129,17 +144,84 @@ describe("the engine in memory", () => {
   });
 });
 
-describe("the log of the engine in memory", () => {
+describe("pause of the process", () => {
+  /** An engine with a remote claim, and a process that can stand still while time goes by. */
+  async function openPausable(leaseMs: number, timeoutMs = 3_600_000) {
+    const clock = new ManualClock();
+    let pausedMs = 0;
+    const engine = createMemoryEngine({
+      ...someSettings(clock, { types: REMOTE_TYPES }),
+      clock: {
+        now: () => {
+          const { monoMs, wallMs } = clock.now();
+          return { monoMs: monoMs + pausedMs, wallMs: wallMs + pausedMs };
+        },
+        after: (delayMs, fire) => clock.after(delayMs, fire),
+      },
+    });
+    const harness = new EngineHarness(engine, clock);
+    const id = await harness.enqueue({ type: "remote", timeoutMs });
+    await harness.claimRemote({ leaseMs });
+    const pause = async (ms: number): Promise<void> => {
+      pausedMs += ms;
+      // What was due meanwhile comes late, when the process goes on.
+      await harness.advance(250);
+    };
+    return { harness, id, pause };
+  }
+
+  test("a pause of the process that is longer than a second gives a lease that ended meanwhile ten seconds more", async () => {
+    const { harness, id, pause } = await openPausable(60_000);
+
+    await pause(600_000);
+
+    await harness.advance(9000);
+    expect(await harness.statusOf(id)).toBe("running");
+    await harness.advance(1000);
+    expect(await harness.statusOf(id)).toBe("queued");
+  });
+
+  test("a pause of the process gives a short lease no more than its length", async () => {
+    const { harness, id, pause } = await openPausable(2000);
+
+    await pause(600_000);
+
+    await harness.advance(1000);
+    expect(await harness.statusOf(id)).toBe("running");
+    await harness.advance(1000);
+    expect(await harness.statusOf(id)).toBe("queued");
+  });
+
+  test("a pause of the process that is shorter than half a second gives no lease more time", async () => {
+    const { harness, id, pause } = await openPausable(2000);
+    await harness.advance(1500);
+
+    await pause(400);
+    await harness.advance(250);
+
+    expect(await harness.statusOf(id)).toBe("queued");
+  });
+
+  test("a pause of the process gives no attempt more time than its timeout", async () => {
+    const { harness, id, pause } = await openPausable(60_000, 60_000);
+
+    await pause(600_000);
+
+    expect((await harness.task(id)).errors).toMatchObject([{ code: "timeout" }]);
+  });
+});
+
+describe("log of the engine in memory", () => {
   /** What a log line says, without its time. */
   const contentOf = (line: string): unknown => ({ ...JSON.parse(line), time: undefined });
 
-  test("warns of a task that has failed, with its code and without its payload", async () => {
-    const { scene, lines } = aLoggedScene("info");
-    const id = await scene.enqueue({ payload: "secret", type: "email", maxRetries: 1 });
-    await scene.settleFailed(await scene.claim());
-    await scene.clock.advance(200);
+  test("the log warns of a task that has failed, with its code and without its payload", async () => {
+    const { harness, lines } = openLogged("info");
+    const id = await harness.enqueue({ payload: "secret", type: "email", maxRetries: 1 });
+    await harness.settleFailed(await harness.claim());
+    await harness.advance(200);
 
-    await scene.settleFailed(await scene.claim());
+    await harness.settleFailed(await harness.claim());
 
     expect(lines.map(contentOf)).toEqual([
       {
@@ -154,20 +236,20 @@ describe("the log of the engine in memory", () => {
     ]);
   });
 
-  test("says nothing of a task that goes well, unless it is to debug", async () => {
-    const { scene, lines } = aLoggedScene("info");
+  test("the log says nothing of a task that goes well, unless it is to debug", async () => {
+    const { harness, lines } = openLogged("info");
 
-    await scene.enqueueIn("done");
+    await harness.enqueueIn("done");
 
     expect(lines).toEqual([]);
   });
 
-  test("tells every step of a task to debug", async () => {
-    const { scene, lines } = aLoggedScene("debug");
-    const id = await scene.enqueue({ delayMs: 10, payload: "secret" });
-    await scene.clock.advance(10);
-    await scene.settleFailed(await scene.claim());
-    await scene.engine.cancel(id);
+  test("the log tells every step of a task to debug", async () => {
+    const { harness, lines } = openLogged("debug");
+    const id = await harness.enqueue({ delayMs: 10, payload: "secret" });
+    await harness.advance(10);
+    await harness.settleFailed(await harness.claim());
+    await harness.engine.cancel(id);
 
     expect(lines.map((line) => JSON.parse(line).event)).toEqual([
       "task_enqueued",

@@ -1,354 +1,323 @@
 import { afterAll, describe, expect, test } from "bun:test";
 import { existsSync } from "node:fs";
+import type { TaskStatus } from "../../../src/engine/engine.ts";
 import { DataFileError } from "../../../src/engine/sqlite/data-file.ts";
-import { SqliteEngine } from "../../../src/engine/sqlite/engine.ts";
-import { createLog } from "../../../src/log-output.ts";
+import { createSqliteEngine } from "../../../src/engine/sqlite/engine.ts";
 import { describeEngine } from "../../contract/contract.ts";
 import { makeDataFolder } from "../../support/data-folder.ts";
-import { aRequest } from "../../support/engine-harness.ts";
-import { isPending, turn } from "../../support/manual-clock.ts";
-import { type Life, type LifeOptions, openLife } from "../../support/sqlite-harness.ts";
+import { aRequest, onManualClock, REMOTE, REMOTE_TYPES } from "../../support/engine-harness.ts";
+import { turn } from "../../support/manual-clock.ts";
+import {
+  openSqlite,
+  type SqliteHarness,
+  type SqliteOptions,
+} from "../../support/sqlite-harness.ts";
 
 const folder = makeDataFolder();
 afterAll(() => folder.remove());
 
-describeEngine(
-  "on disk",
-  { tasks: "stay" },
-  (settings) => new SqliteEngine({ ...settings, path: folder.newFile(), durability: "full" }),
-);
+describeEngine("on disk", { durable: true, ownClock: false, exactOrder: true }, (settings) => {
+  const path = folder.newFile();
+  const engine = createSqliteEngine({ ...settings, path, durability: "full" });
+  return onManualClock(engine, settings.clock);
+});
 
-function aLife(options: LifeOptions = {}): Life {
-  return openLife(folder, options);
+function open(options: SqliteOptions = {}): SqliteHarness {
+  return openSqlite(folder, options);
 }
 
-describe("an enqueue", () => {
-  test("is answered only when it is on disk, and can't be seen or claimed before", async () => {
-    await using life = aLife();
+describe("enqueue", () => {
+  test("an enqueue is answered only when it is on disk, and can't be seen or claimed before", async () => {
+    await using harness = open();
 
-    const answering = life.engine.enqueue([aRequest()]);
+    const answering = harness.engine.enqueue([aRequest()]);
 
     expect(answering).toBeInstanceOf(Promise);
-    expect(await life.engine.list({ limit: 1 })).toMatchObject({ tasks: [] });
-    expect(await life.engine.claim("loop")).toBeUndefined();
+    expect(await harness.engine.list({ limit: 1 })).toMatchObject({ tasks: [] });
+    expect(await harness.claims()).toEqual([]);
     await answering;
-    expect(await life.claimAll()).toHaveLength(1);
+    expect(await harness.claimAll()).toHaveLength(1);
   });
 
-  test("holds its place before it is on disk", async () => {
-    await using life = aLife({ queueSize: 1 });
+  test("an enqueue holds its place before it is on disk", async () => {
+    await using harness = open({ queueSize: 1 });
 
     const answers = await Promise.all([
-      life.engine.enqueue([aRequest()]),
-      life.engine.enqueue([aRequest()]),
+      harness.engine.enqueue([aRequest()]),
+      harness.engine.enqueue([aRequest()]),
     ]);
 
     expect(answers.map(({ kind }) => kind)).toEqual(["accepted", "refused"]);
   });
 
-  test("with a key that is under way gets the answer that is under way", async () => {
-    await using life = aLife();
+  test("an enqueue with a key that is under way gets the answer that is under way", async () => {
+    await using harness = open();
 
     const [first, again, other] = await Promise.all([
-      life.engine.enqueue([aRequest({ payload: 1 })], "key"),
-      life.engine.enqueue([aRequest({ payload: 1 })], "key"),
-      life.engine.enqueue([aRequest({ payload: 2 })], "key"),
+      harness.engine.enqueue([aRequest({ payload: 1 })], "key"),
+      harness.engine.enqueue([aRequest({ payload: 1 })], "key"),
+      harness.engine.enqueue([aRequest({ payload: 2 })], "key"),
     ]);
 
     if (first.kind !== "accepted") throw new Error(first.kind);
     expect(again).toEqual({ kind: "repeated", receipts: first.receipts });
     expect(other).toEqual({ kind: "key_reused" });
-    expect(await life.listAll()).toHaveLength(1);
+    expect(await harness.listAll()).toHaveLength(1);
   });
 });
 
-describe("the end of a task", () => {
-  test("is told to nobody before it is on disk", async () => {
-    await using life = aLife();
-    const id = await life.enqueue();
-    const poll = life.poll(id);
-    const claim = await life.claim();
+describe("end of a task", () => {
+  test("the end of a task is told to nobody before it is on disk", async () => {
+    await using harness = open();
+    const id = await harness.enqueue();
+    const poll = harness.poll(id);
+    const claim = await harness.claim();
 
-    void life.engine.settle(claim, { kind: "done", result: null });
-    const found = life.engine.find(id);
+    void harness.settle(claim, { kind: "done", result: null });
+    const found = harness.engine.find(id);
 
     expect(found).toBeInstanceOf(Promise);
     expect((await found)?.status).toBe("done");
     expect((await poll)?.status).toBe("done");
   });
+
+  test("the end of a task is on disk when it is told to a poll that came in its tick", async () => {
+    await using harness = open();
+    const id = await harness.enqueue();
+    const claim = await harness.claim();
+    const poll = harness.poll(id);
+
+    void harness.settleDone(claim);
+    const shown = await poll;
+    await using copy = harness.open(harness.copy());
+
+    expect(shown?.status).toBe("done");
+    expect(await copy.statusOf(id)).toBe("done");
+  });
+
+  test.each(["queue", "queues", "list", "find", "waitFor"] as const)(
+    "the end of a task is on disk by the time that %s shows it",
+    async (read) => {
+      await using harness = open();
+      const id = await harness.enqueue();
+      void harness.settleDone(await harness.claim());
+
+      const shown = await endsShown(harness, read, id);
+      await using copy = harness.open(harness.copy());
+
+      expect(shown).toBe(1);
+      expect(await copy.statusOf(id)).toBe("done");
+    },
+  );
 });
 
-describe("commands of one turn", () => {
-  test("are done in the order in which they came", async () => {
-    await using life = aLife();
-    const id = await life.enqueue();
+describe("events", () => {
+  test("an event of a new task is told only when the task is on disk", async () => {
+    await using harness = open();
+    const copies = copyAtEvents(harness, "queued");
 
-    const answers = await Promise.all([
-      life.engine.cancel(id),
-      life.engine.cancel(id),
-      life.engine.retry(id),
-      life.engine.cancel(id),
-    ]);
-
-    expect(answers.map(({ kind }) => kind)).toEqual([
-      "cancelled",
-      "finished",
-      "queued",
-      "cancelled",
-    ]);
-    await using next = await life.crash();
-    expect(await next.statusOf(id)).toBe("cancelled");
-  });
-
-  test("respect the bounds together", async () => {
-    await using life = aLife({ queueSize: 1 });
-    const ids = [await life.enqueueIn("failed"), await life.enqueueIn("failed")];
-
-    const answers = await Promise.all(ids.map((id) => life.engine.retry(id)));
-
-    expect(answers.map(({ kind }) => kind)).toEqual(["queued", "refused"]);
-  });
-});
-
-describe("while the storage can't be written", () => {
-  test("everybody in the group is refused, and nothing is left of them", async () => {
-    await using life = aLife();
-    life.breakStorage();
-
-    const answers = await Promise.all([
-      life.engine.enqueue([aRequest({ queue: "a" })]),
-      life.engine.enqueue([aRequest({ queue: "b" }), aRequest()], "key"),
-      life.engine.enqueue([aRequest({ queue: "b" }), aRequest()], "key"),
-    ]);
-
-    expect(new Set(answers.map(({ kind }) => kind))).toEqual(new Set(["storage_unavailable"]));
-    expect(await life.listAll()).toEqual([]);
-    expect(await life.engine.queues()).toEqual([]);
-  });
-
-  test("it says that it is not ready, refuses at once, and goes on reading", async () => {
-    await using life = aLife();
-    const id = await life.enqueue();
-    life.breakStorage();
-    await life.engine.enqueue([aRequest()]);
-
-    expect(life.engine.readiness).toBe("storage_unavailable");
-    expect(life.engine.enqueue([aRequest()])).toEqual({ kind: "storage_unavailable" });
-    expect(await life.statusOf(id)).toBe("queued");
-    expect(await life.listAll()).toEqual([id]);
-  });
-
-  test("nothing is claimed", async () => {
-    await using life = aLife();
-    await life.enqueue();
-    life.breakStorage();
-    await life.engine.enqueue([aRequest()]);
-
-    expect(await life.claimAll()).toEqual([]);
-  });
-
-  test("commands are refused and change nothing", async () => {
-    await using life = aLife();
-    const failed = await life.enqueueIn("failed");
-    const id = await life.enqueue();
-    life.breakStorage();
-
-    const answers = [
-      await life.engine.cancel(id),
-      await life.engine.retry(failed),
-      await life.engine.setPaused("default", true),
-      await life.engine.purge("default"),
-    ];
-
-    expect(new Set(answers.map(({ kind }) => kind))).toEqual(new Set(["storage_unavailable"]));
-    expect(await life.statusOf(id)).toBe("queued");
-    expect(await life.statusOf(failed)).toBe("failed");
-    expect((await life.queue()).isPaused).toBe(false);
-  });
-
-  test("a command in a group that fails is refused with it, and is not done later", async () => {
-    await using life = aLife();
-    const id = await life.enqueue();
-    const mend = life.breakStorage();
-
-    const [, cancelled] = await Promise.all([
-      life.engine.enqueue([aRequest()]),
-      life.engine.cancel(id),
-    ]);
-
-    expect(cancelled.kind).toBe("storage_unavailable");
-    mend();
-    await life.clock.advance(1000);
-    expect(await life.statusOf(id)).toBe("queued");
-  });
-
-  test("commands that would change nothing are answered", async () => {
-    await using life = aLife();
-    const done = await life.enqueueIn("done");
-    life.breakStorage();
-    await life.engine.enqueue([aRequest()]);
-
-    expect((await life.engine.cancel(done)).kind).toBe("finished");
-    expect((await life.engine.retry(done)).kind).toBe("not_retryable");
-    expect((await life.engine.purge("nowhere")).kind).toBe("unknown");
-  });
-
-  test("what a worker did is kept, and on disk when writing works again", async () => {
-    const life = aLife();
-    const id = await life.enqueue();
-    const claim = await life.claim();
-    const mend = life.breakStorage();
-    await life.settleDone(claim, '"kept"');
+    const id = await harness.enqueue();
     await turn();
-    const poll = life.poll(id);
-    expect(await life.statusOf(id)).toBe("done");
-    mend();
 
-    await life.clock.advance(1000);
-
-    expect((await poll)?.status).toBe("done");
-    await using next = await life.crash();
-    expect(await next.task(id)).toMatchObject({ status: "done", result: '"kept"' });
+    expect(copies).toHaveLength(1);
+    await using copy = harness.open(copies[0] ?? "");
+    expect(await copy.statusOf(id)).toBe("queued");
   });
 
-  test("the way back is found without traffic, and the workers hear of it", async () => {
-    await using life = aLife();
-    const id = await life.enqueue();
-    const mend = life.breakStorage();
-    await life.engine.enqueue([aRequest()]);
-    const readyBefore = life.worker.ready;
-    await life.clock.advance(5000);
-    expect(life.engine.readiness).toBe("storage_unavailable");
+  test.each(["done", "retrying", "failed", "cancelled"] as const)(
+    "an event of a task that is %s is told only when that is on disk",
+    async (status) => {
+      await using harness = open();
+      const copies = copyAtEvents(harness, status);
+
+      const id = await harness.enqueueIn(status);
+      await turn();
+
+      expect(copies).toHaveLength(1);
+      await using copy = harness.open(copies[0] ?? "");
+      expect(await copy.statusOf(id)).toBe(status);
+    },
+  );
+
+  test("an event of a task that was refused for the storage is never told", async () => {
+    await using harness = open();
+    const copies = copyAtEvents(harness, "queued");
+    const mend = harness.breakStorage();
+    await harness.engine.enqueue([aRequest()]);
     mend();
 
-    await life.clock.advance(1000);
+    await harness.advance(2000);
 
-    expect(life.engine.readiness).toBe("ready");
-    await life.worker.hearsOf(readyBefore + 1);
-    expect(await life.claimAll()).toEqual([id]);
+    expect(copies).toEqual([]);
+  });
+});
+
+describe("settle", () => {
+  test.each(["loop", "remote"] as const)(
+    "a settle in the lane %s is on disk when it is answered",
+    async (lane) => {
+      await using harness = open({ types: REMOTE_TYPES });
+      const id = await harness.enqueue(lane === "remote" ? { type: "remote" } : {});
+      const claim = await harness.claim({ ...REMOTE, lane });
+
+      await harness.settleDone(claim, "1");
+
+      // A local settle is answered at once; everything else waits until it is written.
+      if (lane === "loop") await harness.task(id);
+      await using copy = harness.open(harness.copy());
+      expect(await copy.task(id)).toMatchObject({ status: "done", result: "1" });
+    },
+  );
+
+  test("a settle that comes twice in one tick is done once", async () => {
+    await using harness = open({ types: REMOTE_TYPES });
+    const id = await harness.enqueue({ type: "remote" });
+    const claim = await harness.claimRemote();
+
+    const answers = await Promise.all([harness.settleFailed(claim), harness.settleFailed(claim)]);
+
+    expect(answers.map(({ kind }) => kind)).toEqual(["settled", "repeated"]);
+    expect(await harness.task(id)).toMatchObject({ status: "retrying", failures: 1 });
   });
 
-  test("the bounds and the key of what was refused are free again", async () => {
-    await using life = aLife({ queueSize: 1, queuesMax: 1 });
-    const mend = life.breakStorage();
-    await life.engine.enqueue([aRequest({ queue: "a" })], "key");
-    mend();
-    await life.clock.advance(1000);
+  test("a settle that comes with a cancel in one tick is done if it came first", async () => {
+    await using harness = open({ types: REMOTE_TYPES });
+    const id = await harness.enqueue({ type: "remote" });
+    const claim = await harness.claimRemote();
 
-    const answer = await life.engine.enqueue([aRequest({ queue: "b" })], "key");
+    const [settled, cancelled] = await Promise.all([
+      harness.settleDone(claim),
+      harness.engine.cancel(id),
+    ]);
 
-    expect(answer.kind).toBe("accepted");
+    expect([settled.kind, cancelled.kind]).toEqual(["settled", "finished"]);
   });
 
-  test("the log says once that it began, and once that it is over", async () => {
-    const events: string[] = [];
-    const log = createLog({
-      level: "info",
-      isForPeople: false,
-      write: (line) => events.push(JSON.parse(line).event),
-    });
-    await using life = aLife({ log });
-    const mend = life.breakStorage();
-    for (let tries = 0; tries < 3; tries += 1) await life.engine.enqueue([aRequest()]);
-    await life.clock.advance(3000);
-    mend();
-    await life.clock.advance(1000);
+  test("a settle that comes after a cancel in one tick is told so", async () => {
+    await using harness = open({ types: REMOTE_TYPES });
+    const id = await harness.enqueue({ type: "remote" });
+    const claim = await harness.claimRemote();
 
-    expect(events).toEqual(["journal_loaded", "storage_unavailable", "storage_available"]);
-  });
+    const [cancelled, settled] = await Promise.all([
+      harness.engine.cancel(id),
+      harness.settleDone(claim),
+    ]);
 
-  test("a stop still ends, and says what could not be written", async () => {
-    const events: string[] = [];
-    const log = createLog({
-      level: "error",
-      isForPeople: false,
-      write: (line) => events.push(JSON.parse(line).event),
-    });
-    const life = aLife({ log });
-    const id = await life.enqueue();
-    const claim = await life.claim();
-    const mend = life.breakStorage();
-    await life.settleDone(claim);
-
-    expect((await life.close()).areLost).toBe(false);
-
-    expect(events).toEqual(["storage_unavailable", "journal_incomplete"]);
-    mend();
-    await using next = openLife(folder, {}, life.path, life.clock);
-    expect(await next.statusOf(id)).toBe("queued");
+    expect(cancelled.kind).toBe("cancelled");
+    expect(settled).toEqual({ kind: "claim_lost", ended: "cancelled" });
   });
 });
 
 describe("close", () => {
-  test("leaves one file, with everything in it", async () => {
-    const life = aLife();
-    await life.enqueue();
+  test("close leaves one file, with everything in it", async () => {
+    const harness = open();
+    await harness.enqueue();
 
-    await life.close();
+    await harness.close();
 
     expect(
-      ["", "-wal", "-shm", "-running"].map((suffix) => existsSync(life.path + suffix)),
+      ["", "-wal", "-shm", "-running"].map((suffix) => existsSync(harness.path + suffix)),
     ).toEqual([true, false, false, false]);
   });
 
-  test("writes what has just been settled", async () => {
-    const life = aLife();
-    const id = await life.enqueue();
-    void life.engine.settle(await life.claim(), { kind: "done", result: null });
+  test("close writes what has just been settled", async () => {
+    const harness = open();
+    const id = await harness.enqueue();
+    void harness.settle(await harness.claim(), { kind: "done", result: null });
 
-    await using next = await life.restart();
+    await using next = await harness.restart();
 
     expect(await next.statusOf(id)).toBe("done");
   });
 
-  test("answers an enqueue that is under way, and writes it", async () => {
-    const life = aLife();
-    const answering = life.engine.enqueue([aRequest()]);
+  test("close answers an enqueue that is under way, and writes it", async () => {
+    const harness = open();
+    const answering = harness.engine.enqueue([aRequest()]);
 
-    await using next = await life.restart();
+    await using next = await harness.restart();
 
     expect((await answering).kind).toBe("accepted");
     expect(await next.listAll()).toHaveLength(1);
   });
 
-  test("lets go of every timer", async () => {
-    const life = aLife();
-    await life.enqueueIn("scheduled");
-    life.breakStorage();
-    await life.engine.enqueue([aRequest()]);
+  test("close lets go of every timer", async () => {
+    const harness = open();
+    await harness.enqueueIn("scheduled");
+    harness.breakStorage();
+    await harness.engine.enqueue([aRequest()]);
 
-    await life.close();
+    await harness.close();
 
-    expect(life.clock.armed).toBe(0);
+    expect(harness.clock.armed).toBe(0);
   });
 
-  test("says that what is unfinished is not lost", async () => {
-    const life = aLife();
-    await life.enqueue();
+  test("close is not undone by workers that go on", async () => {
+    const harness = open({ types: REMOTE_TYPES });
+    await harness.enqueueAll([{ type: "remote" }, {}]);
+    const remote = await harness.claimRemote();
+    const local = await harness.claim();
+    await harness.close();
 
-    expect(await life.close()).toMatchObject({ unfinished: 1, areLost: false });
+    expect(await harness.settleDone(remote)).toEqual({ kind: "storage_unavailable" });
+    await harness.engine.extend(remote.taskId, remote.fence, 5000);
+    harness.engine.noteProgress(local.taskId, local.fence, "1");
+    await harness.settleDone(local);
+    await turn();
+
+    expect(harness.clock.armed).toBe(0);
+    expect(await harness.engine.claim({ lane: "loop", max: 1 })).toEqual({ kind: "stopping" });
+    await using next = harness.open(harness.path);
+    expect((await next.settleDone(remote)).kind).toBe("settled");
+  });
+
+  test("close says that what is unfinished is not lost", async () => {
+    const harness = open();
+    await harness.enqueue();
+
+    expect(await harness.close()).toMatchObject({ unfinished: 1, areLost: false });
   });
 });
 
 test("a data file that is in use is refused by its name", async () => {
-  await using life = aLife();
+  await using harness = open();
 
-  expect(() => openLife(folder, {}, life.path)).toThrow(
-    new DataFileError(`${life.path} is in use by another process`),
+  expect(() => openSqlite(folder, {}, harness.path)).toThrow(
+    new DataFileError(`${harness.path} is in use by another process`),
   );
 });
 
-test("a poll ends with its time although the storage is away", async () => {
-  await using life = aLife();
-  const id = await life.enqueue();
-  const poll = life.poll(id, 500);
-  const claim = await life.claim();
-  life.breakStorage();
-  await life.settleDone(claim);
-  await turn();
-  expect(await isPending(poll)).toBe(true);
+/** How many ends a read of this kind shows. */
+async function endsShown(
+  { engine }: SqliteHarness,
+  read: "queue" | "queues" | "list" | "find" | "waitFor",
+  id: string,
+): Promise<number> {
+  switch (read) {
+    case "queue":
+      return (await engine.queue("default"))?.totals.done ?? 0;
+    case "queues":
+      return (await engine.queues())[0]?.totals.done ?? 0;
+    case "list": {
+      const page = await engine.list({ limit: 10, status: "done" });
+      return page.kind === "page" ? page.tasks.length : 0;
+    }
+    case "find":
+      return (await engine.find(id))?.status === "done" ? 1 : 0;
+    case "waitFor": {
+      const task = await engine.waitFor(id, 60_000, new AbortController().signal);
+      return task?.status === "done" ? 1 : 0;
+    }
+    default:
+      return read satisfies never;
+  }
+}
 
-  await life.clock.advance(500);
-
-  expect((await poll)?.status).toBe("done");
-});
+/** Copies the data file whenever a step to this status is told. */
+function copyAtEvents(harness: SqliteHarness, status: TaskStatus): readonly string[] {
+  const copies: string[] = [];
+  harness.engine.subscribe({
+    wants: (to) => to === status,
+    onTask: () => copies.push(harness.copy()),
+  });
+  return copies;
+}

@@ -18,8 +18,8 @@ const TIMEOUT = `timeoutMs must be ${LIMITS.timeoutMs.allowed}`;
 const RETRIES = `maxRetries must be ${LIMITS.maxRetries.allowed}`;
 const QUEUE_NAME = `queue must be ${LIMITS.queue.allowed}`;
 const BACKOFF_OPTION =
-  "backoff must be an object of baseMs and jitterMs, a whole number of at least 0, and maxMs, " +
-  LIMITS.backoffMaxMs.allowed;
+  "backoff must be an object in which baseMs is a whole number of at least 0, " +
+  `jitterMs is a whole number of at least 0, maxMs is ${LIMITS.backoffMaxMs.allowed}`;
 const SCHEMA = "schema must be a TypeBox schema that can be compiled";
 const NO_HANDLER = "must be a function, or an object with a handler";
 

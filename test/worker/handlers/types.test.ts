@@ -1,4 +1,7 @@
-/** What the compiler takes and what it refuses: a line that says `@ts-expect-error` fails the type check without one. */
+/**
+ * What the compiler takes and what it refuses: a line that says `@ts-expect-error` fails the type
+ * check without one.
+ */
 
 import { expect, test } from "bun:test";
 import { Type } from "@sinclair/typebox";

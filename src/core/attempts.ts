@@ -1,0 +1,209 @@
+/**
+ * Attempts: how one starts, which claim holds its task, and how it ends. Local attempts end by their outcome or their
+ * timeout; remote ones also by their lease.
+ */
+
+import type { Instant, Random } from "./instant.ts";
+import type { Lane } from "./lane.ts";
+import { grantLease } from "./lease.ts";
+import type {
+  AttemptOutcome,
+  ClaimLost,
+  ClaimRequest,
+  ExtendOutcome,
+  RevokeReason,
+  SettleOutcome,
+} from "./outcomes.ts";
+import type { QueueRegistry } from "./queue-registry.ts";
+import { afterFailure, afterLoss, afterSettle } from "./rules.ts";
+import type { LostClaim, StateChange, Task } from "./task.ts";
+import type { TaskRegistry } from "./task-registry.ts";
+
+/** Hears when a running attempt lost its task: its worker should stop, and its outcome no longer counts. */
+export interface AttemptObserver {
+  onRevoke(task: Task, fence: number, reason: RevokeReason): void;
+}
+
+/** A step of a task that was planned and not taken yet. */
+export interface Step {
+  readonly kind: "step";
+  readonly task: Task;
+  readonly to: StateChange;
+}
+
+/** How long a lease lasts at least after the process started, or did not run for a while: workers could not extend it. */
+export const LEASE_GRACE_MS = 10_000;
+
+export class Attempts {
+  readonly #tasks: TaskRegistry;
+  readonly #queues: QueueRegistry;
+  readonly #observer: AttemptObserver;
+  #nextFence: number;
+  /** Since when leases have their grace. */
+  #graceSinceMs = Number.NEGATIVE_INFINITY;
+
+  constructor(tasks: TaskRegistry, observer: AttemptObserver, firstFence: number) {
+    this.#tasks = tasks;
+    this.#queues = tasks.queues;
+    this.#observer = observer;
+    this.#nextFence = firstFence;
+  }
+
+  /** Starts up to `max` attempts at the tasks that are next. Each has a new fence. */
+  claim(request: ClaimRequest, now: Instant): readonly Task[] {
+    const tasks: Task[] = [];
+    while (tasks.length < request.max) {
+      const task = this.#next(request);
+      if (task === undefined) break;
+      this.#start(task, request, now);
+      tasks.push(task);
+    }
+    return tasks;
+  }
+
+  /** The step that a settle leads to, or the answer where there is none to take. */
+  planSettle(
+    taskId: string,
+    fence: number,
+    outcome: AttemptOutcome,
+    now: Instant,
+    random: Random,
+  ): Step | SettleOutcome {
+    const task = this.#tasks.find(taskId);
+    if (task === undefined) return UNKNOWN_CLAIM;
+    if (isHeldBy(task, fence)) {
+      const to = afterSettle(task, task.settings, fence, outcome, now, random);
+      return { kind: "step", task, to };
+    }
+    const { settledFence, receipt } = task;
+    if (settledFence === fence && receipt?.outcome === outcome.kind) {
+      return { kind: "repeated", receipt };
+    }
+    return lostBy(task, fence);
+  }
+
+  /** Makes the lease of a remote claim end `leaseMs` from now, but not beyond its timeout. */
+  extend(taskId: string, fence: number, leaseMs: number, now: Instant): ExtendOutcome {
+    const task = this.#tasks.find(taskId);
+    if (task === undefined) return UNKNOWN_CLAIM;
+    if (!isHeldBy(task, fence) || task.lease === null) return lostBy(task, fence);
+    this.#renew(task, { ...task.lease, lengthMs: leaseMs, endsAtMs: now.monoMs + leaseMs }, now);
+    const { endsAtMs, endsAtWallMs } = task.lease;
+    return { kind: "extended", leaseMs: endsAtMs - now.monoMs, leaseEndsAtMs: endsAtWallMs };
+  }
+
+  /** Notes the progress of a running attempt. Null, or why it changed nothing. */
+  noteProgress(taskId: string, fence: number, progress: string): ClaimLost | null {
+    const task = this.#tasks.find(taskId);
+    if (task === undefined) return UNKNOWN_CLAIM;
+    if (!isHeldBy(task, fence)) return lostBy(task, fence);
+    task.progress = progress;
+    return null;
+  }
+
+  /** No lease ends before {@link LEASE_GRACE_MS} from now, or its length if that is less. */
+  allowLateLeases(now: Instant): void {
+    this.#graceSinceMs = now.monoMs;
+  }
+
+  /** The attempt of a task is due: its time is up, or its lease has ended. */
+  end(task: Task, now: Instant, random: Random): void {
+    const { fence, lease, settings } = task;
+    if (lease === null || lease.timeoutAtMs <= now.monoMs) {
+      const message = `the attempt took longer than ${settings.timeoutMs} ms`;
+      const failure = { kind: "failed", code: "timeout", message, retry: BACKOFF } as const;
+      this.#tasks.take(task, afterFailure(task, settings, failure, now, random), now);
+      this.revoke(task, fence, "timeout");
+      return;
+    }
+    const graceEndMs = this.#graceSinceMs + Math.min(LEASE_GRACE_MS, lease.lengthMs);
+    if (graceEndMs > now.monoMs) {
+      this.#renew(task, { ...lease, endsAtMs: graceEndMs }, now);
+      return;
+    }
+    this.#tasks.take(task, afterLoss(task, "lease_lost", now), now);
+    this.revoke(task, fence, "lease_lost");
+  }
+
+  /** Tells that a claim has ended without a settle, and remembers how. */
+  revoke(task: Task, fence: number, reason: RevokeReason): void {
+    task.lostClaim = { fence, ended: ENDED[reason] };
+    this.#observer.onRevoke(task, fence, reason);
+  }
+
+  /** The task that a claim of one starts. */
+  #next({ lane, queues, types }: ClaimRequest): Task | undefined {
+    if (queues !== undefined) return this.#nextOfQueues(lane, queues, types);
+    if (types === undefined) return this.#queues.nextReady(lane)?.first();
+    for (const list of this.#queues.readyLists(lane)) {
+      const task = list.firstOf(types);
+      if (task === undefined) continue;
+      this.#queues.tookTurn(list);
+      return task;
+    }
+    return undefined;
+  }
+
+  #nextOfQueues(
+    lane: Lane,
+    names: readonly string[],
+    types: readonly string[] | undefined,
+  ): Task | undefined {
+    for (const name of names) {
+      const queue = this.#queues.find(name);
+      if (queue === undefined || !queue.isOpen) continue;
+      const list = queue.ready[lane];
+      const task = types === undefined ? list.first() : list.firstOf(types);
+      if (task !== undefined) return task;
+    }
+    return undefined;
+  }
+
+  #start(task: Task, { leaseMs, worker }: ClaimRequest, now: Instant): void {
+    this.#tasks.leave(task);
+    task.attempt += 1;
+    task.fence = this.#nextFence;
+    this.#nextFence += 1;
+    task.startedAtMs = now.wallMs;
+    task.progress = null;
+    const { lane, timeoutMs } = task.settings;
+    const timeoutAtMs = now.monoMs + timeoutMs;
+    task.dueAtMs = timeoutAtMs;
+    if (lane === "remote") {
+      const lengthMs = leaseMs ?? timeoutMs;
+      grantLease(
+        task,
+        { lengthMs, endsAtMs: now.monoMs + lengthMs, timeoutAtMs, worker: worker ?? null },
+        now,
+      );
+    }
+    this.#tasks.enter(task, "running", now);
+  }
+
+  #renew(task: Task, lease: Parameters<typeof grantLease>[1], now: Instant): void {
+    this.#tasks.schedule.remove(task);
+    grantLease(task, lease, now);
+    this.#tasks.schedule.add(task);
+  }
+}
+
+const BACKOFF = { kind: "backoff" } as const;
+
+const UNKNOWN_CLAIM: ClaimLost = { kind: "claim_lost", ended: "unknown" };
+
+const ENDED: Readonly<Record<RevokeReason, LostClaim["ended"]>> = {
+  cancelled: "cancelled",
+  timeout: "timeout",
+  lease_lost: "expired",
+};
+
+/** Whether the claim with this fence holds the task. A late settle loses: the task has moved on, so the fence is another. */
+function isHeldBy(task: Task, fence: number): boolean {
+  return task.status === "running" && task.fence === fence;
+}
+
+/** How the claim with this fence ended, as far as the task remembers. */
+function lostBy({ lostClaim, settledFence }: Task, fence: number): ClaimLost {
+  if (lostClaim?.fence === fence) return { kind: "claim_lost", ended: lostClaim.ended };
+  return settledFence === fence ? { kind: "claim_lost", ended: "settled" } : UNKNOWN_CLAIM;
+}

@@ -1,0 +1,50 @@
+/**
+ * Times that outlive a process: what is left of a wait, and of a lease, when the next process starts. Both were measured by
+ * a monotonic clock that is gone; the wall clock tells how long nobody ran, as far as it can be trusted.
+ */
+
+import type { Instant } from "./instant.ts";
+import { grantLease } from "./lease.ts";
+import type { SavedClaim } from "./snapshot.ts";
+import type { Task } from "./task.ts";
+
+/**
+ * A wait that goes on. It has what the wall clock leaves of it, but never more than it was meant to take: a clock that was
+ * ahead when the wait began must not stretch it.
+ */
+export function restoreWait(task: Task, now: Instant): void {
+  const runAtMs = task.runAtMs ?? now.wallMs;
+  if (task.isDueByWall) {
+    task.dueAtMs = runAtMs;
+    return;
+  }
+  const leftMs = Math.min(runAtMs - now.wallMs, runAtMs - waitSince(task));
+  task.dueAtMs = now.monoMs + leftMs;
+  task.runAtMs = now.wallMs + leftMs;
+}
+
+/** When the wait of a scheduled or retrying task began. */
+function waitSince({ status, enqueuedAtMs, startedAtMs, attempt, errors }: Task): number {
+  if (status === "scheduled" || startedAtMs === null) return enqueuedAtMs;
+  const failure = errors.at(-1);
+  // Without a failure the attempt was released: some time after its start.
+  return failure?.attempt === attempt ? failure.atMs : startedAtMs;
+}
+
+/** A claim that goes on. Its lease has what the wall clock leaves of it, at most its length. */
+export function restoreLease(
+  task: Task,
+  { fence, worker, leaseMs, leaseEndsAtMs }: SavedClaim,
+  now: Instant,
+): void {
+  const { timeoutMs } = task.settings;
+  const ranMs = clamp(now.wallMs - (task.startedAtMs ?? now.wallMs), 0, timeoutMs);
+  const timeoutAtMs = now.monoMs + timeoutMs - ranMs;
+  const leftMs = clamp(leaseEndsAtMs - now.wallMs, 0, leaseMs);
+  task.fence = fence;
+  grantLease(task, { lengthMs: leaseMs, endsAtMs: now.monoMs + leftMs, timeoutAtMs, worker }, now);
+}
+
+function clamp(value: number, min: number, max: number): number {
+  return Math.min(Math.max(value, min), max);
+}

@@ -1,0 +1,75 @@
+/**
+ * The commands that wait to be written with the next group. What a command writes depends on what was done before it: of
+ * two on one task the second waits for the group after.
+ */
+
+import type { Instant } from "../../core/instant.ts";
+import type { Task } from "../../core/task.ts";
+import type { StorageUnavailable } from "../engine.ts";
+import { STORAGE_UNAVAILABLE } from "../host/broker-host.ts";
+import type { Command, Plan } from "../host/commands.ts";
+
+/** A command as its group sees it. Exactly one of `take` and `refuse` is called, and answers it. */
+export interface PlannedCommand {
+  readonly plan: Plan<unknown>;
+  readonly take: (now: Instant) => void;
+  readonly refuse: (now: Instant) => void;
+}
+
+export class CommandGroup {
+  /** Each plans its command, or answers it and gives null if there is nothing to be done. */
+  #waiting: ((now: Instant) => PlannedCommand | null)[] = [];
+
+  get isEmpty(): boolean {
+    return this.#waiting.length === 0;
+  }
+
+  ask<Answer>(command: Command<Answer>): Promise<Answer | StorageUnavailable> {
+    return new Promise((resolve) => {
+      this.#waiting.push((now) => planned(command(now), resolve));
+    });
+  }
+
+  /** Plans as many commands as one transaction can hold. The rest waits. */
+  plan(now: Instant): readonly PlannedCommand[] {
+    const touched = new Set<Task>();
+    const group: PlannedCommand[] = [];
+    for (const [index, planNext] of this.#waiting.entries()) {
+      const command = planNext(now);
+      if (command === null) continue;
+      const { steps } = command.plan;
+      if (steps.some(({ task }) => touched.has(task))) {
+        command.plan.drop(now);
+        this.#waiting = this.#waiting.slice(index);
+        return group;
+      }
+      for (const { task } of steps) touched.add(task);
+      group.push(command);
+    }
+    this.#waiting = [];
+    return group;
+  }
+
+  /** Answers every command without doing anything that would have to be written. */
+  refuseAll(now: Instant): void {
+    for (const planNext of this.#waiting.splice(0)) planNext(now)?.refuse(now);
+  }
+}
+
+function planned<Answer>(
+  plan: ReturnType<Command<Answer>>,
+  answer: (answer: Answer | StorageUnavailable) => void,
+): PlannedCommand | null {
+  if (plan.kind === "answered") {
+    answer(plan.answer);
+    return null;
+  }
+  return {
+    plan,
+    take: (now) => answer(plan.take(now)),
+    refuse(now) {
+      plan.drop(now);
+      answer(STORAGE_UNAVAILABLE);
+    },
+  };
+}
