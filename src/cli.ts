@@ -1,6 +1,6 @@
 /**
- * The commands beside the server: `ringq backup FILE` and `ringq verify FILE`. Each says on the terminal what it did,
- * and its exit code says whether that is good.
+ * The commands beside the server: `ringq backup FILE` and `ringq verify FILE`. Each says on the
+ * terminal what it did, and its exit code says whether that is good.
  */
 
 import packageJson from "../package.json" with { type: "json" };

@@ -154,6 +154,7 @@ export class Broker {
     const plan = this.#attempts.planSettle(taskId, fence, outcome, now, random);
     if (plan.kind !== "step") return plan;
     this.take(plan, now);
+    this.forgetWhatIsOver(now);
     return { kind: "settled", receipt: plan.to.receipt as SettleReceipt };
   }
 
@@ -182,6 +183,7 @@ export class Broker {
     const plan = this.planCancel(id, now);
     if (plan.kind !== "step") return plan;
     this.take(plan, now);
+    this.forgetWhatIsOver(now);
     return { kind: "cancelled", task: plan.task };
   }
 
@@ -197,6 +199,7 @@ export class Broker {
     const plan = this.planRetry(id);
     if (plan.kind !== "step") return plan;
     this.take(plan, now);
+    this.forgetWhatIsOver(now);
     return { kind: "queued", task: plan.task };
   }
 
@@ -212,6 +215,10 @@ export class Broker {
   /** Takes a planned step. Nothing may have happened to its task since. */
   take(step: Step, now: Instant): void {
     this.#take(step.task, step.to, now);
+  }
+
+  /** Forgets the finished tasks that are too many or too old: after the last of several planned steps, since it may be theirs. */
+  forgetWhatIsOver(now: Instant): void {
     this.#tasks.forgetWhatIsOver(now.monoMs);
   }
 
@@ -255,22 +262,25 @@ export class Broker {
     this.#queues.changed(queue, now.monoMs);
   }
 
-  /** All waiting tasks of a queue, oldest first; undefined when there is no such queue. O(n) in all tasks. */
-  waitingIn(name: string): readonly Task[] | undefined {
-    const queue = this.#queues.find(name);
-    if (queue === undefined) return undefined;
-    return [...this.#tasks.index.newestFirst(Number.POSITIVE_INFINITY)]
-      .filter((task) => task.queue === queue && isWaiting(task.status))
-      .reverse();
-  }
-
   /** Cancels all waiting tasks of a queue and returns their number; undefined when there is no such queue. */
   purge(name: string, now: Instant): number | undefined {
-    const waiting = this.waitingIn(name);
-    if (waiting === undefined) return undefined;
-    for (const task of waiting) this.#take(task, afterCancel(task, now), now);
-    this.#tasks.forgetWhatIsOver(now.monoMs);
-    return waiting.length;
+    const steps = this.planPurge(name, now);
+    if (steps === undefined) return undefined;
+    for (const step of steps) this.take(step, now);
+    this.forgetWhatIsOver(now);
+    return steps.length;
+  }
+
+  /** The cancels of all waiting tasks of a queue, oldest first; undefined when there is no such queue. O(n) in all tasks. */
+  planPurge(name: string, now: Instant): readonly Step[] | undefined {
+    const queue = this.#queues.find(name);
+    if (queue === undefined) return undefined;
+    const steps: Step[] = [];
+    for (const task of this.tasks()) {
+      if (task.queue !== queue || !isWaiting(task.status)) continue;
+      steps.push({ kind: "step", task, to: afterCancel(task, now) });
+    }
+    return steps.reverse();
   }
 
   /** Does what is due by now: up to {@link TICK_MAX} tasks become ready, or lose their attempt. */

@@ -51,13 +51,7 @@ export interface TypeRules {
   /** Where they run. */
   readonly lane?: Lane | undefined;
   /** What is wrong with a payload; nothing when it is fine. */
-  readonly check?: ((payload: unknown) => readonly PayloadFault[]) | undefined;
-}
-
-export interface PayloadFault {
-  /** A JSON Pointer into the payload (RFC 6901). */
-  readonly path: string;
-  readonly message: string;
+  readonly check?: ((payload: unknown) => readonly FieldFault[]) | undefined;
 }
 
 /** A task as it is asked for. What is left out takes the engine's default. The bounds are in core/limits.ts. */
@@ -97,13 +91,23 @@ export interface StorageUnavailable {
   readonly kind: "storage_unavailable";
 }
 
-/** What is wrong with an enqueue. */
-export interface RequestFault {
-  /** Which of the requests; null for the idempotency key, which belongs to all of them. */
-  readonly index: number | null;
-  /** A JSON Pointer into the request (RFC 6901), as in `/payload/to` or `/maxRetries`; empty for the key. */
+/** What is wrong with something that was sent. */
+export interface FieldFault {
+  /** A JSON Pointer into it (RFC 6901). */
   readonly path: string;
   readonly message: string;
+}
+
+/** A claim, an extend or a settle of a remote worker is out of its bounds, and changed nothing. */
+export interface InvalidClaim {
+  readonly kind: "invalid";
+  readonly faults: readonly FieldFault[];
+}
+
+/** What is wrong with an enqueue. The path leads into the request, as `/payload/to` or `/maxRetries`; none for the key. */
+export interface RequestFault extends FieldFault {
+  /** Which of the requests; null for the idempotency key, which belongs to all of them. */
+  readonly index: number | null;
 }
 
 export type CancelAnswer =
@@ -164,11 +168,14 @@ export interface Claim {
 
 export type ClaimAnswer =
   /** None when nothing can start now. */
-  { readonly kind: "claimed"; readonly claims: readonly Claim[] } | Stopping | StorageUnavailable;
+  | { readonly kind: "claimed"; readonly claims: readonly Claim[] }
+  | InvalidClaim
+  | Stopping
+  | StorageUnavailable;
 
-export type SettleAnswer = SettleOutcome | StorageUnavailable;
+export type SettleAnswer = SettleOutcome | InvalidClaim | StorageUnavailable;
 
-export type ExtendAnswer = ExtendOutcome;
+export type ExtendAnswer = ExtendOutcome | InvalidClaim;
 
 /** Runs the tasks of a lane. It must not call the engine from inside these, only afterwards. */
 export interface EngineWorker {

@@ -96,13 +96,11 @@ export class Intake {
 
   /** The task that a request asks for. Null, after `report` was told of each fault, when something is wrong with it. */
   #specOf(request: EnqueueRequest, wallMs: number, report: Report): NewTask | null {
-    if (!haveBounds(request, report)) return null;
-    const rules = this.rulesOf(request.type ?? TYPE_DEFAULT);
+    if (!isObject(request, report)) return null;
     const encoded = encodePayload(request.payload);
-    if (encoded.kind === "invalid") {
-      report(`/payload${encoded.path}`, encoded.message);
-      return null;
-    }
+    if (encoded.kind === "invalid") report(`/payload${encoded.path}`, encoded.message);
+    if (!haveBounds(request, report) || encoded.kind === "invalid") return null;
+    const rules = this.rulesOf(request.type ?? TYPE_DEFAULT);
     const { defaults } = this.#options;
     if (rules.check !== undefined) {
       const faults = rules.check(request.payload);
@@ -143,12 +141,14 @@ export class Intake {
 
 type Report = (path: string, message: string) => void;
 
+function isObject(request: unknown, report: Report): request is object {
+  if (typeof request === "object" && request !== null) return true;
+  report("", "must be an object");
+  return false;
+}
+
 /** Whether every field of a request is within its bounds. */
-function haveBounds(request: unknown, report: Report): request is EnqueueRequest {
-  if (typeof request !== "object" || request === null) {
-    report("", "must be an object");
-    return false;
-  }
+function haveBounds(request: object, report: Report): boolean {
   let areIn = true;
   const refuse: Report = (path, message) => {
     areIn = false;
@@ -160,7 +160,8 @@ function haveBounds(request: unknown, report: Report): request is EnqueueRequest
     // A library may have given every object more names; they are not the caller's.
     if (!Object.hasOwn(values, name)) continue;
     const limit = Object.hasOwn(FIELDS, name) ? FIELDS[name as Field] : undefined;
-    if (limit === undefined) refuse(`/${name}`, "there is no such field");
+    if (limit === undefined)
+      refuse(`/${name.replaceAll("~", "~0").replaceAll("/", "~1")}`, "there is no such field");
     else if (!limit.allows(values[name])) refuse(`/${name}`, `must be ${limit.allowed}`);
   }
   if (values["runAtMs"] !== undefined && values["delayMs"] !== undefined) {

@@ -1,8 +1,13 @@
 /** How every engine holds the fields of an enqueue to their bounds, and keeps what is out of them from doing harm. */
 
 import { describe, expect, test } from "bun:test";
-import type { EnqueueAnswer, EnqueueRequest } from "../../src/engine/engine.ts";
-import { aRequest, type EngineHarness } from "../support/engine-harness.ts";
+import type {
+  AttemptOutcome,
+  ClaimRequest,
+  EnqueueAnswer,
+  EnqueueRequest,
+} from "../../src/engine/engine.ts";
+import { aRequest, type EngineHarness, REMOTE_TYPES } from "../support/engine-harness.ts";
 import type { Contract } from "./contract.ts";
 
 const DAY_MS = 86_400_000;
@@ -319,10 +324,83 @@ export function describeLimits(contract: Contract): void {
     });
   });
 
-  describe("claims", () => {
-    test.todo("a claim out of its bounds is refused, and starts nothing");
-    test.todo("a settle out of its bounds is refused, and changes nothing");
-    test.todo("an extend out of its bounds is refused, and changes nothing");
+  describe("remote claims", () => {
+    const openRemote = () => contract.open({ types: REMOTE_TYPES });
+
+    const claims: readonly (readonly [path: string, fields: Partial<ClaimRequest>])[] = [
+      ["/max", { max: 0 }],
+      ["/max", { max: 101 }],
+      ["/max", { max: Number.NaN }],
+      ["/leaseMs", { leaseMs: 999 }],
+      ["/leaseMs", { leaseMs: 43_200_001 }],
+      ["/leaseMs", { leaseMs: Number.NaN }],
+      ["/worker", { worker: "" }],
+      ["/worker", { worker: "w".repeat(129) }],
+      ["/worker", { worker: "line\nbreak" }],
+      ["/queues", { queues: [] }],
+      ["/queues/1", { queues: ["mails", ".."] }],
+      ["/types", { types: new Array(33).fill("mail") }],
+      ["/types/0", { types: ["no type"] }],
+    ];
+
+    test.each(claims)(
+      "a claim with a wrong %s is refused, and starts nothing: %p",
+      async (path, fields) => {
+        await using harness = await openRemote();
+        const id = await harness.enqueueRemote();
+
+        const answer = await harness.engine.claim({
+          lane: "remote",
+          max: 1,
+          leaseMs: 5000,
+          ...fields,
+        });
+
+        expect(answer).toMatchObject({ kind: "invalid", faults: [{ path }] });
+        expect(await harness.statusOf(id)).toBe("queued");
+      },
+    );
+
+    const retry = { kind: "backoff" } as const;
+    const settles: readonly (readonly [path: string, outcome: AttemptOutcome])[] = [
+      ["/delayMs", { kind: "released", delayMs: -1 }],
+      ["/delayMs", { kind: "released", delayMs: 30 * DAY_MS + 1 }],
+      ["/code", { kind: "failed", code: "no code", message: "", retry }],
+      ["/message", { kind: "failed", code: "broken", message: "m".repeat(1001), retry }],
+      [
+        "/retry/ms",
+        { kind: "failed", code: "broken", message: "", retry: { kind: "after", ms: Number.NaN } },
+      ],
+    ];
+
+    test.each(settles)(
+      "a settle with a wrong %s is refused, and changes nothing: %p",
+      async (path, outcome) => {
+        await using harness = await openRemote();
+        await harness.enqueueRemote();
+        const { taskId, fence } = await harness.claimRemote();
+
+        const answer = await harness.engine.settle(taskId, fence, outcome);
+
+        expect(answer).toMatchObject({ kind: "invalid", faults: [{ path }] });
+        expect(await harness.statusOf(taskId)).toBe("running");
+      },
+    );
+
+    test.each([999, 43_200_001, Number.NaN, 1000.5])(
+      "an extend by %p ms is refused, and changes nothing",
+      async (leaseMs) => {
+        await using harness = await openRemote();
+        await harness.enqueueRemote();
+        const { taskId, fence } = await harness.claimRemote();
+        const before = await harness.task(taskId);
+
+        const answer = await harness.engine.extend(taskId, fence, leaseMs);
+
+        expect(answer).toMatchObject({ kind: "invalid", faults: [{ path: "/leaseMs" }] });
+        expect(await harness.task(taskId)).toEqual(before);
+      },
+    );
   });
 
   describe("harm", () => {

@@ -1,12 +1,12 @@
 /** How every engine applies the rules of a type, and keeps the lanes apart that its tasks run in. */
 
 import { describe, expect, test } from "bun:test";
-import type { PayloadFault } from "../../src/engine/engine.ts";
+import type { FieldFault } from "../../src/engine/engine.ts";
 import { aRequest } from "../support/engine-harness.ts";
 import type { Contract } from "./contract.ts";
 
 /** Accepts payloads that are even numbers. */
-function checkEven(payload: unknown): readonly PayloadFault[] {
+function checkEven(payload: unknown): readonly FieldFault[] {
   if (typeof payload !== "number") return [{ path: "", message: "must be a number" }];
   return payload % 2 === 0 ? [] : [{ path: "/n", message: "must be even" }];
 }
@@ -101,7 +101,7 @@ export function describeTypes(contract: Contract): void {
 
     test("rules see no payload that is not JSON", async () => {
       const seen: unknown[] = [];
-      const check = (payload: unknown): readonly PayloadFault[] => {
+      const check = (payload: unknown): readonly FieldFault[] => {
         seen.push(payload);
         return [];
       };

@@ -154,7 +154,7 @@ export const FAULT_PLANTS: readonly Plant[] = [
   },
   {
     defect: "A second process is not kept out",
-    file: "sqlite/data-file.ts",
+    file: "sqlite/file-lock.ts",
     code: `db.run("BEGIN EXCLUSIVE");`,
     planted: "",
   },
@@ -166,9 +166,9 @@ export const FAULT_PLANTS: readonly Plant[] = [
   },
   {
     defect: "A cut file is opened",
-    file: "sqlite/data-file.ts",
-    code: "if (isLogEmpty(path)) checkLength(path, header, bytes);",
-    planted: "if (isLogEmpty(path)) checkLength(path, header, Number.MAX_SAFE_INTEGER);",
+    file: "sqlite/file-header.ts",
+    code: "lengthFault(path, header, bytes) : null;",
+    planted: "lengthFault(path, header, Number.MAX_SAFE_INTEGER) : null;",
   },
   {
     defect: "The structure of a file is not checked",
@@ -178,9 +178,9 @@ export const FAULT_PLANTS: readonly Plant[] = [
   },
   {
     defect: "The file of a newer ringq is opened",
-    file: "sqlite/data-file.ts",
-    code: "if (version <= newest) return;",
-    planted: "if (version <= newest + 1000) return;",
+    file: "sqlite/file-header.ts",
+    code: "if (version <= newest) return null;",
+    planted: "if (version <= newest + 1000) return null;",
   },
   {
     defect: "A log without its file is thrown away",

@@ -18,11 +18,14 @@ import type { Instant, Random } from "../../core/instant.ts";
 import type { Lane } from "../../core/lane.ts";
 import type { AttemptOutcome, ClaimLost, ClaimRequest, RevokeReason } from "../../core/outcomes.ts";
 import type { Queue } from "../../core/queue.ts";
+import { afterRelease } from "../../core/rules.ts";
 import { isFinished, type TaskStatus } from "../../core/status.ts";
 import { type Task, type TaskView, viewOf } from "../../core/task.ts";
 import { type Log, silentLog } from "../../log.ts";
+import { claimFaults, extendFaults, outcomeFaults } from "../claim-intake.ts";
 import type {
   CancelAnswer,
+  Claim,
   ClaimAnswer,
   Engine,
   EngineRemains,
@@ -153,7 +156,7 @@ export class BrokerHost implements Engine, BrokerObserver, PersistenceHost {
     const task = this.broker.find(id);
     if (task === undefined) return undefined;
     const stored = this.#persistence.untilStored(task);
-    // Without a turn in between: an end that comes in this tick is told to the waiter, once it is stored.
+    // Without a wait in between: else the task might finish meanwhile, and its end be told before it is stored.
     if (stored !== null) await stored;
     return this.#waiters.wait(task, waitMs, signal);
   }
@@ -204,24 +207,28 @@ export class BrokerHost implements Engine, BrokerObserver, PersistenceHost {
   claim(request: ClaimRequest): ClaimAnswer {
     if (!this.#handsOut) return STOPPING;
     if (!this.#persistence.isAvailable) return STORAGE_UNAVAILABLE;
+    if (request.lane === "remote") {
+      const faults = claimFaults(request);
+      if (faults.length > 0) return { kind: "invalid", faults };
+    }
     if (!this.broker.hasReady(request.lane)) return NOTHING_CLAIMED;
     const now = this.clock.now();
-    const tasks = this.broker.claim(request, now);
-    const claims = [];
-    for (const task of tasks) {
+    const claims: Claim[] = [];
+    for (const task of this.broker.claim(request, now)) {
       if (this.#persistence.noteClaim(task)) claims.push(claimOf(task, now));
-      else {
-        // The attempt has not started: the task is handed out again when the store is back.
-        this.broker.settle(task.id, task.fence, { kind: "released" }, now, this.#random);
-      }
+      // The attempt has not started: the task is handed out again when the store is back.
+      else this.broker.take({ kind: "step", task, to: afterRelease(task, 0, now) }, now);
     }
     this.#timer.update(now);
+    if (claims.length === 0 && !this.#persistence.isAvailable) return STORAGE_UNAVAILABLE;
     return { kind: "claimed", claims };
   }
 
   settle(taskId: string, fence: number, outcome: AttemptOutcome): MaybePromise<SettleAnswer> {
-    // What a remote worker was answered holds after a crash; an attempt in the process would have died with it.
-    if (this.#persistence.isDurable && this.broker.find(taskId)?.lane === "remote") {
+    if (this.broker.find(taskId)?.lane === "remote") {
+      const faults = outcomeFaults(outcome);
+      if (faults.length > 0) return { kind: "invalid", faults };
+      // What a remote worker was answered holds after a crash; an attempt in the process would have died with it.
       return this.#run(settleCommand(this.broker, this.#random, taskId, fence, outcome));
     }
     const now = this.clock.now();
@@ -231,6 +238,8 @@ export class BrokerHost implements Engine, BrokerObserver, PersistenceHost {
   }
 
   extend(taskId: string, fence: number, leaseMs: number): ExtendAnswer {
+    const faults = extendFaults(leaseMs);
+    if (faults.length > 0) return { kind: "invalid", faults };
     const now = this.clock.now();
     const outcome = this.broker.extend(taskId, fence, leaseMs, now);
     const task = this.broker.find(taskId);
@@ -344,6 +353,7 @@ export class BrokerHost implements Engine, BrokerObserver, PersistenceHost {
   #run<Answer>(command: Command<Answer>): MaybePromise<Answer | StorageUnavailable> {
     const now = this.clock.now();
     const answer = this.#persistence.run(command, now);
+    this.broker.forgetWhatIsOver(now);
     this.#timer.arm(now);
     this.#drain.updateSoon();
     return answer;

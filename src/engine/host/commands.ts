@@ -8,8 +8,7 @@ import type { Step } from "../../core/attempts.ts";
 import type { Broker } from "../../core/broker.ts";
 import type { Instant, Random } from "../../core/instant.ts";
 import type { AttemptOutcome, Refusal, SettleOutcome } from "../../core/outcomes.ts";
-import { afterCancel } from "../../core/rules.ts";
-import type { SettleReceipt } from "../../core/task.ts";
+import type { SettleReceipt, Task } from "../../core/task.ts";
 import { viewOf } from "../../core/task.ts";
 import type { CancelAnswer, PauseAnswer, PurgeAnswer, RetryAnswer } from "../engine.ts";
 import { reportOf } from "./views.ts";
@@ -20,6 +19,8 @@ export type Command<Answer> = (now: Instant) => Plan<Answer> | Answered<Answer>;
 export interface Answered<Answer> {
   readonly kind: "answered";
   readonly answer: Answer;
+  /** The task whose state gave the answer: while a planned step will change that, the answer is not due yet. */
+  readonly task: Task | undefined;
 }
 
 export interface Plan<Answer> {
@@ -39,7 +40,7 @@ export function cancelCommand(broker: Broker, id: string): Command<CancelAnswer>
     const plan = broker.planCancel(id, now);
     if (plan.kind === "unknown") return answered(plan);
     const { task } = plan;
-    if (plan.kind !== "step") return answered({ kind: "finished", task: viewOf(task) });
+    if (plan.kind !== "step") return answered({ kind: "finished", task: viewOf(task) }, task);
     return stepPlan(broker, plan, () => ({ kind: "cancelled", task: viewOf(task) }));
   };
 }
@@ -53,7 +54,7 @@ export function settleCommand(
 ): Command<SettleOutcome> {
   return (now) => {
     const plan = broker.planSettle(taskId, fence, outcome, now, random);
-    if (plan.kind !== "step") return answered(plan);
+    if (plan.kind !== "step") return answered(plan, broker.find(taskId));
     const receipt = plan.to.receipt as SettleReceipt;
     return stepPlan(broker, plan, () => ({ kind: "settled", receipt }));
   };
@@ -66,9 +67,9 @@ export function retryCommand(
   return (now) => {
     const plan = broker.planRetry(id);
     if (plan.kind === "not_retryable") {
-      return answered({ kind: "not_retryable", task: viewOf(plan.task) });
+      return answered({ kind: "not_retryable", task: viewOf(plan.task) }, plan.task);
     }
-    if (plan.kind === "refused" || plan.kind === "unknown") return answered(plan);
+    if (plan.kind === "refused" || plan.kind === "unknown") return answered(plan, broker.find(id));
     if (plan.kind !== "step") return answered({ kind: "queued", task: viewOf(plan.task) });
     const { task } = plan;
     // Two retries may want the last place of a queue before either is taken.
@@ -122,11 +123,8 @@ export function purgeCommand(
   name: string,
 ): Command<Exclude<PurgeAnswer, { readonly kind: "storage_unavailable" }>> {
   return (now) => {
-    const tasks = broker.waitingIn(name);
-    if (tasks === undefined) return answered({ kind: "unknown" });
-    const steps = tasks.map(
-      (task) => ({ kind: "step", task, to: afterCancel(task, now) }) as const,
-    );
+    const steps = broker.planPurge(name, now);
+    if (steps === undefined) return answered({ kind: "unknown" });
     return {
       kind: "plan",
       steps,
@@ -153,6 +151,6 @@ function stepPlan<Answer>(broker: Broker, step: Step, answer: () => Answer): Pla
   };
 }
 
-function answered<Answer>(answer: Answer): Answered<Answer> {
-  return { kind: "answered", answer };
+function answered<Answer>(answer: Answer, task?: Task): Answered<Answer> {
+  return { kind: "answered", answer, task };
 }

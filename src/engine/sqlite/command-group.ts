@@ -9,16 +9,24 @@ import type { StorageUnavailable } from "../engine.ts";
 import { STORAGE_UNAVAILABLE } from "../host/broker-host.ts";
 import type { Command, Plan } from "../host/commands.ts";
 
+/** A command with nothing to be done. */
+interface AnsweredCommand {
+  readonly kind: "answered";
+  readonly task: Task | undefined;
+  readonly tell: () => void;
+}
+
 /** A command as its group sees it. Exactly one of `take` and `refuse` is called, and answers it. */
 export interface PlannedCommand {
+  readonly kind: "planned";
   readonly plan: Plan<unknown>;
   readonly take: (now: Instant) => void;
   readonly refuse: (now: Instant) => void;
 }
 
 export class CommandGroup {
-  /** Each plans its command, or answers it and gives null if there is nothing to be done. */
-  #waiting: ((now: Instant) => PlannedCommand | null)[] = [];
+  /** Each plans its command. */
+  #waiting: ((now: Instant) => PlannedCommand | AnsweredCommand)[] = [];
 
   get isEmpty(): boolean {
     return this.#waiting.length === 0;
@@ -36,7 +44,15 @@ export class CommandGroup {
     const group: PlannedCommand[] = [];
     for (const [index, planNext] of this.#waiting.entries()) {
       const command = planNext(now);
-      if (command === null) continue;
+      if (command.kind === "answered") {
+        // A step that is planned will change what this answer says.
+        if (command.task !== undefined && touched.has(command.task)) {
+          this.#waiting = this.#waiting.slice(index);
+          return group;
+        }
+        command.tell();
+        continue;
+      }
       const { steps } = command.plan;
       if (steps.some(({ task }) => touched.has(task))) {
         command.plan.drop(now);
@@ -52,19 +68,23 @@ export class CommandGroup {
 
   /** Answers every command without doing anything that would have to be written. */
   refuseAll(now: Instant): void {
-    for (const planNext of this.#waiting.splice(0)) planNext(now)?.refuse(now);
+    for (const planNext of this.#waiting.splice(0)) {
+      const command = planNext(now);
+      if (command.kind === "answered") command.tell();
+      else command.refuse(now);
+    }
   }
 }
 
 function planned<Answer>(
   plan: ReturnType<Command<Answer>>,
   answer: (answer: Answer | StorageUnavailable) => void,
-): PlannedCommand | null {
+): PlannedCommand | AnsweredCommand {
   if (plan.kind === "answered") {
-    answer(plan.answer);
-    return null;
+    return { kind: "answered", task: plan.task, tell: () => answer(plan.answer) };
   }
   return {
+    kind: "planned",
     plan,
     take: (now) => answer(plan.take(now)),
     refuse(now) {

@@ -1,9 +1,10 @@
 /**
- * The file that a durable engine keeps its tasks in: found, locked, checked, made or migrated, and opened. Whatever is
- * not a data file of ours, or is newer than this program, is refused and left as it is.
+ * The file that a durable engine keeps its tasks in: found, locked, checked, made or migrated, and
+ * opened. Whatever is not a data file of ours, or is newer than this program, is refused and left
+ * as it is.
  *
- * A POSIX lock is gone when its process closes any descriptor of that file. So nothing here opens the data file but
- * SQLite, once the lock is held.
+ * A POSIX lock is gone when its process closes any descriptor of that file. So nothing here opens
+ * the data file but SQLite, once the lock is held.
  */
 
 import { constants, Database } from "bun:sqlite";
@@ -23,11 +24,13 @@ import { basename, dirname, join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { APPLICATION_ID, headerFault, versionFault } from "./file-header.ts";
 import { lockPathOf, takeLock } from "./file-lock.ts";
-import { checkpoint, emptyLog, isInUse, isLogEmpty, markInUse } from "./file-log.ts";
+import { emptyLog, isInUse, isLogEmpty, markOpened } from "./file-log.ts";
 import { MIGRATIONS } from "./migrations.ts";
 import { PRIVATE_MODE } from "./private-file.ts";
 
-/** The data file can't be used. The message says which and why, in words for whoever has to mend it. */
+/**
+ * The data file can't be used. The message says which and why, in words for whoever has to mend it.
+ */
 export class DataFileError extends Error {
   override readonly name = "DataFileError";
 }
@@ -39,14 +42,18 @@ export interface DataFile {
   /** Where it is, with no symbolic link left in it. */
   readonly path: string;
   readonly db: Database;
-  /** Whether it seems to have been copied or moved without its log, so that tasks may be missing. */
+  /**
+   * Whether it seems to have been copied or moved without its log, so that tasks may be missing.
+   */
   readonly isLogMissing: boolean;
   /** Moves the log into the file, closes both, and lets others have them. */
   close(): ClosedDataFile;
 }
 
 export interface ClosedDataFile {
-  /** Whether the file alone has everything. Otherwise the log stays beside it, and belongs to it. */
+  /**
+   * Whether the file alone has everything. Otherwise the log stays beside it, and belongs to it.
+   */
   readonly isLogEmpty: boolean;
 }
 
@@ -63,7 +70,8 @@ const JOURNAL_BYTES_MAX = 64 * 1024 * 1024;
 export function openDataFile(path: string, durability: Durability): DataFile {
   const real = realPathOf(path);
   try {
-    // What is not ours gets no lock beside it. Where there is one, somebody may hold it, and the file must not be opened.
+    // What is not ours gets no lock beside it. Where there is one, somebody may hold it, and the
+    // file must not be opened.
     if (!existsSync(lockPathOf(real))) isThere(real);
     return openLocked(real, durability, lock(real));
   } catch (error) {
@@ -93,7 +101,8 @@ export function migrate(db: Database, path: string, migrations: readonly string[
     for (const migration of migrations.slice(version)) db.run(migration);
     db.run(`PRAGMA user_version = ${migrations.length}`);
   }).immediate();
-  // Others read the version from the header before they open the file, so it must not stay in the log.
+  // Others read the version from the header before they open the file, so it must not stay in the
+  // log.
   db.run("PRAGMA wal_checkpoint(TRUNCATE)");
 }
 
@@ -111,9 +120,7 @@ function openLocked(path: string, durability: Durability, unlock: () => void): D
     configure(db, path, durability);
     const isLogMissing = !hasLog && isInUse(db, versionOf(db, path));
     migrate(db, path, MIGRATIONS);
-    markInUse(db, true);
-    // Into the file itself. Where a reader keeps it in the log, that reader found a log: the file says so already.
-    checkpoint(db, "PASSIVE");
+    markOpened(db);
     const opened = db;
     return { path, db, isLogMissing, close: () => closeAll(opened, unlock) };
   } catch (error) {
@@ -145,7 +152,10 @@ function lock(path: string): () => void {
   );
 }
 
-/** Whether there is a data file: false for none at all, or an empty one. Refuses what is there and is not ours. */
+/**
+ * Whether there is a data file: false for none at all, or an empty one. Refuses what is there and
+ * is not ours.
+ */
 function isThere(path: string): boolean {
   const stat = statSync(path, { throwIfNoEntry: false });
   if (stat !== undefined) {
@@ -165,7 +175,10 @@ function isThere(path: string): boolean {
   return false;
 }
 
-/** Makes a new data file under another name first, so that whatever happens meanwhile leaves none, or a whole one. */
+/**
+ * Makes a new data file under another name first, so that whatever happens meanwhile leaves none,
+ * or a whole one.
+ */
 function create(path: string): void {
   const unfinished = `${path}-new`;
   const remove = (): void => {

@@ -19,7 +19,9 @@ const APPLICATION_ID_OFFSET = 68;
 /** For which count of changes the number of pages is right. */
 const PAGES_VALID_FOR_OFFSET = 92;
 
-/** Why this is not a whole data file of a version up to `newest`, in a sentence; null when it is. */
+/**
+ * Why this is not a whole data file of a version up to `newest`, in a sentence; null when it is.
+ */
 export function headerFault(path: string, newest: number): string | null {
   const header = Buffer.alloc(HEADER_BYTES);
   const descriptor = openSync(path, "r");
@@ -38,7 +40,8 @@ export function headerFault(path: string, newest: number): string | null {
   }
   const fault = versionFault(header.readUInt32BE(VERSION_OFFSET), path, newest);
   if (fault !== null) return fault;
-  // With a log beside it a file may be shorter than it says: a checkpoint was cut off, and will be made again.
+  // With a log beside it a file may be shorter than it says: a checkpoint was cut off, and will be
+  // made again.
   return isLogEmpty(path) ? lengthFault(path, header, bytes) : null;
 }
 

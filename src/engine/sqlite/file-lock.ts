@@ -1,7 +1,8 @@
 /**
- * The lock on a data file: an empty SQLite file beside it, locked for as long as one process has the data file. Beside,
- * and not on it, because a backup reads the file while it is in use. It dies with its process, and the file stays: to
- * remove it would let two processes lock two files of this name.
+ * The lock on a data file: an empty SQLite file beside it, locked for as long as one process has
+ * the data file. Beside, and not on it, because a backup reads the file while it is in use. It dies
+ * with its process, and the file stays: to remove it would let two processes lock two files of this
+ * name.
  */
 
 import { constants, Database } from "bun:sqlite";
@@ -17,7 +18,10 @@ export function lockPathOf(path: string): string {
   return `${path}-lock`;
 }
 
-/** Locks the data file at this path, which has no symbolic link left in it. Waits for another process for so long. */
+/**
+ * Locks the data file at this path, which has no symbolic link left in it. Waits for another
+ * process for so long.
+ */
 export function takeLock(path: string, waitMs: number): LockAnswer {
   const lockPath = lockPathOf(path);
   let db: Database | null = null;
@@ -36,7 +40,10 @@ export function takeLock(path: string, waitMs: number): LockAnswer {
   return { kind: "locked", unlock: () => held.close() };
 }
 
-/** Makes the lock file if there is none. One that is there must not be opened: closing it again would free its lock. */
+/**
+ * Makes the lock file if there is none. One that is there must not be opened: closing it again
+ * would free its lock.
+ */
 function prepareFile(lockPath: string): void {
   const stat = lstatSync(lockPath, { throwIfNoEntry: false });
   if (stat === undefined) {

@@ -1,6 +1,6 @@
 /**
- * Reads a data file from beside: one that a process has in use, one that was stopped, or a copy of either. Never writes
- * to one that a process has in use.
+ * Reads a data file from beside: one that a process has in use, one that was stopped, or a copy of
+ * either. Never writes to one that a process has in use.
  */
 
 import { Database, SQLiteError } from "bun:sqlite";
@@ -28,7 +28,10 @@ export interface ReadableFile {
   readonly isLogMissing: boolean;
 }
 
-/** Reads a data file with `read`, and once more if a process began to write to what nobody had in use. */
+/**
+ * Reads a data file with `read`, and once more if a process began to write to what nobody had in
+ * use.
+ */
 export function readDataFile<T>(path: string, read: (file: ReadableFile) => T): T {
   for (;;) {
     const before = stampOf(path);
@@ -46,8 +49,8 @@ export function readDataFile<T>(path: string, read: (file: ReadableFile) => T): 
 }
 
 /**
- * Moves a log that a process left behind into its data file, unless a process has the two in use. For a file that was
- * just read and is sound. When it can't be done nothing is lost: the log stays.
+ * Moves a log that a process left behind into its data file, unless a process has the two in use.
+ * For a file that was just read and is sound. When it can't be done nothing is lost: the log stays.
  */
 export function finishLog(path: string): void {
   const real = realPathOf(path);
@@ -59,7 +62,8 @@ export function finishLog(path: string): void {
     const db = new Database(real, { readwrite: true, strict: true });
     try {
       configure(db, real, "full");
-      // Fails for a file of version 1, which has no mark of being in use: then the close moves the log.
+      // Fails for a file of version 1, which has no mark of being in use: then the close moves the
+      // log.
       if (hasLog) emptyLog(db);
     } finally {
       db.close(true);
@@ -72,9 +76,9 @@ export function finishLog(path: string): void {
 }
 
 /**
- * Opens a data file that may be in use, or a copy of one, for reading. A file whose log is empty is read as one that
- * never changes: without a lock, and without files beside it, so a folder that can't be written will do. The caller has
- * to find out whether it did change.
+ * Opens a data file that may be in use, or a copy of one, for reading. A file whose log is empty is
+ * read as one that never changes: without a lock, and without files beside it, so a folder that
+ * can't be written will do. The caller has to find out whether it did change.
  */
 function openForReading(path: string): ReadableFile {
   if (!existsSync(path)) throw new DataFileError(`${path} does not exist`);

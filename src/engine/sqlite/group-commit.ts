@@ -116,6 +116,7 @@ export class GroupCommit implements Persistence {
   }
 
   noteClaim(task: Task): boolean {
+    if (this.#mode === "closed") return false;
     try {
       this.#running.note(task);
       return true;
@@ -242,6 +243,7 @@ export class GroupCommit implements Persistence {
     }
     for (const { reservation } of entries) this.#broker.publish(reservation, now);
     for (const { take } of planned) take(now);
+    this.#broker.forgetWhatIsOver(now);
     this.#isApplying = false;
     this.#host.onStored(now);
   }

@@ -1,5 +1,6 @@
 /**
- * What can be done with a data file from beside, also while an engine has it in use: copy it, and check it.
+ * What can be done with a data file from beside, also while an engine has it in use: copy it, and
+ * check it.
  */
 
 import { Database } from "bun:sqlite";
@@ -24,8 +25,8 @@ export interface Verification {
 }
 
 /**
- * Writes a copy of a data file to a path where nothing is yet. It is as the file was at one moment, and whole or not
- * there. Throws a {@link DataFileError} when that can't be done.
+ * Writes a copy of a data file to a path where nothing is yet. It is as the file was at one moment,
+ * and whole or not there. Throws a {@link DataFileError} when that can't be done.
  */
 export function backUp(from: string, to: string): void {
   // A name that nobody else has: what is removed again must be our own.
@@ -48,7 +49,10 @@ export function backUp(from: string, to: string): void {
   finishLog(from);
 }
 
-/** Reads a whole data file and says what is in it. Throws a {@link DataFileError} for what is not a data file of ours. */
+/**
+ * Reads a whole data file and says what is in it. Throws a {@link DataFileError} for what is not a
+ * data file of ours.
+ */
 export function verifyDataFile(path: string): Verification {
   try {
     const verification = readDataFile(path, verificationOf);
@@ -98,9 +102,8 @@ function verificationOf({ path, db, version, isLogMissing }: ReadableFile): Veri
   const faults = [...structureFaults(db)];
   if (faults.length === 0) faults.push(...contentFaults(db));
   if (isLogMissing) {
-    faults.push(
-      `may have been copied or moved without its log (${path}-wal): tasks may be missing. Copy both`,
-    );
+    const what = `may have been copied or moved without its log (${path}-wal)`;
+    faults.push(`${what}: tasks may be missing. Copy both`);
   }
   return {
     version,

@@ -1,6 +1,7 @@
 /**
- * Files beside the data file that only their owner may read: payloads and idempotency keys are nobody else's business.
- * Never follows a link in the last part of a path, so that nobody can have another file written over.
+ * Files beside the data file that only their owner may read: payloads and idempotency keys are
+ * nobody else's business. Never follows a link in the last part of a path, so that nobody can have
+ * another file written over.
  */
 
 import { closeSync, constants, fstatSync, openSync } from "node:fs";
@@ -13,7 +14,10 @@ export function makePrivateFile(path: string): void {
   closeSync(openSync(path, O_WRONLY | O_CREAT | O_EXCL, PRIVATE_MODE));
 }
 
-/** Opens a file for reading and writing, and makes it if there is none. Throws for links and for what is no file. */
+/**
+ * Opens a file for reading and writing, and makes it if there is none. Throws for links and for
+ * what is no file.
+ */
 export function openPrivateFile(path: string): number {
   const { O_RDWR, O_CREAT, O_NOFOLLOW } = constants;
   const descriptor = openSync(path, O_RDWR | O_CREAT | O_NOFOLLOW, PRIVATE_MODE);

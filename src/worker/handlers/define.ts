@@ -7,8 +7,8 @@ import type { TSchema } from "@sinclair/typebox";
 import { TypeCompiler } from "@sinclair/typebox/compiler";
 import {
   type Backoff,
+  type FieldFault,
   LIMITS,
-  type PayloadFault,
   type QueueLimits,
   type TypeRules,
 } from "../../engine/engine.ts";
@@ -169,11 +169,11 @@ function withOwn<T extends object>(common: T, own: Partial<T>): T {
 /** Enough to mend a payload, and no way to make the server talk for long. */
 const FAULTS_MAX = 20;
 
-function payloadCheck(schema: TSchema): (payload: unknown) => readonly PayloadFault[] {
+function payloadCheck(schema: TSchema): (payload: unknown) => readonly FieldFault[] {
   const compiled = TypeCompiler.Compile(schema);
   return (payload) => {
     if (compiled.Check(payload)) return [];
-    const faults: PayloadFault[] = [];
+    const faults: FieldFault[] = [];
     for (const { path, message } of compiled.Errors(payload)) {
       if (faults.length === FAULTS_MAX) break;
       faults.push({ path, message });

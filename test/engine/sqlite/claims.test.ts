@@ -230,8 +230,6 @@ describe.each(["restart", "crash"] as const)("remote claims after a %s", (end) =
     expect(await next.task(id)).toMatchObject({ status: "running", claim: { worker: null } });
   });
 
-  test.todo("a timeout that passed meanwhile leaves the worker ten seconds to settle");
-
   test("the same claim goes on after another end", async () => {
     const harness = open();
     const { claim } = await claimNew(harness);

@@ -73,7 +73,8 @@ function unfinished(): readonly string[] {
 }
 
 function lacksLog(path: string): string {
-  return `may have been copied or moved without its log (${path}-wal): tasks may be missing. Copy both`;
+  const what = `may have been copied or moved without its log (${path}-wal)`;
+  return `${what}: tasks may be missing. Copy both`;
 }
 
 describe("a verification", () => {

@@ -370,8 +370,6 @@ describe("remote claims", () => {
     expect(await harness.task(id)).toMatchObject({ status: "queued", errors: [] });
   });
 
-  test.todo("a timeout that passed during an outage leaves the worker ten seconds to settle");
-
   test("a local timeout ends its attempt during an outage", async () => {
     await using harness = open();
     const id = await harness.enqueue({ timeoutMs: 5000, maxRetries: 0 });
