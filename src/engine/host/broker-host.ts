@@ -225,7 +225,7 @@ export class BrokerHost implements Engine, BrokerObserver, PersistenceHost {
   }
 
   settle(taskId: string, fence: number, outcome: AttemptOutcome): MaybePromise<SettleAnswer> {
-    if (this.broker.find(taskId)?.lane === "remote") {
+    if (this.#isRemote(taskId)) {
       const faults = outcomeFaults(outcome);
       if (faults.length > 0) return { kind: "invalid", faults };
       // What a remote worker was answered holds after a crash; an attempt in the process would have died with it.
@@ -329,6 +329,12 @@ export class BrokerHost implements Engine, BrokerObserver, PersistenceHost {
     this.broker.resumeRemote(now);
     this.#timer.arm(now);
     for (const queue of this.broker.queues()) this.#workers.onOpen(queue);
+  }
+
+  /** Whether the attempts at a task run elsewhere, or the one that runs does: its type may have been remote before. */
+  #isRemote(taskId: string): boolean {
+    const task = this.broker.find(taskId);
+    return task !== undefined && (task.lane === "remote" || task.lease !== null);
   }
 
   /** Whether attempts may start. */
