@@ -121,7 +121,10 @@ export class GroupCommit implements Persistence {
       this.#running.note(task);
       return true;
     } catch (error) {
+      // Whoever waits for this tick's group would wait for the end of the outage.
+      this.#refuse(this.#takeEntries(), [], this.#clock.now());
       this.#begin(runningFileFault(error));
+      this.#answerReaders();
       return false;
     }
   }
@@ -168,9 +171,7 @@ export class GroupCommit implements Persistence {
     if (this.#mode === "closed") return;
     this.#mode = "idle";
     const now = this.#clock.now();
-    const entries = this.#entries;
-    this.#entries = [];
-    this.#keys.clear();
+    const entries = this.#takeEntries();
     const planned = this.#commands.plan(now);
     const fault = this.#write(entries, planned);
     if (fault === null) {
@@ -180,7 +181,7 @@ export class GroupCommit implements Persistence {
       this.#refuse(entries, planned, now);
       this.#begin(fault);
     }
-    for (const resolve of this.#readers.splice(0)) resolve();
+    this.#answerReaders();
     if (!this.#commands.isEmpty) this.#soon();
   }
 
@@ -255,6 +256,16 @@ export class GroupCommit implements Persistence {
     }
     for (const { refuse } of planned) refuse(now);
     this.#commands.refuseAll(now);
+  }
+
+  /** The enqueues that wait, which wait no longer. */
+  #takeEntries(): readonly Entry[] {
+    this.#keys.clear();
+    return this.#entries.splice(0);
+  }
+
+  #answerReaders(): void {
+    for (const resolve of this.#readers.splice(0)) resolve();
   }
 
   #written(): Promise<void> {
