@@ -105,7 +105,7 @@ export class GroupCommit implements Persistence {
   }
 
   run<Answer>(command: Command<Answer>, now: Instant): MaybePromise<Answer | StorageUnavailable> {
-    if (!this.isAvailable || this.#mode === "closed") {
+    if (!this.#isWriting) {
       const plan = command(now);
       if (plan.kind === "answered") return plan.answer;
       plan.drop(now);
@@ -158,12 +158,12 @@ export class GroupCommit implements Persistence {
 
   /** No end is shown before it is on disk, unless the disk is away: reads go on with what memory knows. */
   untilStored(task: Task): Promise<void> | null {
-    const isShown = !isFinished(task.status) || !this.isAvailable || !this.#pending.has(task);
+    const isShown = !isFinished(task.status) || !this.#isWriting || !this.#pending.has(task);
     return isShown ? null : this.#written();
   }
 
   untilAllStored(): Promise<void> | null {
-    return this.#pending.isEmpty || !this.isAvailable ? null : this.#written();
+    return this.#pending.isEmpty || !this.#isWriting ? null : this.#written();
   }
 
   /** Writes the group, does what was asked for, and answers. */
@@ -256,6 +256,11 @@ export class GroupCommit implements Persistence {
     }
     for (const { refuse } of planned) refuse(now);
     this.#commands.refuseAll(now);
+  }
+
+  /** Whether what waits is going to be written: not once it is closed, whatever workers still do. */
+  get #isWriting(): boolean {
+    return this.isAvailable && this.#mode !== "closed";
   }
 
   /** The enqueues that wait, which wait no longer. */
