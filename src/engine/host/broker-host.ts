@@ -162,18 +162,18 @@ export class BrokerHost implements Engine, BrokerObserver, PersistenceHost {
   }
 
   list(request: ListRequest): MaybePromise<ListAnswer> {
-    return this.#whenStored(() => pageOfTasks(this.broker, request));
+    return this.#persistence.whenAllStored(() => pageOfTasks(this.broker, request));
   }
 
   queues(): MaybePromise<readonly QueueReport[]> {
-    return this.#whenStored(() => {
+    return this.#persistence.whenAllStored(() => {
       const { monoMs } = this.clock.now();
       return Array.from(this.broker.queues(), (queue) => reportOf(queue, monoMs));
     });
   }
 
   queue(name: string): MaybePromise<QueueReport | undefined> {
-    return this.#whenStored(() => {
+    return this.#persistence.whenAllStored(() => {
       const queue = this.broker.findQueue(name);
       return queue === undefined ? undefined : reportOf(queue, this.clock.now().monoMs);
     });
@@ -363,11 +363,6 @@ export class BrokerHost implements Engine, BrokerObserver, PersistenceHost {
     this.#timer.arm(now);
     this.#drain.updateSoon();
     return answer;
-  }
-
-  #whenStored<T>(read: () => T): MaybePromise<T> {
-    const stored = this.#persistence.untilAllStored();
-    return stored === null ? read() : stored.then(read);
   }
 }
 

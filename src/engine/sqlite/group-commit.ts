@@ -159,11 +159,11 @@ export class GroupCommit implements Persistence {
   /** No end is shown before it is on disk, unless the disk is away: reads go on with what memory knows. */
   untilStored(task: Task): Promise<void> | null {
     const isShown = !isFinished(task.status) || !this.#isWriting || !this.#pending.has(task);
-    return isShown ? null : this.#written();
+    return isShown ? null : this.#written(() => undefined);
   }
 
-  untilAllStored(): Promise<void> | null {
-    return this.#pending.isEmpty || !this.#isWriting ? null : this.#written();
+  whenAllStored<T>(read: () => T): MaybePromise<T> {
+    return this.#pending.isEmpty || !this.#isWriting ? read() : this.#written(read);
   }
 
   /** Writes the group, does what was asked for, and answers. */
@@ -270,12 +270,13 @@ export class GroupCommit implements Persistence {
   }
 
   #answerReaders(): void {
-    for (const resolve of this.#readers.splice(0)) resolve();
+    for (const answer of this.#readers.splice(0)) answer();
   }
 
-  #written(): Promise<void> {
+  /** Reads once the group is written, and at once: when a promise goes on there may be an end that is not. */
+  #written<T>(read: () => T): Promise<T> {
     return new Promise((resolve) => {
-      this.#readers.push(resolve);
+      this.#readers.push(() => resolve(read()));
       this.#soon();
     });
   }
