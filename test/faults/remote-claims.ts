@@ -61,7 +61,7 @@ async function faultOfSettle(
     return null;
   }
   if (first.kind === "claim_lost") return null;
-  if (first.kind === "storage_unavailable") return "it can't be stored";
+  if (first.kind !== "settled" && first.kind !== "repeated") return `it was answered ${first.kind}`;
   const second = await engine.settle(taskId, fence, outcome);
   if (second.kind !== "repeated") return `sent again it was answered ${second.kind}`;
   return Bun.deepEquals(second.receipt, first.receipt) ? null : "its receipt has changed";
