@@ -358,6 +358,7 @@ export class Ledger {
       }
       entry.mayBeRetried = false;
       entry.mayBeCancelled = status === "cancelled";
+      if (status === "cancelled") entry.claim = null;
       entry.isCancelOpen = false;
     }
     this.#openPurges.clear();
