@@ -86,6 +86,20 @@ describeHere("when the running file can't be written", () => {
   });
 });
 
+describeHere("a crash", () => {
+  test("leaves the lease as it was extended", async () => {
+    await using store = openStore();
+    await store.enqueue({ type: "far" });
+    const { taskId, fence } = await store.claim(FAR);
+    const extended = await store.engine.extend(taskId, fence, 3_600_000);
+
+    await using next = store.crashed();
+
+    const claim = (await next.engine.find(taskId))?.claim;
+    expect(extended).toMatchObject({ kind: "extended", leaseEndsAtMs: claim?.leaseEndsAtMs });
+  });
+});
+
 describeHere("during an outage", () => {
   test("an extend and a crash after it leave the claim to its worker", async () => {
     await using store = openStore();
