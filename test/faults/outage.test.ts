@@ -133,6 +133,19 @@ describeHere("during an outage", () => {
     expect((await next.engine.find(id ?? ""))?.status).toBe("done");
   });
 
+  test("a long poll is answered when its task finishes", async () => {
+    await using store = openStore();
+    const [id] = await store.enqueue({});
+    const { taskId, fence } = await store.claim();
+    const poll = store.engine.waitFor(id ?? "", DAY_MS, new AbortController().signal);
+    await store.breakDisk();
+
+    void store.engine.settle(taskId, fence, DONE);
+
+    expect(await isPending(poll)).toBe(false);
+    expect((await poll)?.status).toBe("done");
+  });
+
   test("a close answers the commands that wait", async () => {
     await using store = openStore();
     const [a, b] = await store.enqueue({}, {});
