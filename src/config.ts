@@ -1,9 +1,11 @@
 /**
- * What can be configured, with its default and its bounds, and the only reader of the environment. A configuration is
- * checked whole: every fault is reported, by name, with what was allowed, so that nobody has to start five times to
- * find five typos.
+ * What can be configured, with its default and its bounds, and the only reader of the environment.
+ * A configuration is checked whole: every fault is reported, by name, with what was allowed, so
+ * that nobody has to start five times to find five typos.
  */
 
+import { isIP } from "node:net";
+import { LIMITS } from "./core/limits.ts";
 import { LOG_LEVELS, type LogLevel } from "./log.ts";
 
 const DURABILITIES = ["full", "normal"] as const;
@@ -41,10 +43,18 @@ export interface Config {
   readonly retainBytes: number;
   readonly retainMs: number;
   readonly maxBodyBytes: number;
+  /** Bounds the bytes of long answers that clients have not read yet, all together. */
+  readonly answerBytesTotal: number;
+  /** Further hosts that the server is known by, in `Host`. */
+  readonly allowedHosts: readonly string[];
+  /** Origins whose web pages may use the server. */
+  readonly corsOrigins: readonly string[];
   readonly shutdownGraceMs: number;
   /** The path of the file that keeps the tasks; null to keep them in memory only. */
   readonly dataFile: string | null;
-  /** What a power cut may take from the data file: nothing (`full`), or the last moments (`normal`). */
+  /**
+   * What a power cut may take from the data file: nothing (`full`), or the last moments (`normal`).
+   */
   readonly durability: Durability;
   readonly logLevel: LogLevel;
 }
@@ -69,7 +79,6 @@ interface Setting<T> {
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
-const DAY_MS = 24 * 60 * 60 * 1000;
 
 const SETTINGS: { readonly [Name in keyof Config]: Setting<Config[Name]> } = {
   port: whole("PORT", 8080, 0, 65_535),
@@ -80,12 +89,12 @@ const SETTINGS: { readonly [Name in keyof Config]: Setting<Config[Name]> } = {
   queueSize: whole("QUEUE_SIZE", 64, 1),
   queueBytes: whole("QUEUE_BYTES", 64 * MIB, KIB),
   maxQueues: whole("MAX_QUEUES", 1000, 1),
-  maxRetries: whole("MAX_RETRIES", 3, 0, 100),
+  maxRetries: whole("MAX_RETRIES", 3, LIMITS.maxRetries.min, LIMITS.maxRetries.max),
   retryBaseMs: whole("RETRY_BASE_MS", 200, 0),
   retryJitterMs: whole("RETRY_JITTER_MS", 100, 0),
-  // As far ahead as a task may be scheduled. It caps every wait, so the other two need no bound of their own.
-  retryMaxMs: whole("RETRY_MAX_MS", 300_000, 0, 30 * DAY_MS),
-  taskTimeoutMs: whole("TASK_TIMEOUT_MS", 30_000, 1, DAY_MS),
+  // It caps every wait, so the other two need no bound of their own.
+  retryMaxMs: whole("RETRY_MAX_MS", 300_000, LIMITS.backoffMaxMs.min, LIMITS.backoffMaxMs.max),
+  taskTimeoutMs: whole("TASK_TIMEOUT_MS", 30_000, LIMITS.timeoutMs.min, LIMITS.timeoutMs.max),
   handlers: path("HANDLERS"),
   failureRate: fraction("FAILURE_RATE", 0.2),
   simulatedWorkMs: whole("SIMULATED_WORK_MS", 0, 0),
@@ -94,6 +103,9 @@ const SETTINGS: { readonly [Name in keyof Config]: Setting<Config[Name]> } = {
   retainBytes: whole("RETAIN_BYTES", 64 * MIB, 0),
   retainMs: whole("RETAIN_MS", 3_600_000, 0),
   maxBodyBytes: whole("MAX_BODY_BYTES", MIB, KIB),
+  answerBytesTotal: whole("ANSWER_BYTES_TOTAL", 256 * MIB, MIB),
+  allowedHosts: list("ALLOWED_HOSTS", "a list of host names or IP addresses without ports", isHost),
+  corsOrigins: list("CORS_ORIGINS", "a list of origins such as https://app.example:8443", isOrigin),
   shutdownGraceMs: whole("SHUTDOWN_GRACE_MS", 8000, 0),
   dataFile: path("DATA_FILE"),
   durability: oneOf("DURABILITY", "full", DURABILITIES),
@@ -116,7 +128,10 @@ export function readProcessConfig(): ConfigOutcome {
   return readConfig(process.env);
 }
 
-/** Checks options given by a program, and fills in the defaults of those left out. Throws a RangeError with every fault. */
+/**
+ * Checks options given by a program, and fills in the defaults of those left out. Throws a
+ * RangeError with every fault.
+ */
 export function configOf(options: Partial<Config>): Config {
   const unknown = Object.keys(options).filter((name) => !Object.hasOwn(SETTINGS, name));
   const outcome = check(options, (name) => name);
@@ -144,7 +159,10 @@ function check(
   return { kind: "valid", config: Object.fromEntries(values) };
 }
 
-/** Text without the form of a value stays text, which no setting but those of text allows: so it shows in the fault. */
+/**
+ * Text without the form of a value stays text, which no setting but those of text allows: so it
+ * shows in the fault.
+ */
 function readOrKeep(setting: Setting<unknown>, raw: string): unknown {
   return setting.read(raw) ?? raw;
 }
@@ -200,4 +218,32 @@ function oneOf<T extends string>(env: string, fallback: T, values: readonly T[])
     read: (raw) => raw,
     allows: (value): value is T => values.some((each) => each === value),
   };
+}
+
+/** Several values of text, separated by commas in the environment. */
+function list(
+  env: string,
+  allowed: string,
+  allowsEach: (text: string) => boolean,
+): Setting<readonly string[]> {
+  return {
+    env,
+    fallback: [],
+    allowed,
+    read: (raw) => raw.split(",").map((each) => each.trim()),
+    allows: (value): value is readonly string[] =>
+      Array.isArray(value) &&
+      value.every((each: unknown) => typeof each === "string" && allowsEach(each)),
+  };
+}
+
+function isHost(text: string): boolean {
+  return isIP(text) !== 0 || /^[\w-]+(\.[\w-]+)*$/.test(text);
+}
+
+/**
+ * An origin as a browser writes it: without a path, without the port that its scheme has anyway.
+ */
+function isOrigin(text: string): boolean {
+  return /^https?:/.test(text) && URL.canParse(text) && new URL(text).origin === text;
 }

@@ -19,8 +19,17 @@ import { type Log, shielded, silentLog } from "./log.ts";
 import { type Runtime, type StopReport, startRuntime } from "./runtime.ts";
 import type { Handlers } from "./worker/handlers/define.ts";
 
+/** The settings of HTTP. */
+type HttpSetting =
+  | "port"
+  | "host"
+  | "maxBodyBytes"
+  | "answerBytesTotal"
+  | "allowedHosts"
+  | "corsOrigins";
+
 /** What can be configured of a queue: all but what HTTP needs. */
-export type QueueOptions = Partial<Omit<Config, "handlers" | "port" | "host" | "maxBodyBytes">> & {
+export type QueueOptions = Partial<Omit<Config, "handlers" | HttpSetting>> & {
   /** Hears every event. Without it there is silence. */
   readonly log?: Log;
 };

@@ -91,11 +91,13 @@ export async function startRuntime(
     stopWatching();
     await doors?.();
     await threads?.stop();
-    const { finishedWhileStopping, unfinished, areLost } = await engine.close();
+    const { finishedWhileStopping, unfinished, areLost, isStoreWhole } = await engine.close();
     log[unfinished > 0 && areLost ? "warn" : "info"]("stopped", {
       finished: finishedWhileStopping,
       interrupted: interrupted.reduce((sum, count) => sum + count, 0),
       unfinished,
+      // Only worth a word when a copy of the data file would miss something.
+      log_left: isStoreWhole ? undefined : true,
       took_ms: Math.round(performance.now() - startedMs),
     });
     return { unfinished, areLost };

@@ -19,7 +19,10 @@ export interface Server {
   stop(): Promise<StopReport>;
 }
 
-/** Everything that can be configured, under its name in {@link Config}, and what only a program can give. */
+/**
+ * Everything that can be configured, under its name in {@link Config}, and what only a program can
+ * give.
+ */
 export type ServerOptions = Partial<Omit<Config, "handlers">> & {
   /** Handlers, or the path of a module of them. Types with `isolation: "thread"` need the path. */
   readonly handlers?: Handlers | string;
@@ -27,26 +30,31 @@ export type ServerOptions = Partial<Omit<Config, "handlers">> & {
   readonly log?: Log;
 };
 
-/** How long open connections get to read their last answer. A client that never reads must not hold up the stop. */
+/**
+ * How long open connections get to read their last answer. A client that never reads must not hold
+ * up the stop.
+ */
 const CLOSE_GRACE_MS = 1000;
 
 /**
- * How long it has to be quiet before the doors close, and how long that may take. Clients that keep a connection alive
- * may have their next request on the way already: whoever comes while the server stops is told that it does, and that
- * this was the last answer on this connection. Closing at once would leave such requests without any.
+ * How long it has to be quiet before the doors close, and how long that may take. Clients that keep
+ * a connection alive may have their next request on the way already: whoever comes while the server
+ * stops is told that it does, and that this was the last answer on this connection. Closing at once
+ * would leave such requests without any.
  */
 const QUIET_MS = 100;
 const LINGER_MS_MAX = 1000;
 
 /**
- * A connection that has been silent for so long is closed, in seconds. Long enough for clients that keep connections
- * alive between tasks; long polls set their own.
+ * A connection that has been silent for so long is closed, in seconds. Long enough for clients that
+ * keep connections alive between tasks; long polls set their own.
  */
 const IDLE_TIMEOUT_S = 30;
 
 /**
- * Starts a server inside this program. Rejects with a RangeError for options out of bounds, a {@link HandlersError} for
- * handlers that can't be used, and whatever the system says when it can't listen.
+ * Starts a server inside this program. Rejects with a RangeError for options out of bounds, a
+ * {@link HandlersError} for handlers that can't be used, and whatever the system says when it can't
+ * listen.
  */
 export async function createServer({
   handlers,
@@ -62,7 +70,10 @@ export async function createServer({
   );
 }
 
-/** Starts a server with a complete configuration. `handlers` are used instead of the module that it names. */
+/**
+ * Starts a server with a complete configuration. `handlers` are used instead of the module that it
+ * names.
+ */
 export async function startServer(
   config: Config,
   log: Log,
@@ -82,13 +93,16 @@ function listen(config: Config, runtime: Runtime, log: Log): Server {
   const app = createApp({
     engine: runtime.engine,
     bodyBytesMax: config.maxBodyBytes,
+    answerBytesTotal: config.answerBytesTotal,
+    access: config,
     version,
     log,
   });
   app.listen({
     port: config.port,
     hostname: config.host,
-    // Elysia shares the port by default: a second server would start in silence and take half of the tasks.
+    // Elysia shares the port by default: a second server would start in silence and take half of
+    // the tasks.
     reusePort: false,
     development: false,
     idleTimeout: IDLE_TIMEOUT_S,
@@ -97,7 +111,8 @@ function listen(config: Config, runtime: Runtime, log: Log): Server {
   });
   const { server } = app;
   if (server === null) throw new Error("the HTTP server did not start");
-  const url = `http://${server.hostname}:${server.port}`;
+  // With brackets around an IPv6 address, which its hostname has not.
+  const url = server.url.origin;
   log.info("server_listening", {
     url,
     version,
@@ -124,8 +139,8 @@ function listen(config: Config, runtime: Runtime, log: Log): Server {
 }
 
 /**
- * From now on every answer is the last one on its connection. Returns what waits until nobody has asked for a while,
- * or until so many milliseconds have gone by since now.
+ * From now on every answer is the last one on its connection. Returns what waits until nobody has
+ * asked for a while, or until so many milliseconds have gone by since now.
  */
 function answerForTheLastTime(
   server: BunServer,

@@ -43,18 +43,21 @@ const WHOLE: readonly WholeSetting[] = [
   whole("retainBytes", "RETAIN_BYTES", 64 * MIB, 0),
   whole("retainMs", "RETAIN_MS", 3_600_000, 0),
   whole("maxBodyBytes", "MAX_BODY_BYTES", MIB, KIB),
+  whole("answerBytesTotal", "ANSWER_BYTES_TOTAL", 256 * MIB, MIB),
   whole("shutdownGraceMs", "SHUTDOWN_GRACE_MS", 8000, 0),
 ];
 
 /** The defaults of all others. */
-const OTHERS = {
+const OTHERS: Partial<Config> = {
   host: "127.0.0.1",
+  allowedHosts: [],
+  corsOrigins: [],
   handlers: null,
   failureRate: 0.2,
   dataFile: null,
   durability: "full",
   logLevel: "info",
-} as const;
+};
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -184,6 +187,65 @@ test("HOST, HANDLERS and DATA_FILE are taken as they stand", () => {
   expect(read({ DATA_FILE: "./my tasks.db" }, "dataFile")).toBe("./my tasks.db");
 });
 
+describe("ALLOWED_HOSTS", () => {
+  test("is a list of names and addresses", () => {
+    expect(
+      read({ ALLOWED_HOSTS: "ringq.example, my_host,192.168.0.7 ,::1" }, "allowedHosts"),
+    ).toEqual(["ringq.example", "my_host", "192.168.0.7", "::1"]);
+  });
+
+  test.each([
+    "ringq.example:8080",
+    "[::1]",
+    "https://ringq.example",
+    "*.example",
+    "a..b",
+    ".a",
+    "a b",
+    "a,,b",
+    "a,",
+    "ä",
+  ])("is not %p", (text) => {
+    expect(faultsOf({ ALLOWED_HOSTS: text })).toEqual([
+      expect.stringMatching(
+        /^ALLOWED_HOSTS must be a list of host names or IP addresses without ports, but is \[/,
+      ),
+    ]);
+  });
+});
+
+describe("CORS_ORIGINS", () => {
+  test("is a list of origins", () => {
+    expect(
+      read(
+        { CORS_ORIGINS: "https://app.example,http://localhost:3000, http://[::1]" },
+        "corsOrigins",
+      ),
+    ).toEqual(["https://app.example", "http://localhost:3000", "http://[::1]"]);
+  });
+
+  test.each([
+    "*",
+    "null",
+    "app.example",
+    "https://app.example/",
+    "https://app.example/path",
+    "https://app.example:443",
+    "https://App.example",
+    "https://me@app.example",
+    "https://app.example:70000",
+    "ftp://app.example",
+    "https://",
+    "https://a.example,,https://b.example",
+  ])("is not %p", (text) => {
+    expect(faultsOf({ CORS_ORIGINS: text })).toEqual([
+      expect.stringMatching(
+        /^CORS_ORIGINS must be a list of origins such as https:\/\/app.example:8443, but is \[/,
+      ),
+    ]);
+  });
+});
+
 describe("options of a program", () => {
   /** Options as only a program without a compiler can pass them. */
   const unchecked = (options: Readonly<Record<string, unknown>>): Partial<Config> => options;
@@ -208,6 +270,8 @@ describe("options of a program", () => {
       failureRate: 10n,
       host: "",
       handlers: 7,
+      allowedHosts: "localhost",
+      corsOrigins: [8080],
       logLevel: "loud",
     });
 
@@ -218,6 +282,8 @@ describe("options of a program", () => {
           "queueSize must be a whole number of at least 1, but is NaN",
           'host must be text, but is ""',
           "handlers must be a path, but is 7",
+          'allowedHosts must be a list of host names or IP addresses without ports, but is "localhost"',
+          "corsOrigins must be a list of origins such as https://app.example:8443, but is [ 8080 ]",
           "failureRate must be a number from 0 to 1, but is 10n",
           "retainMs must be a whole number of at least 0, but is Infinity",
           'logLevel must be one of debug, info, warn, error, silent, but is "loud"',

@@ -89,7 +89,9 @@ export class Attempts {
     if (!isHeldBy(task, fence) || task.lease === null) return lostBy(task, fence);
     this.#renew(task, { ...task.lease, lengthMs: leaseMs, endsAtMs: now.monoMs + leaseMs }, now);
     const { endsAtMs, endsAtWallMs } = task.lease;
-    return { kind: "extended", leaseMs: endsAtMs - now.monoMs, leaseEndsAtMs: endsAtWallMs };
+    // The attempt may have run out of time already, and the tick that ends it is late.
+    const leftMs = Math.max(0, endsAtMs - now.monoMs);
+    return { kind: "extended", leaseMs: leftMs, leaseEndsAtMs: endsAtWallMs };
   }
 
   /** Notes the progress of a running attempt. Null, or why it changed nothing. */
@@ -203,7 +205,8 @@ function isHeldBy(task: Task, fence: number): boolean {
 }
 
 /** How the claim with this fence ended, as far as the task remembers. */
-function lostBy({ lostClaim, settledFence }: Task, fence: number): ClaimLost {
+function lostBy({ lostClaim, settledFence, receipt }: Task, fence: number): ClaimLost {
   if (lostClaim?.fence === fence) return { kind: "claim_lost", ended: lostClaim.ended };
-  return settledFence === fence ? { kind: "claim_lost", ended: "settled" } : UNKNOWN_CLAIM;
+  const isSettled = receipt !== null && settledFence === fence;
+  return isSettled ? { kind: "claim_lost", ended: "settled" } : UNKNOWN_CLAIM;
 }

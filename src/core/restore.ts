@@ -18,9 +18,12 @@ export function restoreWait(task: Task, now: Instant): void {
     task.dueAtMs = runAtMs;
     return;
   }
-  const leftMs = Math.min(runAtMs - now.wallMs, runAtMs - waitSince(task));
-  task.dueAtMs = now.monoMs + leftMs;
-  task.runAtMs = now.wallMs + leftMs;
+  const lengthMs = runAtMs - waitSince(task);
+  const leftMs = runAtMs - now.wallMs;
+  // Less than no length: it was shortened before, when the clock had been set back to before its beginning.
+  const isTooLong = lengthMs >= 0 && leftMs > lengthMs;
+  if (isTooLong) task.runAtMs = now.wallMs + lengthMs;
+  task.dueAtMs = now.monoMs + (isTooLong ? lengthMs : leftMs);
 }
 
 /** When the wait of a scheduled or retrying task began. */

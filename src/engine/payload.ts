@@ -1,22 +1,26 @@
 /**
  * Turns a JSON value into the text that is stored, or says why it can't be.
  *
- * Text, not objects: its size is what it costs, so the bounds are honest; a handler that changes its payload changes
- * no later attempt; and threads and files take it as it is.
+ * Text, not objects: its size is what it costs, so the bounds are honest; a handler that changes
+ * its payload changes no later attempt; and threads and files take it as it is.
  */
 
+import { LIMITS } from "../core/limits.ts";
+
 /**
- * How deep a payload may nest. Parsing takes millions of levels, but every later walk over the value would pay for
- * them, and serialising throws from some tens of thousands on. No real payload comes near.
+ * Parsing takes millions of levels; every later walk would pay for them, and serialising throws
+ * after thousands.
  */
-export const DEPTH_MAX = 64;
+export const DEPTH_MAX = LIMITS.payloadDepth.max;
 
 export type Encoded =
   | { readonly kind: "encoded"; readonly text: string; readonly bytes: number }
   /** `path` is a JSON Pointer into the value (RFC 6901). */
   | { readonly kind: "invalid"; readonly path: string; readonly message: string };
 
-/** Encodes a value that came out of a JSON parser: everything JSON has, within the limits of {@link DEPTH_MAX}. */
+/**
+ * Encodes a value that came out of a JSON parser: everything JSON has, within LIMITS.payloadDepth.
+ */
 export function encodePayload(value: unknown): Encoded {
   const fault = findFault(value, 1);
   if (fault !== null) return { kind: "invalid", ...fault };
@@ -31,7 +35,8 @@ interface Fault {
 
 function findFault(value: unknown, depth: number): Fault | null {
   if (typeof value === "number") {
-    // 1e400 is legal JSON and parses to Infinity, which would be stored as null: the client's number would be gone.
+    // 1e400 is legal JSON and parses to Infinity, which would be stored as null: the client's
+    // number would be gone.
     return Number.isFinite(value)
       ? null
       : { path: "", message: "is a number beyond the range of a double" };
@@ -48,6 +53,8 @@ function findFault(value: unknown, depth: number): Fault | null {
     return null;
   }
   for (const key in value) {
+    // Not what a library has put on Object.prototype, which is not serialised either.
+    if (!Object.hasOwn(value, key)) continue;
     const fault = findFault((value as Record<string, unknown>)[key], depth + 1);
     if (fault !== null) return under(key, fault);
   }

@@ -1,55 +1,105 @@
 /**
- * The HTTP application: the routes of every concern, and one place where whatever goes wrong becomes a problem.
+ * The HTTP application: the routes of every concern, who may use them, and one place where whatever
+ * goes wrong becomes a problem.
  */
 
 import type { TSchema } from "@sinclair/typebox";
 import { Elysia, ValidationError } from "elysia";
-import type { Engine } from "../engine/engine.ts";
+import type { Engine, MaybePromise } from "../engine/engine.ts";
 import type { Log } from "../log.ts";
-import { enqueueHandler, enqueueRoutes } from "./api/enqueue.ts";
+import { Access, type AccessOptions } from "./access.ts";
+import { Answers } from "./answers.ts";
+import { type EnqueueHandler, enqueueHandler, enqueueRoutes } from "./api/enqueue.ts";
+import { accessProblem, corsHeaders, hostProblem, preflightAnswer } from "./api/guard.ts";
 import { healthRoutes } from "./api/health.ts";
 import { openapiRoutes } from "./api/openapi.ts";
-import { invalidRequest, problem, type RequestError } from "./api/problem.ts";
+import { invalidRequest, problem } from "./api/problem.ts";
+import { repeatedParameters } from "./api/query.ts";
 import { queueRoutes } from "./api/queues.ts";
 import { taskRoutes } from "./api/tasks.ts";
+import type { Fault } from "./shape.ts";
 
 export interface AppOptions {
   readonly engine: Engine;
   readonly bodyBytesMax: number;
+  readonly answerBytesTotal: number;
+  readonly access: AccessOptions;
   readonly version: string;
   readonly log: Log;
 }
 
-export function createApp({ engine, bodyBytesMax, version, log }: AppOptions) {
+export function createApp(options: AppOptions) {
+  const { engine, bodyBytesMax, version, log } = options;
   const failed = (error: unknown, method: string): Response => {
     log.error("request_failed", { method, error: String(error) });
     return problem("internal_error", "The request could not be answered. The log has the reason.");
   };
-  const enqueueOne = enqueueHandler({ engine, bodyBytesMax });
+  const access = new Access(options.access);
+  const answers = new Answers(options.answerBytesTotal);
+  const enqueueOptions = { engine, bodyBytesMax, answers };
+  const enqueueOne = enqueueHandler(enqueueOptions);
   const app = new Elysia({
     precompile: true,
     normalize: false,
-    // The one route that carries the load skips Elysia's context, which would be the dearest part of it. Elysia has the
-    // same route, for its other forms and for the API's description; docs/DECISIONS.md has the reasons.
+    // The one route that carries the load skips Elysia's context, which would be the dearest part
+    // of it. Elysia has the same route, for its other forms and for the API's description;
+    // docs/DECISIONS.md has the reasons.
     serve: {
-      routes: { "/enqueue": { POST: enqueueOne } },
+      routes: { "/enqueue": { POST: guarded(enqueueOne, access) } },
       // Only that route's errors come here: those of the others Elysia gives to onError.
       error: (error: unknown) => failed(error, "POST"),
     },
-    // Elysia otherwise takes hosts to have four characters at least, and finds the path of http://a/x/tasks at /tasks.
+    // Elysia otherwise takes hosts to have four characters at least, and finds the path of
+    // http://a/x/tasks at /tasks.
     handler: { standardHostname: false },
   })
-    .onError(({ code, error, request, path }) => {
+    .onRequest(({ request, set }): Response | undefined => {
+      if (access.hasOrigins) Object.assign(set.headers, corsHeaders(access, request.headers));
+      if (isProbe(request.url)) return;
+      return accessProblem(access, request) ?? preflightAnswer(access, request) ?? undefined;
+    })
+    .onError(({ code, error, request, path }): Response => {
       if (code === "NOT_FOUND") return notFound(app.routes, path);
       if (error instanceof ValidationError) return invalidRequest(faultsOf(error));
       return failed(error, request.method);
     })
     .use(healthRoutes(engine))
-    .use(enqueueRoutes(enqueueOne, { engine, bodyBytesMax }))
-    .use(taskRoutes(engine))
-    .use(queueRoutes(engine))
-    .use(openapiRoutes(version));
+    .use(openapiRoutes(version))
+    // Above are the routes that take no notice of a query: probes and caches add parameters of
+    // their own to them.
+    .onBeforeHandle(({ request }): Response | undefined => {
+      const faults = repeatedParameters(request.url);
+      return faults.length === 0 ? undefined : invalidRequest(faults);
+    })
+    .use(enqueueRoutes(enqueueOne, enqueueOptions))
+    .use(taskRoutes(engine, answers))
+    .use(queueRoutes(engine, answers));
   return app;
+}
+
+/**
+ * The hot route for those who may use it. A page of another site can't send its content type
+ * without a preflight, which it is not granted, so that its Host is all there is to look at.
+ */
+function guarded(handle: EnqueueHandler, access: Access): EnqueueHandler {
+  const guard = (request: Request): MaybePromise<Response> =>
+    access.allowsHost(request.headers.get("host")) ? handle(request) : hostProblem();
+  if (!access.hasOrigins) return guard;
+  return async (request) => {
+    const response = await guard(request);
+    for (const [name, value] of Object.entries(corsHeaders(access, request.headers))) {
+      response.headers.set(name, value);
+    }
+    return response;
+  };
+}
+
+/**
+ * Probes come from supervisors and balancers, by whatever name these know the server, and hold no
+ * data.
+ */
+function isProbe(url: string): boolean {
+  return /^(?:https?:\/\/[^/]*)?\/(?:healthz|readyz)\/?(?:\?|$)/.test(url);
 }
 
 function notFound(routes: readonly Route[], path: string): Response {
@@ -59,7 +109,7 @@ function notFound(routes: readonly Route[], path: string): Response {
   return problem("method_not_allowed", `This path answers ${allow}.`, { headers: { allow } });
 }
 
-function* faultsOf(error: ValidationError): Generator<RequestError> {
+function* faultsOf(error: ValidationError): Generator<Fault> {
   for (const fault of error.all) {
     if ("path" in fault && typeof fault.path === "string") {
       yield { path: fault.path.replace(/^\//, ""), message: choicesOf(fault) ?? fault.message };

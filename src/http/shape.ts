@@ -1,18 +1,25 @@
 /**
- * Whether a value has the shape of its schema, and what is wrong with one that has not.
+ * Checks values against schemas, and says what is wrong with one that does not fit.
  *
- * TypeBox compiles a schema to code that is fast but for one thing: to find properties that the schema does not name, it
- * makes a list of all names of every object. This part is done here; docs/DECISIONS.md has the figures.
+ * TypeBox compiles a schema to code that is fast but for one thing: to find properties that the
+ * schema does not name, it makes a list of all names of every object. This part is done here;
+ * docs/DECISIONS.md has the figures.
  */
 
 import type { Static, TSchema } from "@sinclair/typebox";
 import { TypeCompiler } from "@sinclair/typebox/compiler";
-import type { RequestError } from "./api/problem.ts";
+
+/** One thing that is wrong with a request. */
+export interface Fault {
+  /** A JSON Pointer into the body (RFC 6901), or the name of a query parameter or header. */
+  readonly path: string;
+  readonly message: string;
+}
 
 export interface Shape<T extends TSchema> {
   fits(value: unknown): value is Static<T>;
   /** What is wrong with a value that does not fit. */
-  errors(value: unknown): Iterable<RequestError>;
+  errors(value: unknown): Iterable<Fault>;
 }
 
 export function shapeOf<T extends TSchema>(schema: T): Shape<T> {
@@ -55,7 +62,11 @@ function namesOf(schema: TSchema): ((value: unknown) => boolean) | null {
   const isStrict = schema["additionalProperties"] === false;
   return (value) => {
     const object = value as Readonly<Record<string, unknown>>;
-    if (isStrict) for (const name in object) if (!names.has(name)) return false;
+    if (isStrict) {
+      // A library may have put an enumerable property on Object.prototype: that is no name of this
+      // object.
+      for (const name in object) if (!names.has(name) && Object.hasOwn(object, name)) return false;
+    }
     for (const { name, check } of inner) {
       if (object[name] !== undefined && !check(object[name])) return false;
     }

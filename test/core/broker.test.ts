@@ -42,7 +42,7 @@ describe("a broker refuses", () => {
 
     const outcome = broker.enqueue([aNewTask({ id: "b" })], at(0));
 
-    expect(outcome).toEqual({ kind: "refused", bound: "queue_size", queue: "default" });
+    expect(outcome).toEqual({ kind: "refused", bound: "queue_size", queue: "default", limit: 1 });
     expect(broker.find("b")).toBeUndefined();
     expect(claim(broker).id).toBe("a");
     broker.check();
@@ -82,6 +82,7 @@ describe("a broker refuses", () => {
       kind: "refused",
       bound: "queues_max",
       queue: "x",
+      limit: 1,
     });
     broker.check();
   });

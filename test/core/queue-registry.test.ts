@@ -92,6 +92,7 @@ describe("the bounds", () => {
       kind: "refused",
       bound: "queue_size",
       queue: "a",
+      limit: 3,
     });
   });
 
@@ -137,6 +138,7 @@ describe("the bounds", () => {
       kind: "refused",
       bound: "queues_max",
       queue: "c",
+      limit: 2,
     });
   });
 

@@ -1,4 +1,5 @@
 import { expect, setDefaultTimeout, test } from "bun:test";
+import { networkInterfaces } from "node:os";
 import { createLog, createServer, defineHandlers, HandlersError, type Server } from "ringq";
 
 setDefaultTimeout(60_000);
@@ -64,4 +65,23 @@ test("a log that is given hears every event", async () => {
   const server = await createServer({ handlers, port: 0, log });
   await server.stop();
   expect(events).toEqual(["server_listening", "stopping", "stopped"]);
+});
+
+const HAS_IPV6 = Object.values(networkInterfaces())
+  .flat()
+  .some((address) => address?.address === "::1");
+
+test.skipIf(!HAS_IPV6)("a server at an IPv6 address says where it is with brackets", async () => {
+  const urls: unknown[] = [];
+  const write = (line: string): void => {
+    urls.push((JSON.parse(line) as { url?: string }).url);
+  };
+  const log = createLog({ level: "info", isForPeople: false, write });
+
+  const server = await createServer({ handlers, port: 0, host: "::1", log });
+
+  expect(server.url).toMatch(/^http:\/\/\[::1\]:\d+$/);
+  expect(urls).toEqual([server.url]);
+  expect(await run(server, "double", 2)).toBe(4);
+  await server.stop();
 });

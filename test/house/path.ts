@@ -25,7 +25,11 @@ const ID = "019a0000-0000-7000-8000-000000000000";
 
 /** A request for one task. */
 export function requestOf(): Request {
-  const headers = { "content-type": "application/json", "content-length": String(BODY.length) };
+  const headers = {
+    "content-type": "application/json",
+    "content-length": String(BODY.length),
+    host: "localhost",
+  };
   return new Request("http://localhost/enqueue", { method: "POST", headers, body: BODY });
 }
 
@@ -53,7 +57,14 @@ export class TaskPath implements AsyncDisposable {
       progressBytesMax: 1000,
       log: silentLog,
     });
-    const app = createApp({ engine, bodyBytesMax: 1_000_000, version: "0.0.0", log: silentLog });
+    const app = createApp({
+      engine,
+      bodyBytesMax: 1_000_000,
+      answerBytesTotal: 1_000_000,
+      access: { host: "127.0.0.1", allowedHosts: [], corsOrigins: [] },
+      version: "0.0.0",
+      log: silentLog,
+    });
     this.engine = engine;
     this.#pool = new Pool({ engine, lane: "loop", run, loops: 4, clock });
     this.#handle = app.fetch;

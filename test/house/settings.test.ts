@@ -32,7 +32,8 @@ function envOf(name: string): string {
 function defaultCell(name: keyof Config): string {
   // The only one that depends on the machine.
   if (name === "threads") return "cores − 1, at least 1";
-  return String(DEFAULTS[name] ?? "unset");
+  const text = String(DEFAULTS[name] ?? "");
+  return text === "" ? "unset" : text;
 }
 
 function allowedCell(allowed: string): string {

@@ -1,4 +1,7 @@
 import { describe, expect, test } from "bun:test";
+import { Type } from "@sinclair/typebox";
+import { type Body, withBody } from "../../src/http/body.ts";
+import { shapeOf } from "../../src/http/shape.ts";
 import { expectProblem, openScene } from "../support/http-harness.ts";
 import { RawSocket, requestText } from "../support/socket.ts";
 
@@ -57,7 +60,7 @@ describe.each(PATHS)("the body of POST %s", (path) => {
       "invalid_json",
     );
 
-    expect(detail).toBe("The body could not be parsed as JSON.");
+    expect(detail).toBe("The body is not JSON in UTF-8.");
   });
 
   test("that nests 100,000 levels is refused, and the server lives", async () => {
@@ -245,16 +248,28 @@ describe.each(PATHS)("the body of POST %s", (path) => {
   test.each([
     ["with its length", (body: Uint8Array<ArrayBuffer>) => body],
     ["in chunks", (body: Uint8Array<ArrayBuffer>) => aStreamOf(body)],
-  ])("keeps the place of bytes that are no UTF-8, %s", async (_, form) => {
+  ])("with bytes that are no UTF-8 is no JSON, %s", async (_, form) => {
     await using scene = await openScene();
     const body = Buffer.from(aBodyOf(60, path).replace(/x+/, "a__b"));
     body.fill(0xff, body.indexOf("__"), body.indexOf("__") + 2);
 
-    const response = await scene.send("POST", path, { body: form(body) });
+    await expectProblem(scene.send("POST", path, { body: form(body) }), "invalid_json");
 
-    expect(response.status).toBe(202);
-    const [task] = (await scene.page()).tasks;
-    expect(task?.payload).toBe("a\ufffd\ufffdb");
+    expect((await scene.page()).tasks).toEqual([]);
+    // The decoder is shared: it must not remember what it has refused.
+    expect((await scene.send("POST", path, { body: aBodyOf(60, path) })).status).toBe(202);
+  });
+
+  test.each([
+    ["with its length", (body: Uint8Array<ArrayBuffer>) => body],
+    ["in chunks", (body: Uint8Array<ArrayBuffer>) => aStreamOf(body)],
+  ])("may hold U+FFFD, which is a character like any other, %s", async (_, form) => {
+    await using scene = await openScene();
+    const body = Buffer.from(aBodyOf(60, path).replace(/x+/, "a\ufffdb"));
+
+    expect((await scene.send("POST", path, { body: form(body) })).status).toBe(202);
+
+    expect((await scene.page()).tasks).toMatchObject([{ payload: "a\ufffdb" }]);
   });
 });
 
@@ -269,5 +284,36 @@ describe("a call that takes no body", () => {
     await using scene = await openScene();
 
     await expectProblem(scene.send(method, path, { body: "{broken" }), "not_found");
+  });
+});
+
+describe("a body is a value before any binding puts it into words", () => {
+  const shape = shapeOf(Type.Object({ a: Type.Number() }));
+
+  function read(body: string, type = "application/json"): Promise<Body<{ a: number }>> {
+    const headers = { "content-type": type, "content-length": String(body.length) };
+    const request = new Request("http://localhost/", { method: "POST", headers, body });
+    return withBody(request, shape, 100, (value) => value);
+  }
+
+  test("when it fits", async () => {
+    expect(await read('{"a":1}')).toEqual({ kind: "body", value: { a: 1 } });
+  });
+
+  test.each([
+    ["{}", "text/plain", "unsupported_media_type"],
+    [" ".repeat(101), "application/json", "too_large"],
+    ["{", "application/json", "invalid_json"],
+    ["{}", "application/json", "misshapen"],
+  ] as const)("when it does not: %p", async (body, type, kind) => {
+    expect((await read(body, type)).kind).toBe(kind);
+  });
+
+  test("with its faults", async () => {
+    const body = await read('{"a":"b"}');
+
+    expect(body.kind === "misshapen" ? [...body.faults] : []).toEqual([
+      { path: "/a", message: "Expected number" },
+    ]);
   });
 });

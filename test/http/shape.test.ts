@@ -56,3 +56,18 @@ test("a property that is an object of its own is held to its names, one that may
   expect(shape.fits({ inner: { b: 1 }, list: [] })).toBeFalse();
   expect(shape.fits({ list: [{}, { b: 1 }] })).toBeFalse();
 });
+
+test("a property that a library puts on every object is no name of any", () => {
+  const shape = shapeOf(schemas.BatchBody);
+  Object.defineProperty(Object.prototype, "each", {
+    value: () => undefined,
+    enumerable: true,
+    configurable: true,
+  });
+  try {
+    expect(shape.fits(JSON.parse('{"tasks":[{"payload":{"a":1}}]}'))).toBeTrue();
+    expect(shape.fits(JSON.parse('{"tasks":[{"payload":1,"each":1}]}'))).toBeFalse();
+  } finally {
+    Reflect.deleteProperty(Object.prototype, "each");
+  }
+});

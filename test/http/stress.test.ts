@@ -1,6 +1,6 @@
 /**
- * Many clients at once, each with a connection of its own, who put in, read, cancel and retry without regard for each
- * other. What is left in the end has to add up.
+ * Many clients at once, each with a connection of its own, who put in, read, cancel and retry
+ * without regard for each other. What is left in the end has to add up.
  */
 
 import { heapStats } from "bun:jsc";

@@ -9,19 +9,31 @@ import type { Instant } from "../../src/core/instant.ts";
 import type { Reservation, RevokeReason } from "../../src/core/outcomes.ts";
 import { NOT_LINKED } from "../../src/core/ring.ts";
 import type { SavedTask, Snapshot } from "../../src/core/snapshot.ts";
-import type { Task, TaskStatus } from "../../src/core/task.ts";
+import type { TaskStatus } from "../../src/core/status.ts";
+import { stateOf, type Task } from "../../src/core/task.ts";
 import { differenceBetween, differenceInEvents } from "./difference.ts";
-import { pageInWords, receiptsInWords, refusalInWords } from "./expected.ts";
+import {
+  claimsInWords,
+  extendInWords,
+  pageInWords,
+  progressInWords,
+  receiptsInWords,
+  refusalInWords,
+  settleInWords,
+} from "./expected.ts";
 import type { Model } from "./model.ts";
 import type { Operation } from "./operation.ts";
 
 /** Keeps what has to outlive the broker, as an engine with a data file does. */
-export interface Keeper extends Required<Omit<BrokerObserver, "onRevoke">> {
+export interface Keeper extends Required<Omit<BrokerObserver, "onRevoke" | "onResume">> {
   onPublish(tasks: readonly Task[]): void;
   onClaim(task: Task): void;
+  onExtend(task: Task): void;
   onPause(queue: string, isPaused: boolean): void;
-  /** What the next broker takes back. */
-  snapshot(now: Instant): Snapshot;
+  /** What the next broker takes back, when one ends that has these tasks. */
+  snapshot(now: Instant, tasks: Iterable<Task>): Snapshot;
+  /** It was taken back, as these tasks. */
+  onRestored(tasks: Iterable<Task>): void;
 }
 
 export class BrokerSubject implements BrokerObserver {
@@ -34,11 +46,13 @@ export class BrokerSubject implements BrokerObserver {
   readonly #reservations: Reservation[] = [];
   /** The keys that are not forgotten, as a journal would keep them. */
   readonly #keys = new Map<string, KeyRecord>();
+  /** By task, the fences of all claims that were answered: a worker keeps them across restarts. */
+  readonly #fences = new Map<string, number[]>();
 
-  constructor(limits: BrokerLimits, keeper: Keeper | null = null) {
+  constructor(limits: BrokerLimits, firstFence: number, keeper: Keeper | null = null) {
     this.#limits = limits;
     this.#keeper = keeper;
-    this.#broker = new Broker(limits, this);
+    this.#broker = new Broker(limits, this, firstFence);
   }
 
   /** Does it, and gives the answer in words. */
@@ -64,24 +78,42 @@ export class BrokerSubject implements BrokerObserver {
         return "";
       }
       case "restart":
-        this.#restart(now);
+        this.#restart(operation.firstFence, now);
         return "";
       case "claim": {
-        const task = broker.claim(operation.lane, now);
-        if (task !== undefined) this.#keeper?.onClaim(task);
-        return task === undefined ? "nothing" : `${task.id} ${task.attempt}`;
+        const tasks = broker.claim(operation.request, now);
+        for (const task of tasks) {
+          this.#fences.set(task.id, [...(this.#fences.get(task.id) ?? []), task.fence]);
+          this.#keeper?.onClaim(task);
+        }
+        return claimsInWords(tasks);
       }
       case "settle": {
-        const { id, fence, outcome, chance } = operation;
+        const { id, claim, outcome, chance } = operation;
+        return settleInWords(
+          broker.settle(id, this.#fenceOf(id, claim), outcome, now, () => chance),
+        );
+      }
+      case "extend": {
+        const { id, claim, leaseMs } = operation;
+        const outcome = broker.extend(id, this.#fenceOf(id, claim), leaseMs, now);
         const task = broker.find(id);
-        if (task === undefined) return "unknown";
-        return broker.settle(task, fence, outcome, now, () => chance) ? "settled" : "stale";
+        if (outcome.kind === "extended" && task !== undefined) this.#keeper?.onExtend(task);
+        return extendInWords(outcome);
       }
       case "progress": {
-        const task = broker.find(operation.id);
-        if (task === undefined) return "unknown";
-        return broker.noteProgress(task, operation.fence, operation.progress) ? "noted" : "stale";
+        const { id, claim, progress } = operation;
+        return progressInWords(broker.noteProgress(id, this.#fenceOf(id, claim), progress));
       }
+      case "suspendRemote":
+        broker.suspendRemote();
+        return "";
+      case "resumeRemote":
+        broker.resumeRemote(now);
+        return "";
+      case "stall":
+        broker.allowLateLeases(now);
+        return "";
       case "cancel":
         return broker.cancel(operation.id, now).kind;
       case "retry": {
@@ -90,9 +122,10 @@ export class BrokerSubject implements BrokerObserver {
       }
       case "pause":
       case "resume": {
-        const isPaused = operation.kind === "pause";
-        const outcome = broker.setPaused(operation.queue, isPaused, now);
-        if (outcome.kind === "set") this.#keeper?.onPause(operation.queue, isPaused);
+        const outcome = broker[operation.kind](operation.queue, now);
+        if (outcome.kind === "set") {
+          this.#keeper?.onPause(operation.queue, operation.kind === "pause");
+        }
         return outcome.kind === "refused" ? refusalInWords(outcome) : outcome.kind;
       }
       case "purge":
@@ -127,7 +160,7 @@ export class BrokerSubject implements BrokerObserver {
 
   /** Throws when it contradicts itself. */
   check(): void {
-    this.#broker.check();
+    this.#broker.verify();
   }
 
   onKeyForget(record: KeyRecord): void {
@@ -143,13 +176,17 @@ export class BrokerSubject implements BrokerObserver {
     this.#keeper?.onForget(task);
   }
 
-  onStep(task: Task, from: TaskStatus | null): void {
+  onStep(task: Task, from: TaskStatus | null, now: Instant): void {
     this.#heard.push(task.id, from, task.status);
-    this.#keeper?.onStep(task, from);
+    this.#keeper?.onStep(task, from, now);
   }
 
   onRevoke({ id }: Task, fence: number, reason: RevokeReason): void {
     this.#heard.push(id, fence, reason);
+  }
+
+  #fenceOf(id: string, claim: number): number {
+    return this.#fences.get(id)?.[claim - 1] ?? 0;
   }
 
   #enqueue(
@@ -186,33 +223,33 @@ export class BrokerSubject implements BrokerObserver {
   }
 
   /** What is reserved is lost, and a new broker takes back the rest as a journal would give it. */
-  #restart(now: Instant): void {
+  #restart(firstFence: number, now: Instant): void {
     this.#reservations.length = 0;
     if (this.#keeper !== null) {
       const order = Array.from(this.#broker.queues(), ({ name }) => name);
-      const { paused, keys, tasks } = this.#keeper.snapshot(now);
-      this.#broker = new Broker(this.#limits, this);
+      const { paused, keys, tasks } = this.#keeper.snapshot(now, this.#broker.tasks());
+      this.#broker = new Broker(this.#limits, this, firstFence);
       // No order is promised among queues without tasks: the model has the one from before.
       const asBefore = [...paused].sort((a, b) => order.indexOf(a) - order.indexOf(b));
       this.#broker.restore({ paused: asBefore, keys, tasks }, now);
+      this.#keeper.onRestored(this.#broker.tasks());
       return;
     }
     const before = this.#broker;
     const again = new Map<KeyRecord, KeyRecord>();
     for (const record of this.#keys.values()) {
-      again.set(record, { ...record, unfinished: 0, forgetAtMs: 0, place: NOT_LINKED });
+      again.set(record, { ...record, unfinished: 0, forgetAtMs: 0, position: NOT_LINKED });
     }
-    const { tasks } = before.list({}, 1e9, Number.POSITIVE_INFINITY);
     this.#keys.clear();
     for (const record of again.values()) this.#keys.set(record.key, record);
-    this.#broker = new Broker(this.#limits, this);
+    this.#broker = new Broker(this.#limits, this, firstFence);
     this.#broker.restore(
       {
         paused: Array.from(before.queues())
           .filter(({ isPaused }) => isPaused)
           .map(({ name }) => name),
         keys: [...again.values()],
-        tasks: tasks.toReversed().map((task) => saved(task, again)),
+        tasks: [...before.tasks()].reverse().map((task) => saved(task, again)),
       },
       now,
     );
@@ -221,31 +258,25 @@ export class BrokerSubject implements BrokerObserver {
 
 /** A task as it would be read again. A key that it has outlived is not there any more. */
 function saved(task: Task, again: ReadonlyMap<KeyRecord, KeyRecord>): SavedTask {
-  const { id, type, queue, payload, payloadBytes, priority, maxRetries, timeoutMs } = task;
+  const { id, seq, settings, queue, payload, payloadBytes, key, enqueuedAtMs, lease } = task;
   return {
+    ...settings,
+    ...stateOf(task),
     id,
-    type,
-    queue,
+    seq,
+    queue: queue.name,
     payload,
     payloadBytes,
-    priority,
-    maxRetries,
-    timeoutMs,
-    lane: task.lane,
-    backoff: task.backoff,
-    seq: task.seq,
-    key: task.key === null ? null : (again.get(task.key) ?? null),
-    enqueuedAtMs: task.enqueuedAtMs,
-    status: task.status,
-    attempt: task.attempt,
-    failures: task.failures,
-    crashes: task.crashes,
-    runAtMs: task.runAtMs,
-    isDueByWall: task.isDueByWall,
-    startedAtMs: task.startedAtMs,
-    finishedAtMs: task.finishedAtMs,
-    result: task.result,
-    progress: task.progress,
-    errors: task.errors,
+    key: key === null ? null : (again.get(key) ?? null),
+    enqueuedAtMs,
+    claim:
+      lease === null
+        ? null
+        : {
+            fence: task.fence,
+            worker: lease.worker,
+            leaseMs: lease.lengthMs,
+            leaseEndsAtMs: lease.endsAtWallMs,
+          },
   };
 }

@@ -5,12 +5,10 @@
 import type { Broker } from "../../src/core/broker.ts";
 import type { Instant } from "../../src/core/instant.ts";
 import type { Queue } from "../../src/core/queue.ts";
-import type { Task, TaskStatus } from "../../src/core/task.ts";
+import type { TaskStatus } from "../../src/core/status.ts";
+import type { Task } from "../../src/core/task.ts";
 import type { Model } from "./model.ts";
 import { isWaiting, type ModelQueue, type ModelTask } from "./model-state.ts";
-
-const EVERYTHING = {};
-const LIMIT = 1000;
 
 /** The first thing in which the two differ, as a sentence; null when they agree. */
 export function differenceBetween(broker: Broker, model: Model, now: Instant): string | null {
@@ -45,9 +43,8 @@ export function differenceInEvents(
 
 /** Also the order of a list: newest first. */
 function differenceInTasks(broker: Broker, model: Model): string | null {
-  const { tasks, nextBeforeSeq } = broker.list(EVERYTHING, LIMIT, Number.POSITIVE_INFINITY);
+  const tasks = [...broker.tasks()];
   const count = model.tasks.length;
-  if (nextBeforeSeq !== null) return "a list of everything says that there is more";
   if (tasks.length !== count) return differs("the number of known tasks", tasks.length, count);
   for (let index = 0; index < count; index += 1) {
     const task = tasks[index] as Task;
@@ -64,16 +61,21 @@ function differenceInTask(task: Task, model: ModelTask): string | null {
   if (
     task.id === fresh.id &&
     task.seq === model.seq &&
-    task.type === fresh.type &&
-    task.queue === fresh.queue &&
+    task.settings.type === fresh.type &&
+    task.queue.name === fresh.queue &&
+    task.lane === fresh.lane &&
     task.status === model.status &&
     task.payload === fresh.payload &&
-    task.priority === fresh.priority &&
+    task.settings.priority === fresh.priority &&
     task.attempt === model.attempt &&
     task.failures === model.failures &&
-    task.crashes === model.crashes &&
-    task.maxRetries === fresh.maxRetries &&
-    task.timeoutMs === fresh.timeoutMs &&
+    task.losses === model.losses &&
+    task.fence === model.fence &&
+    task.settledFence === model.settledFence &&
+    hasSameReceipt(task, model) &&
+    hasSameLease(task, model) &&
+    task.settings.maxRetries === fresh.maxRetries &&
+    task.settings.timeoutMs === fresh.timeoutMs &&
     task.enqueuedAtMs === model.enqueuedAtMs &&
     task.runAtMs === model.runAtMs &&
     task.startedAtMs === model.startedAtMs &&
@@ -87,23 +89,51 @@ function differenceInTask(task: Task, model: ModelTask): string | null {
   return (
     differs("id", task.id, fresh.id) ??
     differs("seq", task.seq, model.seq) ??
-    differs("type", task.type, fresh.type) ??
-    differs("queue", task.queue, fresh.queue) ??
+    differs("type", task.settings.type, fresh.type) ??
+    differs("queue", task.queue.name, fresh.queue) ??
+    differs("lane", task.lane, fresh.lane) ??
     differs("status", task.status, model.status) ??
     differs("payload", task.payload, fresh.payload) ??
-    differs("priority", task.priority, fresh.priority) ??
+    differs("priority", task.settings.priority, fresh.priority) ??
     differs("attempt", task.attempt, model.attempt) ??
     differs("failures", task.failures, model.failures) ??
-    differs("crashes", task.crashes, model.crashes) ??
-    differs("maxRetries", task.maxRetries, fresh.maxRetries) ??
-    differs("timeoutMs", task.timeoutMs, fresh.timeoutMs) ??
+    differs("losses", task.losses, model.losses) ??
+    differs("fence", task.fence, model.fence) ??
+    differs("settledFence", task.settledFence, model.settledFence) ??
+    (hasSameReceipt(task, model) ? null : unlike("receipt", task.receipt, model.receipt)) ??
+    (hasSameLease(task, model) ? null : unlike("lease", task.lease, model.lease)) ??
+    differs("maxRetries", task.settings.maxRetries, fresh.maxRetries) ??
+    differs("timeoutMs", task.settings.timeoutMs, fresh.timeoutMs) ??
     differs("enqueuedAtMs", task.enqueuedAtMs, model.enqueuedAtMs) ??
     differs("runAtMs", task.runAtMs, model.runAtMs) ??
     differs("startedAtMs", task.startedAtMs, model.startedAtMs) ??
     differs("finishedAtMs", task.finishedAtMs, model.finishedAtMs) ??
     differs("result", task.result, model.result) ??
     differs("progress", task.progress, model.progress) ??
-    `errors are ${JSON.stringify(task.errors)}, and must be ${JSON.stringify(model.errors)}`
+    unlike("errors", task.errors, model.errors)
+  );
+}
+
+/** The sentence for values that are compared part by part. */
+function unlike(what: string, actual: unknown, expected: unknown): string {
+  return `${what} is ${JSON.stringify(actual)}, and must be ${JSON.stringify(expected)}`;
+}
+
+function hasSameReceipt({ receipt }: Task, { receipt: expected }: ModelTask): boolean {
+  return (
+    receipt?.outcome === expected?.outcome &&
+    receipt?.status === expected?.status &&
+    receipt?.runAtMs === expected?.runAtMs
+  );
+}
+
+function hasSameLease({ lease }: Task, { lease: expected }: ModelTask): boolean {
+  return (
+    lease?.lengthMs === expected?.lengthMs &&
+    lease?.endsAtMs === expected?.endsMonoMs &&
+    lease?.endsAtWallMs === expected?.endsWallMs &&
+    lease?.timeoutAtMs === expected?.timeoutMonoMs &&
+    lease?.worker === expected?.worker
   );
 }
 
@@ -158,7 +188,7 @@ function differenceInQueue(
   let reservedBytes = 0;
   for (const reservation of reservations) {
     for (const task of reservation.tasks) {
-      if (task.home !== model) continue;
+      if (task.queue !== model) continue;
       reserved += 1;
       reservedBytes += task.fresh.payloadBytes;
     }
@@ -174,7 +204,7 @@ function differenceInQueue(
   let waitingBytes = 0;
   let oldestMs = Number.POSITIVE_INFINITY;
   for (const task of tasks) {
-    if (task.home !== model) continue;
+    if (task.queue !== model) continue;
     counts[task.status] += 1;
     if (task.status === "queued" && task.queuedSinceMs < oldestMs) oldestMs = task.queuedSinceMs;
     if (!isWaiting(task)) continue;

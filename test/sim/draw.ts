@@ -4,17 +4,23 @@
  */
 
 import type { Instant } from "../../src/core/instant.ts";
-import type { IdempotencyKey, Outcome, Retry } from "../../src/core/outcomes.ts";
-import { type NewTask, TASK_STATUSES, type When } from "../../src/core/task.ts";
+import type { Lane } from "../../src/core/lane.ts";
+import type { AttemptOutcome, IdempotencyKey, Retry } from "../../src/core/outcomes.ts";
+import { TASK_STATUSES } from "../../src/core/status.ts";
+import type { NewTask, When } from "../../src/core/task.ts";
 import type { Model } from "./model.ts";
-import type { ModelTask } from "./model-state.ts";
+import type { ModelLease, ModelTask } from "./model-state.ts";
 import type { Operation } from "./operation.ts";
 import type { Prng } from "./prng.ts";
-import type { Setup } from "./setup.ts";
+import { FENCE_MAX, type Setup } from "./setup.ts";
 
 const KEYS = ["k1", "k2", "k3", "k4", "k5", "k6"];
 const TYPES = ["x", "y"];
 const UNKNOWN_ID = "t0";
+const UNKNOWN_QUEUE = "q";
+const UNKNOWN_TYPE = "z";
+/** Tasks of the other type at the end of a flood. */
+const FLOOD_END = 10;
 const FOREVER = Number.POSITIVE_INFINITY;
 
 export class Draw {
@@ -31,6 +37,7 @@ export class Draw {
 
   next(now: Instant): Operation {
     const prng = this.#prng;
+    if (this.#lastId === 0 && this.#setup.floodTasks > 0) return this.#flood(now);
     const kind = prng.pick(this.#setup.mix);
     switch (kind) {
       case "enqueue":
@@ -39,8 +46,11 @@ export class Draw {
         return this.#enqueue([this.#newTask(this.#queue(), now)], this.#key());
       case "publish":
       case "withdraw":
-      case "restart":
+      case "suspendRemote":
+      case "resumeRemote":
         return { kind };
+      case "restart":
+        return { kind, firstFence: prng.whole(1, FENCE_MAX) };
       case "batch":
         return this.#batch(now);
       case "claim":
@@ -49,6 +59,12 @@ export class Draw {
         return this.#settle();
       case "settleStale":
         return this.#settleStale();
+      case "settleAgain":
+        return this.#settleAgain();
+      case "extend":
+        return this.#extend();
+      case "extendStale":
+        return this.#extendStale();
       case "progress":
         return this.#progress();
       case "cancel":
@@ -64,6 +80,7 @@ export class Draw {
       case "list":
         return this.#list();
       case "advance":
+      case "stall":
         return { kind, ms: this.#timeToGoBy(now) };
       case "jumpWall":
         return { kind, ms: this.#jump(now) };
@@ -78,7 +95,7 @@ export class Draw {
 
   #newTask(queue: string, now: Instant): NewTask {
     const prng = this.#prng;
-    const { hasThreads, backoff, priorities, payloadBytesMax, maxRetriesMax, timeoutMsMax } =
+    const { lanes, backoff, priorities, payloadBytesMax, maxRetriesMax, timeoutMsMax } =
       this.#setup;
     this.#lastId += 1;
     // The ends of some are the same, and with them their hashes.
@@ -92,7 +109,7 @@ export class Draw {
       priority: prng.pick(priorities),
       maxRetries: prng.whole(0, maxRetriesMax),
       timeoutMs: prng.whole(1, timeoutMsMax),
-      lane: hasThreads && prng.oneIn(2) ? "thread" : "loop",
+      lane: prng.pick(lanes),
       backoff,
       when: this.#when(now),
     };
@@ -121,6 +138,19 @@ export class Draw {
     return this.#enqueue(fresh, prng.oneIn(4) ? this.#key() : undefined);
   }
 
+  /** About as many tasks of one type as a search by type looks at, and behind them a few of another. */
+  #flood(now: Instant): Operation {
+    const { lanes, queues, floodTasks } = this.#setup;
+    const queue = this.#prng.pick(queues);
+    const lane = this.#prng.pick(lanes);
+    const fresh = Array.from({ length: floodTasks }, (_, index): NewTask => {
+      const type = index < floodTasks - FLOOD_END ? "x" : "y";
+      const task = this.#newTask(queue, now);
+      return { ...task, type, lane, priority: 0, when: { kind: "now" } };
+    });
+    return this.#enqueue(fresh, undefined);
+  }
+
   /** While something is reserved, everything else is reserved as well; no key is reserved twice. */
   #enqueue(fresh: readonly NewTask[], key: IdempotencyKey | undefined): Operation {
     const { reservations } = this.#model;
@@ -130,40 +160,105 @@ export class Draw {
   }
 
   #claim(): Operation {
-    const isForThread = this.#setup.hasThreads && this.#prng.oneIn(2);
-    return { kind: "claim", lane: isForThread ? "thread" : "loop" };
+    const prng = this.#prng;
+    const lane: Lane = prng.pick(this.#setup.lanes);
+    const queues = prng.oneIn(4) ? this.#some([...this.#setup.queues, UNKNOWN_QUEUE]) : undefined;
+    const types = this.#types();
+    const max = prng.oneIn(4) ? prng.whole(2, 5) : 1;
+    if (lane !== "remote") return { kind: "claim", request: { lane, queues, types, max } };
+    const worker = prng.oneIn(2) ? "w" : undefined;
+    const request = { lane, queues, types, max, leaseMs: this.#leaseMs(), worker };
+    return { kind: "claim", request };
+  }
+
+  #types(): string[] | undefined {
+    const prng = this.#prng;
+    if (this.#setup.floodTasks > 0 && prng.oneIn(2)) return ["y"];
+    return prng.oneIn(4) ? this.#some([...TYPES, UNKNOWN_TYPE]) : undefined;
+  }
+
+  /** Some of these, at least one, in any order. */
+  #some(all: readonly string[]): string[] {
+    const rest = [...all];
+    const count = this.#prng.whole(1, rest.length);
+    return Array.from({ length: count }, () => {
+      const each = this.#prng.pick(rest);
+      rest.splice(rest.indexOf(each), 1);
+      return each;
+    });
+  }
+
+  #leaseMs(): number {
+    return this.#prng.whole(1, this.#setup.leaseMsMax);
   }
 
   #settle(): Operation {
     const task = this.#pickTask(({ status }) => status === "running");
-    return task === undefined ? this.#claim() : this.#settleOf(task, task.attempt);
+    return task === undefined ? this.#claim() : this.#settleOf(task, task.fences.length);
   }
 
-  /** An attempt from before, or the last one of a task that no longer runs. */
   #settleStale(): Operation {
     const task = this.#anyTask();
-    if (task === undefined) return this.#settleOf(task, 1);
-    const isCurrent = task.status === "running";
-    return this.#settleOf(task, isCurrent ? task.attempt - 1 : task.attempt);
+    return this.#settleOf(task, this.#earlierClaim(task));
   }
 
-  #settleOf(task: ModelTask | undefined, fence: number): Operation {
+  /** A claim from before, or the last one of a task that no longer runs. */
+  #earlierClaim(task: ModelTask | undefined): number {
+    if (task === undefined) return 1;
+    const last = task.fences.length - (task.status === "running" ? 1 : 0);
+    // Most often the last: what is older is rarely still known.
+    return this.#prng.oneIn(4) ? this.#prng.whole(0, last) : last;
+  }
+
+  /** The settle that was taken last, often with the same word. */
+  #settleAgain(): Operation {
+    const task = this.#pickTask(({ receipt }) => receipt !== null);
+    if (task === undefined) return this.#settleStale();
+    const again = this.#settleOf(task, task.fences.indexOf(task.settledFence) + 1);
+    if (this.#prng.oneIn(4)) return again;
+    return { ...again, outcome: this.#outcomeOf(task.receipt?.outcome ?? "done") };
+  }
+
+  #settleOf(task: ModelTask | undefined, claim: number): Operation & { kind: "settle" } {
     return {
       kind: "settle",
       id: this.#idOf(task),
-      fence,
+      claim,
       outcome: this.#outcome(),
       chance: this.#prng.next(),
     };
   }
 
-  #outcome(): Outcome {
+  #extend(): Operation {
+    const task = this.#pickTask(({ lease }) => lease !== null);
+    return task === undefined ? this.#extendStale() : this.#extendOf(task, task.fences.length);
+  }
+
+  #extendStale(): Operation {
+    const task = this.#anyTask();
+    return this.#extendOf(task, this.#earlierClaim(task));
+  }
+
+  #extendOf(task: ModelTask | undefined, claim: number): Operation {
+    return { kind: "extend", id: this.#idOf(task), claim, leaseMs: this.#leaseMs() };
+  }
+
+  #outcome(): AttemptOutcome {
     const prng = this.#prng;
-    if (prng.oneIn(6)) return { kind: "interrupted" };
-    if (prng.oneIn(3)) {
-      return { kind: "done", result: prng.oneIn(2) ? null : "r".repeat(prng.whole(0, 9)) };
+    if (prng.oneIn(5)) return this.#outcomeOf("released");
+    return this.#outcomeOf(prng.oneIn(3) ? "done" : "failed");
+  }
+
+  #outcomeOf(kind: AttemptOutcome["kind"]): AttemptOutcome {
+    const prng = this.#prng;
+    if (kind === "released") {
+      if (prng.oneIn(2)) return { kind };
+      return { kind, delayMs: prng.whole(0, this.#setup.delayMsMax) };
     }
-    return { kind: "failed", code: "broken", message: "it broke", retry: this.#retry() };
+    if (kind === "done") {
+      return { kind, result: prng.oneIn(2) ? null : "r".repeat(prng.whole(0, 9)) };
+    }
+    return { kind, code: "broken", message: "it broke", retry: this.#retry() };
   }
 
   #retry(): Retry {
@@ -177,11 +272,11 @@ export class Draw {
   #progress(): Operation {
     const prng = this.#prng;
     const task = this.#pickTask(({ status }) => status === "running") ?? this.#anyTask();
-    const fence = (task?.attempt ?? 1) - (prng.oneIn(4) ? 1 : 0);
+    const claim = Math.max(0, (task?.fences.length ?? 1) - (prng.oneIn(4) ? 1 : 0));
     return {
       kind: "progress",
       id: this.#idOf(task),
-      fence,
+      claim,
       progress: "p".repeat(prng.whole(1, 9)),
     };
   }
@@ -202,11 +297,19 @@ export class Draw {
   /** Often to the very millisecond in which something is due, or to the one before. */
   #timeToGoBy(now: Instant): number {
     const prng = this.#prng;
-    const untilDueMs = this.#model.msToNextDue(now);
+    const held = prng.oneIn(3) ? this.#pickTask(({ lease }) => lease !== null) : undefined;
+    const untilDueMs = held?.lease
+      ? this.#untilEndMs(held.lease, now)
+      : this.#model.msToNextDue(now);
     if (prng.oneIn(2) && untilDueMs < FOREVER) {
       return Math.max(0, untilDueMs - (prng.oneIn(3) ? 1 : 0));
     }
     return prng.oneIn(12) ? prng.whole(0, 20_000) : prng.whole(0, this.#setup.delayMsMax);
+  }
+
+  /** Until a lease ends, or the time of its attempt. */
+  #untilEndMs({ endsMonoMs, timeoutMonoMs }: ModelLease, now: Instant): number {
+    return (this.#prng.oneIn(2) ? endsMonoMs : timeoutMonoMs) - now.monoMs;
   }
 
   #jump(now: Instant): number {

@@ -4,7 +4,7 @@
 
 import type { Receipt } from "../../src/core/idempotency.ts";
 import type { Instant } from "../../src/core/instant.ts";
-import type { Refusal } from "../../src/core/outcomes.ts";
+import type { ClaimLost, ExtendOutcome, Refusal, SettleOutcome } from "../../src/core/outcomes.ts";
 import type { Model } from "./model.ts";
 import type { ModelTask } from "./model-state.ts";
 import type { Operation } from "./operation.ts";
@@ -29,23 +29,33 @@ export function expectedAnswer(model: Model, operation: Operation, now: Instant)
       model[operation.kind](now);
       return "";
     case "restart":
-      model.restart(now);
+      model.restart(operation.firstFence, now);
       return "";
     case "claim": {
-      const task = model.claim(operation.lane, now);
-      return task === undefined ? "nothing" : `${task.fresh.id} ${task.attempt}`;
+      const tasks = model.claim(operation.request, now);
+      return claimsInWords(tasks.map(({ fresh, fence }) => ({ id: fresh.id, fence })));
     }
     case "settle": {
-      const { id, fence, outcome, chance } = operation;
-      const task = model.find(id);
-      if (task === undefined) return "unknown";
-      return model.settle(task, fence, outcome, now, () => chance) ? "settled" : "stale";
+      const { id, claim, outcome, chance } = operation;
+      return settleInWords(model.settle(id, model.fenceOf(id, claim), outcome, now, () => chance));
+    }
+    case "extend": {
+      const { id, claim, leaseMs } = operation;
+      return extendInWords(model.extend(id, model.fenceOf(id, claim), leaseMs, now));
     }
     case "progress": {
-      const task = model.find(operation.id);
-      if (task === undefined) return "unknown";
-      return model.noteProgress(task, operation.fence, operation.progress) ? "noted" : "stale";
+      const { id, claim, progress } = operation;
+      return progressInWords(model.noteProgress(id, model.fenceOf(id, claim), progress));
     }
+    case "suspendRemote":
+      model.suspendRemote();
+      return "";
+    case "resumeRemote":
+      model.resumeRemote(now);
+      return "";
+    case "stall":
+      model.allowLateLeases(now);
+      return "";
     case "cancel":
       return model.cancel(operation.id, now);
     case "retry":
@@ -68,8 +78,34 @@ export function expectedAnswer(model: Model, operation: Operation, now: Instant)
   }
 }
 
-export function refusalInWords({ bound, queue }: Refusal): string {
-  return `refused ${bound} ${queue}`;
+export function refusalInWords({ bound, limit, queue }: Refusal): string {
+  return `refused ${bound} ${limit} ${queue}`;
+}
+
+export function claimsInWords(
+  claims: readonly { readonly id: string; readonly fence: number }[],
+): string {
+  if (claims.length === 0) return "nothing";
+  return claims.map(({ id, fence }) => `${id}/${fence}`).join(" ");
+}
+
+export function settleInWords(outcome: SettleOutcome): string {
+  if (outcome.kind === "claim_lost") return lossInWords(outcome);
+  const { kind, receipt } = outcome;
+  return `${kind}: ${receipt.outcome} ${receipt.status} ${receipt.runAtMs}`;
+}
+
+export function extendInWords(outcome: ExtendOutcome): string {
+  if (outcome.kind === "claim_lost") return lossInWords(outcome);
+  return `extended: by ${outcome.leaseMs} to ${outcome.leaseEndsAtMs}`;
+}
+
+export function progressInWords(outcome: ClaimLost | null): string {
+  return outcome === null ? "noted" : lossInWords(outcome);
+}
+
+function lossInWords({ ended }: ClaimLost): string {
+  return `claim lost: ${ended}`;
 }
 
 export function receiptsInWords(

@@ -28,7 +28,7 @@ export class History {
   constructor(seed: number) {
     const prng = new Prng(seed);
     this.setup = drawSetup(prng);
-    this.model = new Model(this.setup.limits);
+    this.model = new Model(this.setup.limits, this.setup.firstFence);
     this.#draw = new Draw(prng, this.setup, this.model);
   }
 
@@ -48,12 +48,13 @@ export class History {
   /** Does an operation: the model takes it, and the clocks move. */
   take(operation: Operation): void {
     const { monoMs, wallMs } = this.#now;
-    if (operation.kind === "advance") {
+    if (operation.kind === "advance" || operation.kind === "stall") {
       this.#now = { monoMs: monoMs + operation.ms, wallMs: wallMs + operation.ms };
     } else if (operation.kind === "jumpWall") {
       this.#now = { monoMs, wallMs: wallMs + operation.ms };
     }
     this.model.heard.length = 0;
+    this.model.marks.length = 0;
     this.#expected = expectedAnswer(this.model, operation, this.#now);
   }
 }

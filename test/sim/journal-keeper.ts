@@ -7,11 +7,12 @@ import { Database } from "bun:sqlite";
 import type { KeyRecord } from "../../src/core/idempotency.ts";
 import type { Instant } from "../../src/core/instant.ts";
 import type { SavedTask, Snapshot } from "../../src/core/snapshot.ts";
-import type { Task, TaskStatus } from "../../src/core/task.ts";
+import type { TaskStatus } from "../../src/core/status.ts";
+import type { Task } from "../../src/core/task.ts";
 import { Intake } from "../../src/engine/intake.ts";
 import { migrate } from "../../src/engine/sqlite/data-file.ts";
 import { MIGRATIONS } from "../../src/engine/sqlite/migrations.ts";
-import { PendingWrites } from "../../src/engine/sqlite/pending-writes.ts";
+import { isToBeWritten, PendingWrites } from "../../src/engine/sqlite/pending-writes.ts";
 import { readSnapshot } from "../../src/engine/sqlite/recovery.ts";
 import { RunningFile } from "../../src/engine/sqlite/running-file.ts";
 import { SqliteStore } from "../../src/engine/sqlite/store.ts";
@@ -41,7 +42,7 @@ export class JournalKeeper implements Keeper {
     });
     this.#boardPath = boardPath;
     this.#running = new RunningFile(boardPath, this.#store.id);
-    this.#running.wipe();
+    this.#running.restart([]);
   }
 
   onPublish(tasks: readonly Task[]): void {
@@ -57,13 +58,17 @@ export class JournalKeeper implements Keeper {
     this.#running.note(task);
   }
 
+  onExtend(task: Task): void {
+    this.#running.note(task);
+  }
+
   onPause(queue: string, isPaused: boolean): void {
     this.#transact(() => this.#store.setPaused(queue, isPaused));
   }
 
   onStep(task: Task, from: TaskStatus | null): void {
     if (from === "running") this.#running.clear(task);
-    this.#pending.addStep(task, from);
+    if (isToBeWritten(task.status, from)) this.#pending.add(task);
   }
 
   onForget(task: Task): void {
@@ -85,24 +90,30 @@ export class JournalKeeper implements Keeper {
     this.#running.written();
   }
 
-  snapshot({ wallMs }: Instant): Snapshot {
+  snapshot({ wallMs }: Instant, tasks: Iterable<Task>): Snapshot {
     this.flush();
+    // A lease that got more time by itself is known here alone. A clean stop writes it.
+    for (const task of tasks) if (task.lease !== null) this.#running.note(task);
     this.#running.close();
     this.#running = new RunningFile(this.#boardPath, this.#store.id);
-    const claims = this.#running.earlierClaims();
-    this.#running.wipe();
-    const { paused, keys, tasks } = readSnapshot({
-      journal: this.#store,
-      claims,
-      intake: new Intake(DEFAULTS, new Map()),
+    const snapshot = readSnapshot({
+      store: this.#store,
+      claims: this.#running.earlierClaims(),
+      intake: new Intake({ defaults: DEFAULTS, types: new Map(), keyedTasksMax: 1 }),
       wallMs,
       log: silentLog,
     });
     return {
-      paused,
-      keys: [...keys],
-      tasks: Array.from(tasks, (task) => this.#asItsTypeSays(task)),
+      paused: snapshot.paused,
+      keys: [...snapshot.keys],
+      tasks: Array.from(snapshot.tasks, (task) => this.#asItsTypeSays(task)),
     };
+  }
+
+  onRestored(tasks: Iterable<Task>): void {
+    const held = [...tasks].filter(({ lease }) => lease !== null);
+    // As a start does it: the file begins anew with the claims that go on.
+    this.#running.restart(held);
   }
 
   close(): void {
@@ -113,8 +124,8 @@ export class JournalKeeper implements Keeper {
   #asItsTypeSays(saved: SavedTask): SavedTask {
     const task = this.#byId.get(saved.id);
     if (task === undefined) throw new Error(`${saved.id} comes from nowhere`);
-    const { lane, backoff, payloadBytes } = task;
-    return { ...saved, lane, backoff, payloadBytes };
+    const { settings, payloadBytes } = task;
+    return { ...saved, lane: settings.lane, backoff: settings.backoff, payloadBytes };
   }
 
   #transact(write: () => void): void {

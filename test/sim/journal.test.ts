@@ -32,7 +32,7 @@ const seeds =
 function play(seed: number): number {
   const history = new History(seed);
   const keeper = new JournalKeeper(folder.newFile());
-  const subject = new BrokerSubject(history.setup.limits, keeper);
+  const subject = new BrokerSubject(history.setup.limits, history.setup.firstFence, keeper);
   let restarts = 0;
   try {
     for (let step = 1; step <= STEPS_PER_HISTORY; step += 1) {

@@ -5,35 +5,56 @@
 
 import type { Receipt } from "../../src/core/idempotency.ts";
 import type { QueueLimits, QueueTotals } from "../../src/core/queue.ts";
-import type { NewTask, TaskError, TaskStatus } from "../../src/core/task.ts";
+import type { TaskStatus } from "../../src/core/status.ts";
+import type { LostClaim, NewTask, SettleReceipt, TaskError } from "../../src/core/task.ts";
 
 export interface ModelTask {
   /** What it was asked to be. */
   readonly fresh: NewTask;
   readonly seq: number;
-  home: ModelQueue;
+  queue: ModelQueue;
   readonly key: ModelKey | null;
   readonly enqueuedAtMs: number;
   status: TaskStatus;
   attempt: number;
   failures: number;
-  crashes: number;
+  losses: number;
   runAtMs: number | null;
   startedAtMs: number | null;
   finishedAtMs: number | null;
   result: string | null;
   progress: string | null;
   errors: TaskError[];
-  /** When a delay, a backoff or a lease ends on the monotonic clock; Infinity when none is under way. */
+  /** The fences of all its claims, the first one first: a worker may come back with any of them. */
+  readonly fences: number[];
+  /** The fence of its latest claim; 0 before the first, and when a restart has ended it. */
+  fence: number;
+  /** While a remote claim holds it. */
+  lease: ModelLease | null;
+  /** The fence of the claim that was settled last, and what was answered; 0 and null before the first. */
+  settledFence: number;
+  receipt: SettleReceipt | null;
+  lostClaim: LostClaim | null;
+  /** When a delay, a backoff, a timeout or a lease ends on the monotonic clock; Infinity when none is under way. */
   dueMonoMs: number;
   /** When its time of day comes on the wall clock; Infinity when it waits for none. */
   dueWallMs: number;
-  /** Its turn among the queued tasks of its priority: the smallest number is next. */
-  rank: number;
+  /** Its place among the queued tasks of its priority: the smallest number is next, but released ones come before. */
+  order: number;
+  isReleased: boolean;
   queuedSinceMs: number;
   /** The order of finishing, and the monotonic time of it. */
   finishRank: number;
   finishedMonoMs: number;
+}
+
+/** When the claim of a remote worker ends. It never ends later than its timeout. */
+export interface ModelLease {
+  lengthMs: number;
+  endsMonoMs: number;
+  endsWallMs: number;
+  readonly timeoutMonoMs: number;
+  readonly worker: string | null;
 }
 
 export interface ModelQueue {

@@ -3,9 +3,8 @@
  * again and again, in whole or in part.
  */
 
-import type { IdempotencyKey, Outcome } from "../../src/core/outcomes.ts";
+import type { AttemptOutcome, ClaimRequest, IdempotencyKey } from "../../src/core/outcomes.ts";
 import type { ListFilter } from "../../src/core/page.ts";
-import type { Lane } from "../../src/core/ready-list.ts";
 import type { NewTask } from "../../src/core/task.ts";
 
 export type Operation =
@@ -18,21 +17,17 @@ export type Operation =
   /** The oldest reservation is shown, or given back. */
   | { readonly kind: "publish" | "withdraw" }
   /** The process ends, and another one takes back what was written down. */
-  | { readonly kind: "restart" }
-  | { readonly kind: "claim"; readonly lane: Lane }
-  | {
+  | { readonly kind: "restart"; readonly firstFence: number }
+  | { readonly kind: "claim"; readonly request: ClaimRequest }
+  | (ClaimOf & {
       readonly kind: "settle";
-      readonly id: string;
-      readonly fence: number;
-      readonly outcome: Outcome;
+      readonly outcome: AttemptOutcome;
       readonly chance: number;
-    }
-  | {
-      readonly kind: "progress";
-      readonly id: string;
-      readonly fence: number;
-      readonly progress: string;
-    }
+    })
+  | (ClaimOf & { readonly kind: "extend"; readonly leaseMs: number })
+  | (ClaimOf & { readonly kind: "progress"; readonly progress: string })
+  /** The storage goes away, and comes back. */
+  | { readonly kind: "suspendRemote" | "resumeRemote" }
   | { readonly kind: "cancel" | "retry"; readonly id: string }
   | { readonly kind: "pause" | "resume" | "purge"; readonly queue: string }
   /** Does what is due. Chance is what the random source gives meanwhile. */
@@ -43,22 +38,40 @@ export type Operation =
       readonly limit: number;
       readonly beforeSeq: number;
     }
+  /** The process stands still: time goes by on both clocks, and then it notices. */
+  | { readonly kind: "stall"; readonly ms: number }
   /** Time goes by on both clocks. */
   | { readonly kind: "advance"; readonly ms: number }
   /** The wall clock is set forward, or back, and no time goes by. */
   | { readonly kind: "jumpWall"; readonly ms: number };
+
+/**
+ * A claim by its number among those of its task, counted from 1; with 0, one that never was. Not by its fence: a history
+ * that is shortened gives other fences.
+ */
+interface ClaimOf {
+  readonly id: string;
+  readonly claim: number;
+}
+
+/** Tasks of one enqueue that are shown: all but those of a flood. */
+const SHOWN_MAX = 8;
 
 /** An operation on one line, for people. */
 export function inWords(operation: Operation): string {
   const { kind, ...details } = operation;
   if (operation.kind !== "enqueue" && operation.kind !== "reserve")
     return `${kind} ${JSON.stringify(details)}`;
-  const tasks = operation.fresh.map(
-    ({ id, queue, payloadBytes, priority, maxRetries, timeoutMs, lane, when }) =>
-      `${id} (${queue}, ${lane}, ${payloadBytes} bytes, priority ${priority}, ${maxRetries} retries, ` +
-      `timeout ${timeoutMs} ms, ${JSON.stringify(when)})`,
-  );
+  const { length } = operation.fresh;
+  const tasks = operation.fresh
+    .slice(0, SHOWN_MAX)
+    .map(
+      ({ id, queue, payloadBytes, priority, maxRetries, timeoutMs, lane, when }) =>
+        `${id} (${queue}, ${lane}, ${payloadBytes} bytes, priority ${priority}, ${maxRetries} retries, ` +
+        `timeout ${timeoutMs} ms, ${JSON.stringify(when)})`,
+    );
   const key =
     operation.key === undefined ? "" : ` key ${operation.key.key}/${operation.key.fingerprint}`;
-  return `${kind}${key} ${tasks.join(" and ")}`;
+  const rest = length > SHOWN_MAX ? ` and ${length - SHOWN_MAX} more` : "";
+  return `${kind}${key} ${tasks.join(" and ")}${rest}`;
 }

@@ -15,39 +15,45 @@ export interface Plant {
 export const PLANTS: readonly Plant[] = [
   {
     defect: "A retry is dropped when its queue is full",
-    file: "broker.ts",
-    code: `if (retry.kind === "never" || task.failures > task.maxRetries) {`,
-    planted: `if (retry.kind === "never" || task.failures > task.maxRetries || task.home.waiting >= task.home.limits.size) {`,
+    file: "task-registry.ts",
+    code: `    const from = task.status;
+    if (from === "running" &&`,
+    planted: `    const from = task.status;
+    if (to.status === "retrying" && task.queue.waiting >= task.queue.limits.size) {
+      this.take(task, { ...to, status: "failed", finishedAtMs: now.wallMs }, now);
+      return;
+    }
+    if (from === "running" &&`,
   },
   {
     defect: "One retry too few",
-    file: "broker.ts",
-    code: "task.failures > task.maxRetries) {",
-    planted: "task.failures >= task.maxRetries) {",
+    file: "rules.ts",
+    code: "failures > maxRetries",
+    planted: "failures >= maxRetries",
   },
   {
     defect: "The bound by count lets in one more",
-    file: "queue-registry.ts",
-    code: "+ tasks > limits.size",
-    planted: "+ tasks > limits.size + 1",
+    file: "rules.ts",
+    code: "asked.tasks > limits.size",
+    planted: "asked.tasks > limits.size + 1",
   },
   {
     defect: "The bound by bytes refuses what just fits",
-    file: "queue-registry.ts",
-    code: "+ bytes > limits.bytes",
-    planted: "+ bytes >= limits.bytes",
+    file: "rules.ts",
+    code: "asked.bytes > limits.bytes",
+    planted: "asked.bytes >= limits.bytes",
   },
   {
     defect: "Only the first task of a batch is held to the bounds",
     file: "broker.ts",
-    code: "this.#queues.refusalOf(fresh)",
-    planted: "this.#queues.refusalOf(fresh.slice(0, 1))",
+    code: "this.#queues.refusalOf(specs)",
+    planted: "this.#queues.refusalOf(specs.slice(0, 1))",
   },
   {
     defect: "FIFO breaks when a wrapped ring grows",
     file: "ring.ts",
-    code: `for (let place = this.#head; place < this.#tail; place += 1) {
-      const member = this.#slots[place & this.#mask];
+    code: `for (let position = this.#head; position < this.#tail; position += 1) {
+      const member = this.#slots[position & this.#mask];
       if (member === undefined) continue;
       slots`,
     planted: `for (const member of this.#slots) {
@@ -73,51 +79,51 @@ export const PLANTS: readonly Plant[] = [
     planted: "level.priority > priority",
   },
   {
-    defect: "An interrupted task goes to the end",
+    defect: "A released task goes to the end",
     file: "task-registry.ts",
-    code: "home.lines[task.lane].pushFront(task)",
-    planted: "home.lines[task.lane].pushBack(task)",
+    code: `if (from === "running") queue.ready`,
+    planted: "if (from === null) queue.ready",
   },
   {
-    defect: "An interrupted attempt costs a retry",
-    file: "broker.ts",
-    code: "task.home.totals.interrupted += 1;",
-    planted: `task.home.totals.interrupted += 1;
-        task.failures += 1;`,
+    defect: "A release spends a retry",
+    file: "rules.ts",
+    code: `  if (delayMs <= 0) return { ...unchanged(state), status: "queued" };`,
+    planted: `  if (delayMs <= 0) return { ...unchanged(state), status: "queued", failures: state.failures + 1 };`,
   },
   {
     defect: "A stale fence is accepted",
-    file: "broker.ts",
-    code: `settle(task: Task, fence: number, outcome: Outcome, now: Instant, random: Random): boolean {
-    // A late settle loses: the lease moved on, so the fence no longer matches.
-    if (task.status !== "running" || task.attempt !== fence) return false;`,
-    planted: `settle(task: Task, fence: number, outcome: Outcome, now: Instant, random: Random): boolean {
-    if (task.status !== "running" || fence > task.attempt) return false;`,
+    file: "attempts.ts",
+    code: `task.status === "running" && task.fence === fence`,
+    planted: `task.status === "running" && fence > 0 && fence <= task.fence`,
   },
   {
-    defect: "A lease lasts one millisecond too long",
-    file: "broker.ts",
-    code: "now.monoMs + task.timeoutMs",
-    planted: "now.monoMs + task.timeoutMs + 1",
+    defect: "A timeout lasts one millisecond too long",
+    file: "attempts.ts",
+    code: "const timeoutAtMs = now.monoMs + timeoutMs;",
+    planted: "const timeoutAtMs = now.monoMs + timeoutMs + 1;",
   },
   {
     defect: "A revoked attempt is not told so on cancel",
     file: "broker.ts",
-    code: "if (isRunning) this.#observer",
-    planted: "if (isRunning && task.attempt > 1) this.#observer",
+    code: `if (status === "running" && to.status === "cancelled") {`,
+    planted: `if (status === "running" && to.status === "cancelled" && task.attempt > 1) {`,
   },
   {
     defect: "Bytes are not released when a task is cancelled",
-    file: "broker.ts",
-    code: `    this.#tasks.enter(task, "cancelled", now);`,
-    planted: `    if (!isRunning) task.home.waitingBytes += task.payloadBytes;
-    this.#tasks.enter(task, "cancelled", now);`,
+    file: "task-registry.ts",
+    code: `    this.leave(task);
+    task.apply(to);
+`,
+    planted: `    this.leave(task);
+    if (to.status === "cancelled" && isWaiting(from)) task.queue.waitingBytes += task.payloadBytes;
+    task.apply(to);
+`,
   },
   {
     defect: "The cancel of a retrying task does not count",
     file: "task-registry.ts",
-    code: "home.totals[status] += 1;",
-    planted: `if (status !== "cancelled" || from !== "retrying") home.totals[status] += 1;`,
+    code: "if (isFinished(status)) queue.totals[status] += 1;",
+    planted: `if (isFinished(status) && (status !== "cancelled" || from !== "retrying")) queue.totals[status] += 1;`,
   },
   {
     defect: "A paused queue is claimed from",
@@ -134,24 +140,22 @@ export const PLANTS: readonly Plant[] = [
   {
     defect: "A purge leaves what is scheduled",
     file: "broker.ts",
-    code: "task.home === queue && isWaiting(task.status)",
-    planted: `task.home === queue && isWaiting(task.status) && task.status !== "scheduled"`,
+    code: `task.queue !== queue || !isWaiting(task.status)`,
+    planted: `task.queue !== queue || !isWaiting(task.status) || task.status === "scheduled"`,
   },
   {
     defect: "A queue that was served stays in front",
     file: "queue-registry.ts",
-    code: `    turns.remove(line);
-    turns.pushBack(line);
+    code: `    ring.remove(list);
+    ring.pushBack(list);
 `,
     planted: "",
   },
   {
     defect: "A paused queue does not count as in use",
-    file: "queue-registry.ts",
-    code: `queue.load > 0 || queue.isPaused;
-    if`,
-    planted: `queue.load > 0;
-    if`,
+    file: "queue.ts",
+    code: "this.pins > 0 || this.isPaused",
+    planted: "this.pins > 0",
   },
   {
     defect: "A key is forgotten one millisecond early",
@@ -167,22 +171,25 @@ export const PLANTS: readonly Plant[] = [
   },
   {
     defect: "A retry by hand does not keep its key",
-    file: "broker.ts",
-    code: "if (task.key !== null) this.#keys.resumed(task.key);",
-    planted: "",
+    file: "task-registry.ts",
+    code: `    if (isFinished(from) && task.key !== null) this.keys.resumed(task.key);
+`,
+    planted: ``,
   },
   {
     defect: "A retry by hand passes the bounds",
     file: "broker.ts",
-    code: "return this.#queues.refusalOf([task]);",
-    planted: "return this.#queues.refusalOf([]);",
+    code: "this.#queues.refusalOf([{ queue: queue.name, payloadBytes }])",
+    planted: "this.#queues.refusalOf([])",
   },
   {
     defect: "A retry by hand does not give all retries back",
-    file: "broker.ts",
-    code: `    task.failures = 0;
+    file: "rules.ts",
+    code: `    status: "queued",
+    failures: 0,
 `,
-    planted: "",
+    planted: `    status: "queued",
+`,
   },
   {
     defect: "`run_at` does not follow a jump of the wall clock",
@@ -204,14 +211,14 @@ export const PLANTS: readonly Plant[] = [
   },
   {
     defect: "The backoff starts with twice the base",
-    file: "broker.ts",
-    code: "task.failures - 1, random",
-    planted: "task.failures, random",
+    file: "rules.ts",
+    code: "backoffMs(backoff, failures - 1, random)",
+    planted: "backoffMs(backoff, failures, random)",
   },
   {
     defect: "The heap forgets to lift what fills a gap",
     file: "due-heap.ts",
-    code: `    this.#siftUp(last, last.place);
+    code: `    this.#siftUp(last, last.position);
 `,
     planted: "",
   },
@@ -224,15 +231,15 @@ export const PLANTS: readonly Plant[] = [
   {
     defect: "A list loses its order when its gaps are squeezed out",
     file: "task-index.ts",
-    code: `      entry.line = index;
-      this.#line[index]`,
-    planted: "      this.#line[index]",
+    code: `      entry.indexPosition = index;
+      this.#entries[index]`,
+    planted: "      this.#entries[index]",
   },
   {
     defect: "A queue is not idle when its last task is forgotten",
     file: "task-registry.ts",
-    code: "if (task.home.known === 0) this.queues.changed",
-    planted: "if (task.home.known < 0) this.queues.changed",
+    code: "if (task.queue.known === 0) this",
+    planted: "if (task.queue.known < 0) this",
   },
   {
     defect: "A finished task is kept one millisecond too long",
@@ -254,13 +261,13 @@ export const PLANTS: readonly Plant[] = [
   },
   {
     defect: "Six errors are kept",
-    file: "task.ts",
-    code: "slice(1 - ERRORS_KEPT)",
-    planted: "slice(-ERRORS_KEPT)",
+    file: "rules.ts",
+    code: "errors.slice(1 - ERRORS_KEPT)",
+    planted: "errors.slice(-ERRORS_KEPT)",
   },
   {
     defect: "Progress stays from the attempt before",
-    file: "broker.ts",
+    file: "attempts.ts",
     code: `    task.progress = null;
 `,
     planted: "",
@@ -300,18 +307,18 @@ export const PLANTS: readonly Plant[] = [
   },
   {
     defect: "A crash costs a retry",
-    file: "task-registry.ts",
-    code: `  task.crashes += 1;
-`,
-    planted: `  task.crashes += 1;
-  task.failures += 1;
-`,
+    file: "rules.ts",
+    code: "return { ...afterRelease(state, 0, now), losses };",
+    planted: `{
+    const failures = state.failures + (code === "crash_loop" ? 1 : 0);
+    return { ...afterRelease(state, 0, now), losses, failures };
+  }`,
   },
   {
     defect: "One crash too many is forgiven",
-    file: "task-registry.ts",
-    code: "task.crashes < CRASHES_MAX",
-    planted: "task.crashes <= CRASHES_MAX",
+    file: "rules.ts",
+    code: "losses < LOSSES_MAX)",
+    planted: `losses < LOSSES_MAX + (code === "crash_loop" ? 1 : 0))`,
   },
   {
     defect: "A restart ends a pause",
@@ -322,9 +329,9 @@ export const PLANTS: readonly Plant[] = [
   },
   {
     defect: "A restart lets a delay begin anew",
-    file: "task-registry.ts",
-    code: "now.monoMs + runAtMs - now.wallMs",
-    planted: "now.monoMs + runAtMs - task.enqueuedAtMs",
+    file: "restore.ts",
+    code: "Math.min(runAtMs - now.wallMs, runAtMs - waitSince(task))",
+    planted: "runAtMs - waitSince(task)",
   },
   {
     defect: "A restart forgets that a key has unfinished tasks",
@@ -344,5 +351,272 @@ export const PLANTS: readonly Plant[] = [
     code: `      record.finishedAtMs = now.wallMs;
       this`,
     planted: "      this",
+  },
+  {
+    defect: "A fence is used again",
+    file: "attempts.ts",
+    code: `    this.#nextFence += 1;
+`,
+    planted: `    if (task.attempt > 1) this.#nextFence += 1;
+`,
+  },
+  {
+    defect: "A restart gives a remote claim another fence",
+    file: "restore.ts",
+    code: "task.fence = fence;",
+    planted: "task.fence = fence - 1;",
+  },
+  {
+    defect: "A claim that was cancelled is told that it has expired",
+    file: "attempts.ts",
+    code: `cancelled: "cancelled",`,
+    planted: `cancelled: "expired",`,
+  },
+  {
+    defect: "An extend after the end is accepted",
+    file: "attempts.ts",
+    code: "if (!isHeldBy(task, fence) || task.lease === null) return",
+    planted: "if (task.lease === null) return",
+  },
+  {
+    defect: "An extend leads beyond the timeout",
+    file: "lease.ts",
+    code: "const endMs = Math.min(endsAtMs, timeoutAtMs);",
+    planted: "const endMs = task.lease === null ? Math.min(endsAtMs, timeoutAtMs) : endsAtMs;",
+  },
+  {
+    defect: "A lease reaches beyond the timeout",
+    file: "lease.ts",
+    code: "const endMs = Math.min(endsAtMs, timeoutAtMs);",
+    planted: "const endMs = endsAtMs;",
+  },
+  {
+    defect: "A lease and the timeout end together, and the lease is the reason",
+    file: "attempts.ts",
+    code: "lease.timeoutAtMs <= now.monoMs",
+    planted: "lease.timeoutAtMs < now.monoMs",
+  },
+  {
+    defect: "A lost lease is charged as a failure",
+    file: "rules.ts",
+    code: "return { ...afterRelease(state, 0, now), losses };",
+    planted: `{
+    const failures = state.failures + (code === "lease_lost" ? 1 : 0);
+    return { ...afterRelease(state, 0, now), losses, failures };
+  }`,
+  },
+  {
+    defect: "A lost lease is not counted",
+    file: "rules.ts",
+    code: "const losses = state.losses + 1;",
+    planted: `const losses = state.losses + (code === "lease_lost" ? 0 : 1);`,
+  },
+  {
+    defect: "A failed settle does not end a row of losses",
+    file: "rules.ts",
+    code: `status: "retrying", failures, losses: 0`,
+    planted: `status: "retrying", failures`,
+  },
+  {
+    defect: "A retry by hand does not end a row of losses",
+    file: "rules.ts",
+    code: `    failures: 0,
+    losses: 0,
+`,
+    planted: `    failures: 0,
+`,
+  },
+  {
+    defect: "A release ends a row of losses",
+    file: "rules.ts",
+    code: `  if (delayMs <= 0) return { ...unchanged(state), status: "queued" };`,
+    planted: `  if (delayMs <= 0) return { ...unchanged(state), status: "queued", losses: 0 };`,
+  },
+  {
+    defect: "The fourth lost lease fails a task, not the third",
+    file: "rules.ts",
+    code: "losses < LOSSES_MAX)",
+    planted: `losses < LOSSES_MAX + (code === "lease_lost" ? 1 : 0))`,
+  },
+  {
+    defect: "A release reverses the order",
+    file: "ready-list.ts",
+    code: `const index = indexOf(released, task.order);
+    const behind`,
+    planted: `const index = 0;
+    const behind`,
+  },
+  {
+    defect: "A release with a delay goes to the front",
+    file: "task-registry.ts",
+    code: `if (from === "running") queue.ready`,
+    planted: `if (from === "running" || (from === "retrying" && task.receipt?.outcome === "released")) queue.ready`,
+  },
+  {
+    defect: "A release with a delay spends a retry",
+    file: "rules.ts",
+    code: `status: "retrying", runAtMs: now`,
+    planted: `status: "retrying", failures: state.failures + 1, runAtMs: now`,
+  },
+  {
+    defect: "A release with a delay is charged as a retry",
+    file: "task-registry.ts",
+    code: `to.failures > task.failures ? "retried"`,
+    planted: `to.status === "retrying" ? "retried"`,
+  },
+  {
+    defect: "A settle that comes again settles again",
+    file: "attempts.ts",
+    code: `task.status === "running" && task.fence === fence`,
+    planted: `task.status === "running" && (task.fence === fence || (task.settledFence === fence && fence > 0))`,
+  },
+  {
+    defect: "A settle that comes again gets a receipt whatever its word",
+    file: "attempts.ts",
+    code: "settledFence === fence && receipt?.outcome === outcome.kind",
+    planted: "settledFence === fence && receipt !== null",
+  },
+  {
+    defect: "A receipt is lost when the task is claimed again",
+    file: "attempts.ts",
+    code: `    task.progress = null;
+    const { lane`,
+    planted: `    task.progress = null;
+    task.receipt = null;
+    const { lane`,
+  },
+  {
+    defect: "A lease ends while the storage is away",
+    file: "schedule.ts",
+    code: "return this.isRemoteSuspended ? undefined : this.#remote.first();",
+    planted: "return this.#remote.first();",
+  },
+  {
+    defect: "A local timeout waits while the storage is away",
+    file: "schedule.ts",
+    code: "if (byMono !== undefined && byMono.dueAtMs <= monoMs) return byMono;",
+    planted: `if (byMono !== undefined && byMono.dueAtMs <= monoMs && !(this.isRemoteSuspended && byMono.status === "running")) return byMono;`,
+  },
+  {
+    defect: "A lease ends right after the storage is back",
+    file: "broker.ts",
+    code: `    this.#schedule.isRemoteSuspended = false;
+    this.allowLateLeases(now);
+`,
+    planted: `    this.#schedule.isRemoteSuspended = false;
+`,
+  },
+  {
+    defect: "A lease ends right after a start",
+    file: "broker.ts",
+    code: `    this.allowLateLeases(now);
+    this.#tasks.restore`,
+    planted: "    this.#tasks.restore",
+  },
+  {
+    defect: "A lease ends right after a pause of the process",
+    file: "attempts.ts",
+    code: "Math.min(LEASE_GRACE_MS, lease.lengthMs)",
+    planted: "Math.min(LEASE_GRACE_MS, lease.lengthMs) / 2",
+  },
+  {
+    defect: "The time after a start is longer than a lease",
+    file: "attempts.ts",
+    code: "Math.min(LEASE_GRACE_MS, lease.lengthMs)",
+    planted: "LEASE_GRACE_MS",
+  },
+  {
+    defect: "A clock that is set back lengthens a lease over a restart",
+    file: "restore.ts",
+    code: "clamp(leaseEndsAtMs - now.wallMs, 0, leaseMs)",
+    planted: "Math.max(leaseEndsAtMs - now.wallMs, 0)",
+  },
+  {
+    defect: "A restart begins the timeout of a remote claim anew",
+    file: "restore.ts",
+    code: "now.monoMs + timeoutMs - ranMs",
+    planted: "now.monoMs + timeoutMs",
+  },
+  {
+    defect: "A restart releases a remote claim",
+    file: "task-registry.ts",
+    code: `task.status === "running" && claim === null`,
+    planted: `task.status === "running"`,
+  },
+  {
+    defect: "The queues of a claim are out of order",
+    file: "attempts.ts",
+    code: "for (const name of names) {",
+    planted: "for (const name of names.toReversed()) {",
+  },
+  {
+    defect: "A claim by queues takes a turn",
+    file: "attempts.ts",
+    code: `      if (task !== undefined) return task;
+    }
+    return undefined;
+  }
+
+  #start`,
+    planted: `      if (task === undefined) continue;
+      this.#queues.tookTurn(list);
+      return task;
+    }
+    return undefined;
+  }
+
+  #start`,
+  },
+  {
+    defect: "A claim by queues ignores a pause",
+    file: "attempts.ts",
+    code: "queue === undefined || !queue.isOpen",
+    planted: "queue === undefined",
+  },
+  {
+    defect: "The types of a claim are ignored",
+    file: "ready-list.ts",
+    code: "if (types.includes(task.settings.type)) return task;",
+    planted: "return task;",
+  },
+  {
+    defect: "The types of a claim are ignored where it names queues",
+    file: "attempts.ts",
+    code: "types === undefined ? list.first() : list.firstOf(types)",
+    planted: "types === undefined || types.length > 0 ? list.first() : list.firstOf(types)",
+  },
+  {
+    defect: "A claim looks for its types in the first queue only",
+    file: "attempts.ts",
+    code: `      const task = list.firstOf(types);
+      if (task === undefined) continue;
+`,
+    planted: `      const task = list.firstOf(types);
+      if (task === undefined) return undefined;
+`,
+  },
+  {
+    defect: "A claim passes over released tasks when it names types",
+    file: "ready-list.ts",
+    code: "for (const tasks of [released, waiting]) {",
+    planted: "for (const tasks of [waiting, released]) {",
+  },
+  {
+    defect: "A claim of several starts one more",
+    file: "attempts.ts",
+    code: "while (tasks.length < request.max) {",
+    planted: "while (tasks.length <= request.max && (request.max > 1 || tasks.length === 0)) {",
+  },
+  {
+    defect: "A wait grows over a restart when the clock is set back",
+    file: "restore.ts",
+    code: "Math.min(runAtMs - now.wallMs, runAtMs - waitSince(task))",
+    planted: "runAtMs - now.wallMs",
+  },
+  {
+    defect: "A claim looks for its types at one task too many",
+    file: "ready-list.ts",
+    code: "if (searched === SEARCHED_MAX)",
+    planted: "if (searched > SEARCHED_MAX)",
   },
 ];

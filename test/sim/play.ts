@@ -67,7 +67,7 @@ function playAt(
   tally?: Tally,
 ): Failure | null {
   const history = new History(seed);
-  const subject = new BrokerSubject(history.setup.limits);
+  const subject = new BrokerSubject(history.setup.limits, history.setup.firstFence);
   const operations: Operation[] = [];
   tally?.begin();
   const steps = given?.length ?? STEPS_PER_HISTORY;

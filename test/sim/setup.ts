@@ -5,6 +5,7 @@
 
 import type { Backoff } from "../../src/core/backoff.ts";
 import type { BrokerLimits } from "../../src/core/broker.ts";
+import type { Lane } from "../../src/core/lane.ts";
 import type { QueueLimits } from "../../src/core/queue.ts";
 import type { Prng } from "./prng.ts";
 
@@ -18,13 +19,19 @@ const DRAWS = [
   "claim",
   "settle",
   "settleStale",
+  "settleAgain",
+  "extend",
+  "extendStale",
   "progress",
+  "suspendRemote",
+  "resumeRemote",
   "cancel",
   "retry",
   "pause",
   "resume",
   "purge",
   "advance",
+  "stall",
   "jumpWall",
   "tick",
   "list",
@@ -42,15 +49,23 @@ export interface Setup {
   readonly payloadBytesMax: number;
   readonly timeoutMsMax: number;
   readonly delayMsMax: number;
-  readonly hasThreads: boolean;
+  readonly leaseMsMax: number;
+  readonly lanes: readonly Lane[];
+  /** The fence of the first claim. */
+  readonly firstFence: number;
   /** Whether tasks are reserved before they are published, and the process may end and start again. */
   readonly hasJournal: boolean;
+  /** So many tasks come at once at the beginning, so that a search by type does not see all of them; most often none. */
+  readonly floodTasks: number;
   /** An operation stands here as often as it weighs. */
   readonly mix: readonly DrawKind[];
 }
 
 const QUEUES = ["a", "b", "c", "d", "e"];
 const FOREVER_MS = 1e9;
+
+/** So large that a history gives no fence of an earlier one again, and small enough to be read. */
+export const FENCE_MAX = 1e9;
 
 /** How often an operation is drawn in the average history. */
 const WEIGHTS: Readonly<Record<DrawKind, number>> = {
@@ -63,13 +78,19 @@ const WEIGHTS: Readonly<Record<DrawKind, number>> = {
   claim: 10,
   settle: 8,
   settleStale: 1,
+  settleAgain: 1,
+  extend: 2,
+  extendStale: 0.5,
   progress: 1,
+  suspendRemote: 0.3,
+  resumeRemote: 0.5,
   cancel: 3,
   retry: 3,
   pause: 1,
   resume: 2,
   purge: 0.3,
   advance: 5,
+  stall: 0.7,
   jumpWall: 1,
   tick: 5,
   list: 0.3,
@@ -78,17 +99,38 @@ const WEIGHTS: Readonly<Record<DrawKind, number>> = {
 /** What means something only with a journal. */
 const FOR_JOURNALS: readonly DrawKind[] = ["publish", "withdraw", "restart"];
 
+/** What means something only with remote workers. */
+const FOR_REMOTE: readonly DrawKind[] = [
+  "extend",
+  "extendStale",
+  "suspendRemote",
+  "resumeRemote",
+  "stall",
+];
+
+const LANES_USED: readonly (readonly Lane[])[] = [
+  ["loop"],
+  ["loop"],
+  ["loop", "thread"],
+  ["remote"],
+  ["remote"],
+  ["loop", "remote"],
+  ["loop", "thread", "remote"],
+];
+
 /** Without these nothing would happen. */
 const ALWAYS: readonly DrawKind[] = ["enqueue", "publish"];
 
 export function drawSetup(prng: Prng): Setup {
   // Now and then a large queue, for the rings and the heaps to grow, wrap around and shrink.
   const sizeMax = prng.oneIn(24) ? 40 : 8;
+  const floodTasks = prng.oneIn(1000) ? prng.whole(1005, 1020) : 0;
   const hasJournal = prng.oneIn(3);
   const queues = QUEUES.slice(0, prng.whole(1, QUEUES.length));
+  const lanes = prng.pick(LANES_USED);
   return {
     limits: {
-      queue: drawQueueLimits(prng, sizeMax),
+      queue: floodTasks > 0 ? FLOODED : drawQueueLimits(prng, sizeMax),
       queues: new Map(
         queues.filter(() => prng.oneIn(5)).map((name) => [name, drawQueueLimits(prng, sizeMax)]),
       ),
@@ -106,13 +148,23 @@ export function drawSetup(prng: Prng): Setup {
     },
     maxRetriesMax: prng.pick([0, 2, 2, 9]),
     payloadBytesMax: prng.whole(0, 12),
-    timeoutMsMax: prng.pick([20, 1000, FOREVER_MS]),
+    timeoutMsMax: prng.pick([20, 1000, 40_000, FOREVER_MS]),
     delayMsMax: prng.pick([1, 100, 2000]),
-    hasThreads: prng.oneIn(3),
+    // Around the ten seconds that a lease has left after a start.
+    leaseMsMax: prng.pick([20, 2000, 30_000]),
+    lanes,
+    firstFence: prng.whole(1, FENCE_MAX),
     hasJournal,
-    mix: drawMix(prng, hasJournal),
+    floodTasks,
+    mix: drawMix(prng, hasJournal, lanes.includes("remote")),
   };
 }
+
+const FLOODED: QueueLimits = {
+  size: 2000,
+  bytes: FOREVER_MS,
+  concurrency: Number.POSITIVE_INFINITY,
+};
 
 function drawQueueLimits(prng: Prng, sizeMax: number): QueueLimits {
   return {
@@ -123,9 +175,10 @@ function drawQueueLimits(prng: Prng, sizeMax: number): QueueLimits {
 }
 
 /** Some operations come much more often than in the average history, and some not at all. */
-function drawMix(prng: Prng, hasJournal: boolean): DrawKind[] {
+function drawMix(prng: Prng, hasJournal: boolean, hasRemote: boolean): DrawKind[] {
   return DRAWS.flatMap((draw) => {
     if (!hasJournal && FOR_JOURNALS.includes(draw)) return [];
+    if (!hasRemote && FOR_REMOTE.includes(draw)) return [];
     const share = ALWAYS.includes(draw) ? 10 : prng.pick([0, 3, 10, 10, 30]);
     return new Array<DrawKind>(Math.ceil(WEIGHTS[draw] * share)).fill(draw);
   });

@@ -3,8 +3,11 @@
  * before it is counted.
  */
 
-import { isStep, TASK_STATUSES } from "../../src/core/task.ts";
+import { LANES } from "../../src/core/lane.ts";
+import type { ClaimEnd, ClaimRequest } from "../../src/core/outcomes.ts";
+import { isStep, TASK_STATUSES } from "../../src/core/status.ts";
 import type { History } from "./history.ts";
+import { MARKS } from "./model.ts";
 import { isWaiting, type ModelTask } from "./model-state.ts";
 import type { Operation } from "./operation.ts";
 
@@ -19,7 +22,10 @@ const ENQUEUE_ANSWERS = [
 
 const RESERVE_ANSWERS = ENQUEUE_ANSWERS.with(0, "reserved");
 
+const CLAIM_ENDS: readonly ClaimEnd[] = ["expired", "timeout", "settled", "cancelled", "unknown"];
+
 const KINDS: readonly string[] = [
+  ...MARKS,
   ...ENQUEUE_ANSWERS.map((answer) => `enqueue one: ${answer}`),
   ...ENQUEUE_ANSWERS.map((answer) => `enqueue several: ${answer}`),
   ...RESERVE_ANSWERS.map((answer) => `reserve one: ${answer}`),
@@ -27,33 +33,44 @@ const KINDS: readonly string[] = [
   "publish",
   "withdraw",
   "restart",
-  "restart: interrupts a task",
+  "restart: loses an attempt",
   "restart: fails a task that crashed too often",
   "enqueue: after a delay",
   "enqueue: at a time of day",
   "enqueue: at a time of day that has passed",
   "enqueue: into several queues",
-  "claim loop: a task",
-  "claim loop: nothing",
-  "claim thread: a task",
-  "claim thread: nothing",
+  ...LANES.flatMap((lane) => [
+    `claim ${lane}: a task`,
+    `claim ${lane}: nothing`,
+    `claim ${lane}: several`,
+    `claim ${lane}: a task of the queues that it names`,
+    `claim ${lane}: a task of the types that it names`,
+    `claim ${lane}: a task of the queues and types that it names`,
+  ]),
+  "claim: several, of one queue after another in order",
   "claim: nothing, because of a pause",
   "claim: nothing, because as many run as may",
-  "settle done: settled",
-  "settle done: stale",
-  "settle interrupted: settled",
-  "settle interrupted: stale",
-  "settle failed, backoff: settled",
-  "settle failed, backoff: stale",
+  ...["done", "released", "released, delayed", "failed, backoff"].flatMap((way) => [
+    `settle ${way}: settled`,
+    `settle ${way}: repeated`,
+    `settle ${way}: claim lost`,
+  ]),
   "settle failed, after: settled",
   "settle failed, never: settled",
-  "settle: unknown",
-  "settle: stale, while another attempt runs",
+  ...CLAIM_ENDS.flatMap((ended) => [
+    `settle: claim lost: ${ended}`,
+    `settle: claim lost: ${ended}, while another claim holds it`,
+  ]),
+  "settle: repeated, while another claim holds it",
   "settle: a retry into a full queue",
   "settle: a sixth error",
+  "extend: extended",
+  ...CLAIM_ENDS.map((ended) => `extend: claim lost: ${ended}`),
   "progress: noted",
-  "progress: stale",
-  "progress: unknown",
+  ...CLAIM_ENDS.map((ended) => `progress: claim lost: ${ended}`),
+  "storage: goes away",
+  "storage: comes back",
+  "stall",
   "cancel: cancelled",
   "cancel: finished",
   "cancel: unknown",
@@ -81,6 +98,7 @@ const KINDS: readonly string[] = [
   "time: the wall clock is set back",
   "revoked: timeout",
   "revoked: cancelled",
+  "revoked: lease_lost",
   "forgotten: a task",
   "forgotten: a queue",
   "forgotten: a key",
@@ -113,9 +131,10 @@ export class Tally {
   add(operation: Operation, { expected, model, now }: History): void {
     this.#addOperation(operation, expected, model.tasks, now.wallMs);
     this.#addNews(model.heard);
+    for (const mark of model.marks) this.#count(mark);
     if (operation.kind === "restart") {
       for (const news of model.heard) {
-        if (news === "queued") this.#count("restart: interrupts a task");
+        if (news === "queued") this.#count("restart: loses an attempt");
         if (news === "failed") this.#count("restart: fails a task that crashed too often");
       }
     }
@@ -150,13 +169,24 @@ export class Tally {
         this.#addEnqueue(operation, answer, wallMs);
         break;
       case "claim":
-        this.#count(`claim ${operation.lane}: ${answer === "nothing" ? "nothing" : "a task"}`);
-        if (answer === "nothing") this.#addClosed(tasks);
+        this.#addClaim(operation.request, answer, tasks);
         break;
       case "settle":
         this.#addSettle(operation, answer, tasks);
         break;
+      case "extend":
       case "progress":
+        this.#count(`${operation.kind}: ${withoutReceipt(answer)}`);
+        break;
+      case "suspendRemote":
+        this.#count("storage: goes away");
+        break;
+      case "resumeRemote":
+        this.#count("storage: comes back");
+        break;
+      case "stall":
+        this.#count(operation.kind);
+        break;
       case "cancel":
       case "retry":
       case "pause":
@@ -199,12 +229,42 @@ export class Tally {
     }
   }
 
+  #addClaim(
+    { lane, queues, types }: ClaimRequest,
+    answer: string,
+    tasks: readonly ModelTask[],
+  ): void {
+    if (answer === "nothing") {
+      this.#count(`claim ${lane}: nothing`);
+      this.#addClosed(tasks);
+      return;
+    }
+    const claims = answer.split(" ");
+    this.#count(`claim ${lane}: a task`);
+    if (claims.length > 1) this.#count(`claim ${lane}: several`);
+    if (queues !== undefined && types === undefined) {
+      this.#count(`claim ${lane}: a task of the queues that it names`);
+    }
+    if (queues === undefined && types !== undefined) {
+      this.#count(`claim ${lane}: a task of the types that it names`);
+    }
+    if (queues === undefined) return;
+    if (types !== undefined) {
+      this.#count(`claim ${lane}: a task of the queues and types that it names`);
+    }
+    const names = claims.map((claim) => {
+      const [id] = claim.split("/");
+      return tasks.find(({ fresh }) => fresh.id === id)?.queue.name;
+    });
+    if (new Set(names).size > 1) this.#count("claim: several, of one queue after another in order");
+  }
+
   /** Why nothing could be claimed although something is queued. */
   #addClosed(tasks: readonly ModelTask[]): void {
-    for (const { status, home } of tasks) {
+    for (const { status, queue } of tasks) {
       if (status !== "queued") continue;
-      if (home.isPaused) this.#count("claim: nothing, because of a pause");
-      else if (home.limits.concurrency < Number.POSITIVE_INFINITY) {
+      if (queue.isPaused) this.#count("claim: nothing, because of a pause");
+      else if (queue.limits.concurrency < Number.POSITIVE_INFINITY) {
         this.#count("claim: nothing, because as many run as may");
       }
     }
@@ -215,24 +275,24 @@ export class Tally {
     answer: string,
     tasks: readonly ModelTask[],
   ): void {
-    if (answer === "unknown") {
-      this.#count("settle: unknown");
-      return;
-    }
+    const isDelayed = outcome.kind === "released" && (outcome.delayMs ?? 0) > 0;
     const way = outcome.kind === "failed" ? `failed, ${outcome.retry.kind}` : outcome.kind;
-    this.#count(`settle ${way}: ${answer}`);
+    const [kind = ""] = answer.split(":", 1);
+    this.#count(`settle ${way}${isDelayed ? ", delayed" : ""}: ${kind}`);
     const task = tasks.find(({ fresh }) => fresh.id === id);
-    if (task === undefined) return;
-    if (answer === "stale") {
-      if (task.status === "running") this.#count("settle: stale, while another attempt runs");
+    if (kind !== "settled") {
+      const end = kind === "repeated" ? kind : answer;
+      this.#count(`settle: ${end}`);
+      if (task?.status === "running") this.#count(`settle: ${end}, while another claim holds it`);
       return;
     }
+    if (task === undefined) return;
     if (task.errors[0]?.attempt !== undefined && task.errors[0].attempt > 1) {
       this.#count("settle: a sixth error");
     }
     if (task.status !== "retrying") return;
-    const waiting = tasks.filter((each) => each.home === task.home && isWaiting(each)).length;
-    if (waiting > task.home.limits.size) this.#count("settle: a retry into a full queue");
+    const waiting = tasks.filter((each) => each.queue === task.queue && isWaiting(each)).length;
+    if (waiting > task.queue.limits.size) this.#count("settle: a retry into a full queue");
   }
 
   /** The news come in threes: id, from, to for a step; id, fence, reason for a revocation. */
@@ -251,6 +311,11 @@ export class Tally {
     // What is rarely worth a kind of its own, as a stale settle of each outcome, is not listed.
     if (count !== undefined) this.#counts.set(kind, count + 1);
   }
+}
+
+/** An answer without what was extended. */
+function withoutReceipt(answer: string): string {
+  return answer.startsWith("extended") ? "extended" : answer;
 }
 
 /** An answer's kind: its first word, and for a refusal the bound as well. */

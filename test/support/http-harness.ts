@@ -1,6 +1,6 @@
 /**
- * What an HTTP test stands on: a server that really listens, on a port that the system picks, with handlers that do what
- * the test asks of them.
+ * What an HTTP test stands on: a server that really listens, on a port that the system picks, with
+ * handlers that do what the test asks of them.
  */
 
 import { expect } from "bun:test";
@@ -65,7 +65,14 @@ export async function openScene(options: ServerOptions = {}): Promise<Scene> {
 
 /** A scene of HTTP alone, before an engine that the test brings, and without workers. */
 export function openSceneOf(engine: Engine, log: Log = silentLog): Scene {
-  const app = createApp({ engine, bodyBytesMax: 1024, version: "0.0.0", log });
+  const app = createApp({
+    engine,
+    bodyBytesMax: 1024,
+    answerBytesTotal: 1024 * 1024,
+    access: { host: "127.0.0.1", allowedHosts: [], corsOrigins: [] },
+    version: "0.0.0",
+    log,
+  });
   app.listen({ port: 0, hostname: "127.0.0.1", development: false });
   const { server } = app;
   if (server === null) throw new Error("the HTTP server did not start");
@@ -149,7 +156,10 @@ export class Scene implements AsyncDisposable {
     return bodyOf<TaskBody>(await this.expectStatus(200, this.get(`/tasks/${id}?wait_ms=60000`)));
   }
 
-  /** The task once it is as `is` says. Every look costs a turn of the server's event loop, so that it goes on. */
+  /**
+   * The task once it is as `is` says. Every look costs a turn of the server's event loop, so that
+   * it goes on.
+   */
   async untilTask(id: string, is: (task: TaskBody) => boolean): Promise<TaskBody> {
     while (true) {
       const task = await this.task(id);

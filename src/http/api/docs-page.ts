@@ -1,6 +1,6 @@
 /**
- * The description of the API as a page for people: made of the same document that machines read, in one file that has
- * no script and loads nothing.
+ * The description of the API as a page for people: made of the same document that machines read, in
+ * one file that has no script and loads nothing.
  */
 
 /** What the page reads of an OpenAPI document. */

@@ -3,23 +3,35 @@
  */
 
 import { Elysia } from "elysia";
-import type {
-  Engine,
-  EnqueueAnswer,
-  EnqueueRequest,
-  MaybePromise,
-  Receipt,
+import {
+  type Engine,
+  type EnqueueAnswer,
+  type EnqueueRequest,
+  LIMITS,
+  type MaybePromise,
+  type Receipt,
 } from "../../engine/engine.ts";
+import type { Answers } from "../answers.ts";
 import { withBody } from "../body.ts";
-import { shapeOf } from "../shape.ts";
+import { type Fault, shapeOf } from "../shape.ts";
+import { requestOf, runAtFault, wirePath } from "./json.ts";
 import { describeRoute } from "./openapi.ts";
-import { invalidRequest, type ProblemCode, problem, type RequestError } from "./problem.ts";
-import { refusalProblem, stoppingProblem, storageProblem } from "./refusal.ts";
+import {
+  bodyProblem,
+  invalidRequest,
+  type ProblemCode,
+  problem,
+  refusalProblem,
+  stoppingProblem,
+  storageProblem,
+} from "./problem.ts";
+import { unexpectedParameters } from "./query.ts";
 import * as schemas from "./schemas.ts";
 
 export interface EnqueueOptions {
   readonly engine: Engine;
   readonly bodyBytesMax: number;
+  readonly answers: Answers;
 }
 
 const enqueueShape = shapeOf(schemas.EnqueueBody);
@@ -27,14 +39,10 @@ const batchShape = shapeOf(schemas.BatchBody);
 
 const JSON_TYPE = "application/json;charset=utf-8";
 
-/** Keys are compared and kept, never shown: printable ASCII, and no longer than anybody's key needs to be. */
-const IDEMPOTENCY_KEY = /^[\x21-\x7e]{1,255}$/;
-
 const PROBLEMS: readonly ProblemCode[] = [
   "invalid_json",
   "body_too_large",
   "unsupported_media_type",
-  "invalid_request",
   "idempotency_key_reused",
   "queue_full",
   "shutting_down",
@@ -42,20 +50,35 @@ const PROBLEMS: readonly ProblemCode[] = [
 ];
 
 /** Answers `POST /enqueue`. */
-export type EnqueueHandler = (request: Request) => Promise<Response>;
+export type EnqueueHandler = (request: Request) => MaybePromise<Response>;
 
 export function enqueueHandler({ engine, bodyBytesMax }: EnqueueOptions): EnqueueHandler {
-  return (request) =>
-    withBody(request, enqueueShape, bodyBytesMax, (body) => enqueue(engine, request, [body], ONE));
+  return (request) => {
+    // Elysia checks the queries of all other routes.
+    if (request.url.includes("?")) {
+      const faults = unexpectedParameters(request.url);
+      if (faults.length > 0) return invalidRequest(faults);
+    }
+    return withBody(request, enqueueShape, bodyBytesMax, (body) =>
+      body.kind === "body" ? enqueue(engine, request, [body.value], ONE) : bodyProblem(body),
+    );
+  };
 }
 
 export function enqueueRoutes(
   enqueueOne: EnqueueHandler,
-  { engine, bodyBytesMax }: EnqueueOptions,
+  { engine, bodyBytesMax, answers }: EnqueueOptions,
 ) {
+  const many: Form = {
+    pathOf: (index) => `/tasks/${index}`,
+    // The tasks are accepted: an answer is due, however much is unread.
+    accepted: (receipts, headers) =>
+      answers.json([JSON.stringify({ tasks: receipts })], { status: 202, headers }),
+  };
   return new Elysia()
     .post("/enqueue", ({ request }) => enqueueOne(request), {
       parse: "none",
+      query: schemas.NoQuery,
       detail: describeRoute({
         summary: "Enqueue a task",
         tag: "Enqueue",
@@ -69,46 +92,44 @@ export function enqueueRoutes(
     .post(
       "/enqueue/batch",
       ({ request }) =>
-        withBody(request, batchShape, bodyBytesMax, ({ tasks }) =>
-          enqueue(engine, request, tasks, MANY),
+        withBody(request, batchShape, bodyBytesMax, (body) =>
+          body.kind === "body"
+            ? enqueue(engine, request, body.value.tasks, many)
+            : bodyProblem(body),
         ),
       {
         parse: "none",
+        query: schemas.NoQuery,
         detail: describeRoute({
           summary: "Enqueue many tasks, all or none",
           tag: "Enqueue",
           body: schemas.BatchBody,
           hasIdempotencyKey: true,
           answers: { 202: schemas.BatchReceipt },
-          problems: PROBLEMS,
+          problems: ["cross_site", ...PROBLEMS],
         }),
       },
     );
 }
 
-/** What differs between one task and many: where a task stands in the body, and how its receipt is handed out. */
+/**
+ * What differs between one task and many: where a task stands in the body, and how its receipt is
+ * handed out.
+ */
 interface Form {
   readonly pathOf: (index: number) => string;
-  readonly accepted: (receipts: readonly Receipt[]) => Response;
+  readonly accepted: (receipts: readonly Receipt[], headers: Record<string, string>) => Response;
 }
 
 const ONE: Form = {
   pathOf: () => "",
-  accepted(receipts) {
+  accepted(receipts, headers) {
     const receipt = receipts[0];
-    return acceptedJson(receipt, { "content-type": JSON_TYPE, location: `/tasks/${receipt?.id}` });
+    headers["location"] = `/tasks/${receipt?.id}`;
+    // What Response.json does, for less: docs/DECISIONS.md has the figures.
+    return new Response(JSON.stringify(receipt), { status: 202, headers });
   },
 };
-
-const MANY: Form = {
-  pathOf: (index) => `/tasks/${index}`,
-  accepted: (receipts) => acceptedJson({ tasks: receipts }, { "content-type": JSON_TYPE }),
-};
-
-/** What Response.json does, for less: docs/DECISIONS.md has the figures. */
-function acceptedJson(body: unknown, headers: Record<string, string>): Response {
-  return new Response(JSON.stringify(body), { status: 202, headers });
-}
 
 function enqueue(
   engine: Engine,
@@ -117,18 +138,17 @@ function enqueue(
   form: Form,
 ): MaybePromise<Response> {
   const key = request.headers.get("idempotency-key") ?? undefined;
-  if (key !== undefined && !IDEMPOTENCY_KEY.test(key)) {
+  if (key !== undefined && !LIMITS.idempotencyKey.allows(key)) {
     return invalidRequest([
-      { path: "Idempotency-Key", message: "must be 1 to 255 printable ASCII characters" },
+      { path: "Idempotency-Key", message: `must be ${LIMITS.idempotencyKey.allowed}` },
     ]);
   }
   const requests: EnqueueRequest[] = [];
-  const faults: RequestError[] = [];
+  const faults: Fault[] = [];
   for (const body of bodies) {
-    const request = requestOf(body);
-    const message = timeFault(request);
+    const message = runAtFault(body);
     if (message !== null) faults.push({ path: `${form.pathOf(requests.length)}/run_at`, message });
-    requests.push(request);
+    requests.push(requestOf(body));
   }
   if (faults.length > 0) return invalidRequest(faults);
   const answering = engine.enqueue(requests, key);
@@ -140,12 +160,12 @@ function enqueue(
 function respond(answer: EnqueueAnswer, form: Form): Response {
   switch (answer.kind) {
     case "accepted":
-      return form.accepted(answer.receipts);
-    case "repeated": {
-      const response = form.accepted(answer.receipts);
-      response.headers.set("idempotency-replayed", "true");
-      return response;
-    }
+      return form.accepted(answer.receipts, { "content-type": JSON_TYPE });
+    case "repeated":
+      return form.accepted(answer.receipts, {
+        "content-type": JSON_TYPE,
+        "idempotency-replayed": "true",
+      });
     case "refused":
       return refusalProblem(answer);
     case "stopping":
@@ -155,46 +175,16 @@ function respond(answer: EnqueueAnswer, form: Form): Response {
     case "key_reused":
       return problem(
         "idempotency_key_reused",
-        "This Idempotency-Key came with another request before.",
+        "Another request was sent with this Idempotency-Key before.",
       );
     case "invalid":
       return invalidRequest(
         answer.faults.map(({ index, path, message }) => ({
-          path: index === null ? "Idempotency-Key" : `${form.pathOf(index)}${path}`,
+          path: index === null ? "Idempotency-Key" : form.pathOf(index) + wirePath(path),
           message,
         })),
       );
     default:
       return answer satisfies never;
   }
-}
-
-function requestOf(body: schemas.EnqueueBody): EnqueueRequest {
-  return {
-    payload: body.payload,
-    type: body.type,
-    queue: body.queue,
-    priority: body.priority,
-    maxRetries: body.max_retries,
-    timeoutMs: body.timeout_ms,
-    delayMs: body.delay_ms,
-    runAtMs: body.run_at === undefined ? undefined : msOfTime(body.run_at),
-  };
-}
-
-function timeFault({ delayMs, runAtMs }: EnqueueRequest): string | null {
-  if (runAtMs === undefined) return null;
-  if (delayMs !== undefined) return "can't be given together with delay_ms";
-  return Number.isNaN(runAtMs) ? "is not a time that exists" : null;
-}
-
-/**
- * Milliseconds since the Unix epoch, or NaN for a time that does not exist. Its form alone does not tell: parsers take
- * 30 February for 2 March, and 24:00, which RFC 3339 does not have, for the next day.
- */
-function msOfTime(time: string): number {
-  const day = new Date(`${time.slice(0, 10)}T00:00:00Z`);
-  if (Number.isNaN(day.getTime()) || day.toISOString().slice(0, 10) !== time.slice(0, 10))
-    return Number.NaN;
-  return time.slice(11, 13) === "24" ? Number.NaN : Date.parse(time.toUpperCase());
 }

@@ -1,24 +1,24 @@
-/** Whether the process lives, and whether it takes tasks. */
+/** Probes: liveness of the process, and readiness to accept tasks. */
 
 import { Elysia } from "elysia";
 import type { Engine, Readiness } from "../../engine/engine.ts";
 import { describeRoute } from "./openapi.ts";
-import { stoppingProblem, storageProblem } from "./refusal.ts";
+import { stoppingProblem, storageProblem } from "./problem.ts";
 
 export function healthRoutes(engine: Engine) {
   return new Elysia()
     .get("/healthz", () => new Response(null), {
       detail: describeRoute({
-        summary: "Is it alive?",
+        summary: "Liveness probe",
         tag: "Health",
-        answers: { 200: "It is. The body is empty." },
+        answers: { 200: "The process is alive. The body is empty." },
       }),
     })
     .get("/readyz", () => readinessAnswer(engine.readiness), {
       detail: describeRoute({
-        summary: "Does it accept tasks?",
+        summary: "Readiness probe",
         tag: "Health",
-        answers: { 200: "It does. The body is empty." },
+        answers: { 200: "The server accepts tasks. The body is empty." },
         problems: ["shutting_down", "storage_unavailable"],
       }),
     });

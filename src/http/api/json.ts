@@ -1,10 +1,82 @@
 /**
- * A task and a queue as they stand on the wire.
+ * Tasks and queues as they stand on the wire: what a body asks the engine for, and what is shown of
+ * what it keeps.
  */
 
 import type { Static } from "@sinclair/typebox";
-import type { QueueReport, TaskError, TaskView } from "../../engine/engine.ts";
-import type { QueueJson } from "./schemas.ts";
+import {
+  type EnqueueRequest,
+  LIMITS,
+  type QueueReport,
+  type TaskError,
+  type TaskView,
+} from "../../engine/engine.ts";
+import type { EnqueueBody, QueueJson } from "./schemas.ts";
+
+/** The fields of an enqueue: the name on the wire, and the one in the engine. */
+const FIELDS = {
+  payload: "payload",
+  type: "type",
+  queue: "queue",
+  priority: "priority",
+  max_retries: "maxRetries",
+  timeout_ms: "timeoutMs",
+  delay_ms: "delayMs",
+  run_at: "runAtMs",
+} as const satisfies Readonly<Record<keyof EnqueueBody, keyof EnqueueRequest>>;
+
+const NAMES = Object.keys(FIELDS) as (keyof EnqueueBody)[];
+
+const NAME_OF: ReadonlyMap<string, string> = new Map(
+  Object.entries(FIELDS).map(([name, field]) => [field, name]),
+);
+
+/** What this body asks for. A `run_at` that is no moment gives NaN: {@link runAtFault} says why. */
+export function requestOf(body: EnqueueBody): EnqueueRequest {
+  const request: { -readonly [Field in keyof EnqueueRequest]: unknown } = { payload: body.payload };
+  for (const name of NAMES) {
+    const value = body[name];
+    if (value !== undefined) request[FIELDS[name]] = value;
+  }
+  if (body.run_at !== undefined) request.runAtMs = msOfTime(body.run_at);
+  return request as EnqueueRequest;
+}
+
+/**
+ * A pointer into a request of the engine as a pointer into the body: `/maxRetries` is
+ * `/max_retries`.
+ */
+export function wirePath(path: string): string {
+  const [, field = "", rest = ""] = /^\/([^/]*)(.*)$/s.exec(path) ?? [];
+  return path === "" ? "" : `/${NAME_OF.get(field) ?? field}${rest}`;
+}
+
+/** The form of a time (RFC 3339), as in `2026-11-24T09:30:00.250Z` or with an offset. */
+export const RFC_3339 =
+  "^\\d{4}-\\d{2}-\\d{2}[Tt]\\d{2}:\\d{2}:\\d{2}(\\.\\d+)?([Zz]|[+-]\\d{2}:\\d{2})$";
+
+/** Why a body can't start when it says; null when it can. */
+export function runAtFault({ run_at: runAt, delay_ms: delayMs }: EnqueueBody): string | null {
+  if (runAt === undefined) return null;
+  if (delayMs !== undefined) return "can't be given together with delay_ms";
+  // No clock of a computer shows one, and nobody knows those to come.
+  if (runAt.slice(17, 19) === "60") return "is in a leap second: give the second after it";
+  const ms = msOfTime(runAt);
+  if (Number.isNaN(ms)) return "is not a time that exists";
+  return LIMITS.runAtMs.allows(ms) ? null : "is not in the years 0000 to 9999 of UTC";
+}
+
+/**
+ * Milliseconds since the Unix epoch, or NaN for a time that does not exist. Its form alone does not
+ * tell: parsers take 30 February for 2 March, and 24:00, which RFC 3339 does not have, for the next
+ * day.
+ */
+function msOfTime(time: string): number {
+  const day = new Date(`${time.slice(0, 10)}T00:00:00Z`);
+  if (Number.isNaN(day.getTime()) || day.toISOString().slice(0, 10) !== time.slice(0, 10))
+    return Number.NaN;
+  return time.slice(11, 13) === "24" ? Number.NaN : Date.parse(time.toUpperCase());
+}
 
 /** The task as JSON text. Payload, progress and result are text already, and go in as they are. */
 export function taskJson(task: TaskView): string {
@@ -26,11 +98,6 @@ export function taskJson(task: TaskView): string {
     errors,
   });
   return `${known.slice(0, -1)},"payload":${task.payload},"progress":${task.progress ?? "null"},"result":${task.result ?? "null"}}`;
-}
-
-/** An answer of JSON text. */
-export function jsonResponse(text: string, status = 200): Response {
-  return new Response(text, { status, headers: { "content-type": "application/json" } });
 }
 
 export function queueJson(queue: QueueReport): Static<typeof QueueJson> {

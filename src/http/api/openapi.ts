@@ -1,6 +1,6 @@
 /**
- * How a route describes itself, and the description of the whole API that the official plugin makes of it: as JSON at
- * /openapi.json, and as a page at /docs.
+ * Descriptions of routes, and the description of the whole API that the official plugin makes of
+ * them: as JSON at /openapi.json, and as a page at /docs.
  */
 
 import { openapi, toOpenAPISchema } from "@elysiajs/openapi";
@@ -8,7 +8,7 @@ import { type TSchema, Type } from "@sinclair/typebox";
 import { type DocumentDecoration, Elysia } from "elysia";
 import { type ApiDocument, docsPage } from "./docs-page.ts";
 import { PROBLEMS, type ProblemCode, ProblemSchema } from "./problem.ts";
-import { NAMED_SCHEMAS } from "./schemas.ts";
+import { IdempotencyKey, NAMED_SCHEMAS } from "./schemas.ts";
 
 export interface RouteDescription {
   readonly summary: string;
@@ -25,6 +25,7 @@ export interface RouteDescription {
 /** What a route passes to Elysia as its `detail`. */
 export function describeRoute(route: RouteDescription): DocumentDecoration {
   const { summary, tag, body, hasIdempotencyKey = false, problems = [] } = route;
+  const common = tag === "Health" ? [] : COMMON_PROBLEMS;
   return {
     summary,
     tags: [tag],
@@ -34,27 +35,29 @@ export function describeRoute(route: RouteDescription): DocumentDecoration {
       : {
           requestBody: { required: true, content: { "application/json": { schema: refer(body) } } },
         }),
-    responses: { ...answerResponses(route), ...problemResponses(problems) },
+    responses: { ...answerResponses(route), ...problemResponses([...common, ...problems]) },
   } as DocumentDecoration;
 }
+
+/** Of every route but the probes: another name in Host, a parameter that it does not have. */
+const COMMON_PROBLEMS: readonly ProblemCode[] = ["host_not_allowed", "invalid_request"];
 
 const IDEMPOTENCY_KEY = {
   name: "Idempotency-Key",
   in: "header",
   required: false,
-  description: "Repeating a request under the same key gives the first answer again.",
-  schema: Type.String({ minLength: 1, maxLength: 255 }),
+  schema: IdempotencyKey,
 };
 
 const LOCATION = { description: "The path of the task.", schema: Type.String() };
 
 const IDEMPOTENCY_REPLAYED = {
-  description: "`true` when this is the first answer again, and nothing was enqueued.",
+  description: "`true` when this is the first answer again and nothing was enqueued.",
   schema: Type.Literal("true"),
 };
 
 const RETRY_AFTER = {
-  description: "When to ask again, in seconds.",
+  description: "When to retry, in seconds.",
   schema: Type.Integer({ minimum: 1 }),
 };
 
@@ -98,7 +101,7 @@ function problemResponses(codes: readonly ProblemCode[]): Record<string, object>
 const NAMED: Readonly<Record<string, TSchema>> = { ...NAMED_SCHEMAS, Problem: ProblemSchema };
 const NAMES = new Map(Object.entries(NAMED).map(([name, schema]) => [schema, name]));
 
-/** A schema for the document: what has a name stands in it once, and everywhere else as a reference. */
+/** A schema for the document: a named one is written once, and referred to everywhere else. */
 function refer(schema: TSchema): TSchema {
   const name = NAMES.get(schema);
   return name === undefined
@@ -133,11 +136,14 @@ export function openapiRoutes(version: string) {
       description: "A bounded task queue over HTTP.",
       license: { name: "MIT", identifier: "MIT" },
     },
+    servers: [{ url: "/" }],
+    // No call needs a key.
+    security: [],
     tags: [
-      { name: "Enqueue", description: "Put tasks in." },
-      { name: "Tasks", description: "Read, cancel and retry them." },
-      { name: "Queues", description: "See and steer whole queues." },
-      { name: "Health", description: "For whatever keeps the process running." },
+      { name: "Enqueue", description: "Enqueue tasks." },
+      { name: "Tasks", description: "Read, cancel and retry tasks." },
+      { name: "Queues", description: "Read, pause, resume and purge queues." },
+      { name: "Health", description: "Probes for the supervisor of the process." },
     ],
     components: {
       schemas: Object.fromEntries(

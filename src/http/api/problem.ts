@@ -1,38 +1,34 @@
 /**
- * What ringq answers when it says no: RFC 9457 problem details with a stable `code`. The same in production as in
- * development, and never with a stack, a payload or another parser's words in it.
+ * Every refusal of the API in its words: RFC 9457 problem details with a stable `code`. The same in
+ * production as in development, and never with a stack, a payload or another parser's words in it.
  */
 
 import { Type } from "@sinclair/typebox";
+import type { Refusal } from "../../engine/engine.ts";
+import type { Body } from "../body.ts";
+import type { Fault } from "../shape.ts";
 
 /** Every code there is, with the status it comes with. Clients may rely on these. */
 export const PROBLEMS = {
-  invalid_json: { status: 400, title: "The body is not JSON" },
-  unauthorized: { status: 401, title: "Not authorized" },
+  invalid_json: { status: 400, title: "Invalid JSON" },
+  unauthorized: { status: 401, title: "Unauthorized" },
+  cross_site: { status: 403, title: "Cross-site request refused" },
   not_found: { status: 404, title: "Not found" },
   method_not_allowed: { status: 405, title: "Method not allowed" },
   conflict: { status: 409, title: "Not possible in the task's status" },
-  body_too_large: { status: 413, title: "The body is too large" },
-  unsupported_media_type: { status: 415, title: "Only application/json, without an encoding" },
-  invalid_request: { status: 422, title: "The request is not valid" },
-  idempotency_key_reused: {
-    status: 422,
-    title: "The idempotency key was used for another request",
-  },
-  internal_error: { status: 500, title: "ringq has a defect" },
-  queue_full: { status: 503, title: "The queue is full" },
-  shutting_down: { status: 503, title: "The server is stopping" },
-  storage_unavailable: { status: 503, title: "The storage can't be written" },
+  body_too_large: { status: 413, title: "Body too large" },
+  unsupported_media_type: { status: 415, title: "Unsupported media type" },
+  host_not_allowed: { status: 421, title: "Host not allowed" },
+  invalid_request: { status: 422, title: "Invalid request" },
+  idempotency_key_reused: { status: 422, title: "Idempotency key reused" },
+  internal_error: { status: 500, title: "Internal error" },
+  queue_full: { status: 503, title: "Queue full" },
+  overloaded: { status: 503, title: "Server overloaded" },
+  shutting_down: { status: 503, title: "Server stopping" },
+  storage_unavailable: { status: 503, title: "Storage unavailable" },
 } as const;
 
 export type ProblemCode = keyof typeof PROBLEMS;
-
-/** One thing that is wrong with a request. */
-export interface RequestError {
-  /** A JSON Pointer into the body (RFC 6901), or the name of a query parameter or header. */
-  readonly path: string;
-  readonly message: string;
-}
 
 /** The shape of every error, for the API description. */
 export const ProblemSchema = Type.Object(
@@ -47,11 +43,14 @@ export const ProblemSchema = Type.Object(
   { description: "RFC 9457 problem details with a stable code." },
 );
 
-/** When a client that was refused for now should ask again, in seconds. Queues move fast, and the load is the client's. */
+/**
+ * When a client that is refused for now should ask again, in seconds. Queues move fast, and the
+ * load is the client's.
+ */
 const RETRY_AFTER_S = "1";
 
 export interface ProblemOptions {
-  readonly errors?: readonly RequestError[];
+  readonly errors?: readonly Fault[];
   readonly headers?: Readonly<Record<string, string>>;
 }
 
@@ -73,12 +72,14 @@ export function problem(
   });
 }
 
-/** How many faults of one request are told: enough to mend it, and no way to make the server talk for long. */
+/**
+ * Faults in one answer: enough to mend the request, and no way to make the server talk for long.
+ */
 const ERRORS_MAX = 20;
 
 /** The answer to a request with these faults. */
-export function invalidRequest(errors: Iterable<RequestError>): Response {
-  const told: RequestError[] = [];
+export function invalidRequest(errors: Iterable<Fault>): Response {
+  const told: Fault[] = [];
   for (const { path, message } of errors) {
     if (told.length === ERRORS_MAX) break;
     told.push({ path: truncate(path), message });
@@ -89,6 +90,59 @@ export function invalidRequest(errors: Iterable<RequestError>): Response {
       ? "The request is not valid."
       : `${first.path || "the body"}: ${first.message}`;
   return problem("invalid_request", detail, { errors: told });
+}
+
+/** The problem of a body that could not be read. */
+export function bodyProblem(body: Exclude<Body<unknown>, { readonly kind: "body" }>): Response {
+  switch (body.kind) {
+    case "unsupported_media_type":
+      return problem(
+        "unsupported_media_type",
+        "Send the body as application/json, without a Content-Encoding.",
+      );
+    case "too_large":
+      return problem("body_too_large", `The body is larger than ${body.bytesMax} bytes.`);
+    case "invalid_json":
+      return problem("invalid_json", "The body is not JSON in UTF-8.");
+    case "misshapen":
+      return invalidRequest(body.faults);
+    default:
+      return body satisfies never;
+  }
+}
+
+export function refusalProblem({ bound, queue, limit }: Refusal): Response {
+  switch (bound) {
+    case "queue_size":
+      return problem("queue_full", `Queue ${queue} is full (QUEUE_SIZE = ${limit}).`);
+    case "queue_bytes":
+      return problem("queue_full", `Queue ${queue} is full (QUEUE_BYTES = ${limit}).`);
+    case "queues_max":
+      return problem(
+        "queue_full",
+        `Queue ${queue} can't be used: too many queues are in use (MAX_QUEUES = ${limit}).`,
+      );
+    default:
+      return bound satisfies never;
+  }
+}
+
+export function overloadedProblem(): Response {
+  return problem(
+    "overloaded",
+    "Too many bytes of earlier answers are unread (ANSWER_BYTES_TOTAL). Retry later.",
+  );
+}
+
+export function stoppingProblem(): Response {
+  return problem("shutting_down", "The server is stopping and accepts no more tasks.");
+}
+
+export function storageProblem(): Response {
+  return problem(
+    "storage_unavailable",
+    "The data file could not be written. Nothing was changed; retry later.",
+  );
 }
 
 /** A path is made of the client's own keys, which can be as long as a body. */

@@ -1,28 +1,41 @@
 /**
- * Shows queues, and steers them: pause, resume, purge.
+ * Shows queues, pauses, resumes and purges them.
  */
 
 import { Elysia } from "elysia";
-import type { Engine, PauseAnswer, QueueReport } from "../../engine/engine.ts";
+import type { Engine } from "../../engine/engine.ts";
+import type { Answers } from "../answers.ts";
+import { changeAnswer, readAnswer, unknownQueue } from "./answer.ts";
 import { queueJson } from "./json.ts";
 import { describeRoute } from "./openapi.ts";
-import { problem } from "./problem.ts";
-import { refusalProblem, storageProblem } from "./refusal.ts";
-import { PurgeJson, QueueJson, QueuesJson } from "./schemas.ts";
+import { NoQuery, PurgeJson, QueueJson, QueuesJson } from "./schemas.ts";
 
-export function queueRoutes(engine: Engine) {
+export function queueRoutes(engine: Engine, answers: Answers) {
   return new Elysia()
-    .get("/queues", async () => Response.json({ queues: (await engine.queues()).map(queueJson) }), {
-      detail: describeRoute({
-        summary: "List the queues",
-        tag: "Queues",
-        answers: { 200: QueuesJson },
-      }),
-    })
+    .get(
+      "/queues",
+      async () => {
+        const queues = (await engine.queues()).map(queueJson);
+        return readAnswer(answers, [JSON.stringify({ queues })]);
+      },
+      {
+        query: NoQuery,
+        detail: describeRoute({
+          summary: "List queues",
+          tag: "Queues",
+          answers: { 200: QueuesJson },
+          problems: ["overloaded"],
+        }),
+      },
+    )
     .get(
       "/queues/:name",
-      async ({ params: { name } }) => queueOrProblem(await engine.queue(name)),
+      async ({ params: { name } }) => {
+        const queue = await engine.queue(name);
+        return queue === undefined ? unknownQueue() : Response.json(queueJson(queue));
+      },
       {
+        query: NoQuery,
         detail: describeRoute({
           summary: "Read a queue",
           tag: "Queues",
@@ -33,79 +46,45 @@ export function queueRoutes(engine: Engine) {
     )
     .post(
       "/queues/:name/pause",
-      async ({ params: { name } }) => pauseAnswer(await engine.pause(name)),
+      async ({ params: { name } }) => changeAnswer(await engine.pause(name), answers, unknownQueue),
       {
         parse: "none",
+        query: NoQuery,
         detail: describeRoute({
-          summary: "Start nothing more from a queue",
+          summary: "Pause a queue",
           tag: "Queues",
           answers: { 200: QueueJson },
-          problems: ["not_found", "queue_full", "storage_unavailable"],
+          problems: ["cross_site", "not_found", "queue_full", "storage_unavailable"],
         }),
       },
     )
     .post(
       "/queues/:name/resume",
-      async ({ params: { name } }) => pauseAnswer(await engine.resume(name)),
+      async ({ params: { name } }) =>
+        changeAnswer(await engine.resume(name), answers, unknownQueue),
       {
         parse: "none",
+        query: NoQuery,
         detail: describeRoute({
-          summary: "Go on with a paused queue",
+          summary: "Resume a queue",
           tag: "Queues",
           answers: { 200: QueueJson },
-          problems: ["not_found", "storage_unavailable"],
+          problems: ["cross_site", "not_found", "storage_unavailable"],
         }),
       },
     )
     .delete(
       "/queues/:name/tasks",
-      async ({ params: { name } }) => {
-        const answer = await engine.purge(name);
-        switch (answer.kind) {
-          case "purged":
-            return Response.json({ cancelled: answer.cancelled });
-          case "unknown":
-            return unknownQueue();
-          case "storage_unavailable":
-            return storageProblem();
-          default:
-            return answer satisfies never;
-        }
-      },
+      async ({ params: { name } }) => changeAnswer(await engine.purge(name), answers, unknownQueue),
       {
         parse: "none",
+        query: NoQuery,
         detail: describeRoute({
-          summary: "Cancel everything that waits in a queue",
+          summary: "Cancel all waiting tasks of a queue",
           tag: "Queues",
           answers: { 200: PurgeJson },
-          problems: ["not_found", "storage_unavailable"],
+          problems: ["cross_site", "not_found", "storage_unavailable"],
         }),
       },
     );
-}
-
-function queueOrProblem(queue: QueueReport | undefined): Response {
-  return queue === undefined ? unknownQueue() : Response.json(queueJson(queue));
-}
-
-function pauseAnswer(answer: PauseAnswer): Response {
-  switch (answer.kind) {
-    case "set":
-      return Response.json(queueJson(answer.queue));
-    case "unknown":
-      return unknownQueue();
-    case "refused":
-      return refusalProblem(answer);
-    case "storage_unavailable":
-      return storageProblem();
-    default:
-      return answer satisfies never;
-  }
-}
-
-function unknownQueue(): Response {
-  return problem(
-    "not_found",
-    "There is no such queue: it is made by its first task and forgotten when idle.",
-  );
 }

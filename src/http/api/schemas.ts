@@ -1,26 +1,30 @@
 /**
- * The shapes on the wire, and the only source of them: requests are checked against these, types are derived from
- * these, and the API description is made of these.
+ * The shapes on the wire, and the only source of them: requests are checked against these, types
+ * are derived from these, and the API description is made of these. Every bound comes from LIMITS.
  */
 
 import { type Static, Type } from "@sinclair/typebox";
-import { TASK_STATUSES } from "../../engine/engine.ts";
+import { isFinished, LIMITS, type QueueReport, TASK_STATUSES } from "../../engine/engine.ts";
+import { RFC_3339 } from "./json.ts";
 
-const TIMEOUT_MS_MAX = 24 * 60 * 60 * 1000;
-const DELAY_MS_MAX = 30 * 24 * 60 * 60 * 1000;
+/** Text within a limit of the engine. */
+function text({ pattern, lengthMax, allowed }: typeof LIMITS.type, description = allowed) {
+  return Type.String({ pattern, maxLength: lengthMax, description });
+}
 
-/** RFC 3339, as in `2026-11-24T09:30:00.250Z` or with an offset. */
-const RFC_3339 = "^\\d{4}-\\d{2}-\\d{2}[Tt]\\d{2}:\\d{2}:\\d{2}(\\.\\d+)?([Zz]|[+-]\\d{2}:\\d{2})$";
+/** A whole number within a limit of the engine. */
+function whole({ min, max }: typeof LIMITS.priority, description: string) {
+  return Type.Integer({ minimum: min, maximum: max, description });
+}
 
-const QueueName = Type.String({
-  pattern: "^[a-z0-9._-]{1,64}$",
-  description: "1 to 64 of a–z 0–9 . _ -",
-});
+const QueueName = text(LIMITS.queue);
 
-const TaskType = Type.String({
-  pattern: "^[A-Za-z0-9._:-]{1,128}$",
-  description: "1 to 128 of A–Z a–z 0–9 . _ : -",
-});
+const TaskType = text(LIMITS.type);
+
+export const IdempotencyKey = text(
+  LIMITS.idempotencyKey,
+  "Makes a request repeatable: under the same key the first answer is given again.",
+);
 
 const Status = Type.Union(TASK_STATUSES.map((status) => Type.Literal(status)));
 
@@ -30,25 +34,20 @@ const MaybeTime = Type.Union([Time, Type.Null()]);
 
 export const EnqueueBody = Type.Object(
   {
-    payload: Type.Unknown({ description: "Any JSON value, nested at most 64 levels deep." }),
+    payload: Type.Unknown({
+      description: `Any JSON value, nested at most ${LIMITS.payloadDepth.max} levels deep.`,
+    }),
     max_retries: Type.Optional(
-      Type.Integer({
-        minimum: 0,
-        maximum: 100,
-        description: "Attempts after the first. Default: MAX_RETRIES.",
-      }),
+      whole(
+        LIMITS.maxRetries,
+        "Attempts after the first. Default: that of the type, or MAX_RETRIES.",
+      ),
     ),
     type: Type.Optional(TaskType),
     queue: Type.Optional(QueueName),
-    priority: Type.Optional(
-      Type.Integer({ minimum: -100, maximum: 100, description: "Higher first. Default: 0." }),
-    ),
+    priority: Type.Optional(whole(LIMITS.priority, "Higher first. Default: 0.")),
     delay_ms: Type.Optional(
-      Type.Integer({
-        minimum: 0,
-        maximum: DELAY_MS_MAX,
-        description: "Start no sooner than in so many milliseconds.",
-      }),
+      whole(LIMITS.delayMs, "Start no sooner than this many milliseconds from now."),
     ),
     run_at: Type.Optional(
       Type.String({
@@ -57,14 +56,17 @@ export const EnqueueBody = Type.Object(
       }),
     ),
     timeout_ms: Type.Optional(
-      Type.Integer({
-        minimum: 1,
-        maximum: TIMEOUT_MS_MAX,
-        description: "How long one attempt may take.",
-      }),
+      whole(
+        LIMITS.timeoutMs,
+        "How long an attempt may take. Default: that of the type, or TASK_TIMEOUT_MS.",
+      ),
     ),
   },
-  { additionalProperties: false },
+  {
+    additionalProperties: false,
+    // For readers of the description. http/api/json.ts checks it, with a message of its own.
+    not: { required: ["delay_ms", "run_at"] },
+  },
 );
 export type EnqueueBody = Static<typeof EnqueueBody>;
 
@@ -72,7 +74,7 @@ export const BatchBody = Type.Object(
   {
     tasks: Type.Array(EnqueueBody, {
       minItems: 1,
-      description: "As many as the body limit allows.",
+      description: "As many as fit into MAX_BODY_BYTES.",
     }),
   },
   { additionalProperties: false },
@@ -100,15 +102,15 @@ export const TaskJson = Type.Object({
   status: Status,
   payload: Type.Unknown(),
   priority: Type.Integer(),
-  attempt: Type.Integer({ description: "How often it was started." }),
+  attempt: Type.Integer({ description: "The number of starts." }),
   max_retries: Type.Integer(),
   timeout_ms: Type.Integer(),
   enqueued_at: Time,
   run_at: MaybeTime,
   started_at: MaybeTime,
   finished_at: MaybeTime,
-  progress: Type.Unknown({ description: "What the handler last said of how far it is." }),
-  result: Type.Unknown({ description: "What the handler returned." }),
+  progress: Type.Unknown({ description: "The last progress that the handler reported." }),
+  result: Type.Unknown({ description: "The value that the handler returned." }),
   error: Type.Union([TaskErrorJson, Type.Null()], { description: "The latest failed attempt." }),
   errors: Type.Array(TaskErrorJson, { description: "The last few failed attempts, oldest first." }),
 });
@@ -117,7 +119,7 @@ export const TaskPageJson = Type.Object({
   tasks: Type.Array(TaskJson),
   next_cursor: Type.Union([Type.String(), Type.Null()], {
     description:
-      "Ask for the next page with it. A page may be short, or empty, and still have a next one.",
+      "The cursor of the next page. A page may be short, or empty, and still have a next one.",
   }),
 });
 
@@ -126,8 +128,10 @@ export const ListQuery = Type.Object(
     status: Type.Optional(Status),
     queue: Type.Optional(QueueName),
     type: Type.Optional(TaskType),
-    limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 500, description: "Default: 50." })),
-    cursor: Type.Optional(Type.String({ description: "The next_cursor of the page before." })),
+    limit: Type.Optional(whole(LIMITS.pageTasks, "Default: 50.")),
+    cursor: Type.Optional(
+      Type.String({ minLength: 1, description: "The next_cursor of the previous page." }),
+    ),
   },
   { additionalProperties: false },
 );
@@ -135,51 +139,40 @@ export const ListQuery = Type.Object(
 export const WaitQuery = Type.Object(
   {
     wait_ms: Type.Optional(
-      Type.Integer({
-        minimum: 0,
-        maximum: 60_000,
-        description: "Answer when the task finishes, or after so long.",
-      }),
+      whole(LIMITS.waitMs, "Answer when the task has finished, or after this many milliseconds."),
     ),
   },
   { additionalProperties: false },
 );
 
+/** A route that has no parameters. */
+export const NoQuery = Type.Object({}, { additionalProperties: false });
+
 const Count = Type.Integer({ minimum: 0 });
+
+function counts(names: readonly string[], description: string) {
+  return Type.Object(Object.fromEntries(names.map((name) => [name, Count])), { description });
+}
 
 export const QueueJson = Type.Object({
   name: Type.String(),
   paused: Type.Boolean(),
-  capacity: Type.Object({ tasks: Count, bytes: Count }, { description: "What may wait at most." }),
+  capacity: Type.Object({ tasks: Count, bytes: Count }, { description: "The most that may wait." }),
   waiting: Type.Object(
     { tasks: Count, bytes: Count },
     { description: "Queued, scheduled and retrying tasks." },
   ),
-  depth: Type.Object(
-    {
-      scheduled: Count,
-      queued: Count,
-      running: Count,
-      retrying: Count,
-      done: Count,
-      failed: Count,
-      cancelled: Count,
-    },
-    { description: "Tasks by status; finished ones count while they are kept." },
+  depth: Type.Unsafe<QueueReport["counts"]>(
+    counts(TASK_STATUSES, "Tasks by status. Finished tasks count while they are kept."),
   ),
   oldest_waiting_ms: Type.Union([Count, Type.Null()], {
-    description: "How long the queued task that waits longest has been queued.",
+    description: "For how long the oldest queued task has been queued.",
   }),
-  totals: Type.Object(
-    {
-      enqueued: Count,
-      done: Count,
-      failed: Count,
-      cancelled: Count,
-      retried: Count,
-      interrupted: Count,
-    },
-    { description: "Since the queue was made." },
+  totals: Type.Unsafe<QueueReport["totals"]>(
+    counts(
+      ["enqueued", ...TASK_STATUSES.filter(isFinished), "retried", "interrupted"],
+      "Counted since the queue was created in this process.",
+    ),
   ),
 });
 

@@ -3,27 +3,31 @@
  */
 
 import { Elysia } from "elysia";
-import type { Engine, ListAnswer, TaskView } from "../../engine/engine.ts";
-import { jsonResponse, taskJson } from "./json.ts";
+import type { Engine, ListAnswer } from "../../engine/engine.ts";
+import type { Answers } from "../answers.ts";
+import { changeAnswer, readAnswer, unknownTask } from "./answer.ts";
+import { taskJson } from "./json.ts";
 import { describeRoute } from "./openapi.ts";
-import { invalidRequest, problem } from "./problem.ts";
-import { refusalProblem, stoppingProblem, storageProblem } from "./refusal.ts";
-import { ListQuery, Receipt, TaskJson, TaskPageJson, WaitQuery } from "./schemas.ts";
+import { invalidRequest } from "./problem.ts";
+import { readIntegers } from "./query.ts";
+import { ListQuery, NoQuery, Receipt, TaskJson, TaskPageJson, WaitQuery } from "./schemas.ts";
 
 const LIMIT_DEFAULT = 50;
 
-/** A whole number as a query writes it. */
-const DIGITS = /^\d{1,15}$/;
-
-/** Added to a long poll's own time before the connection counts as idle, so that the answer always comes first. */
+/**
+ * Added to a long poll's own time before the connection counts as idle, so that the answer always
+ * comes first.
+ */
 const IDLE_MARGIN_S = 15;
 
-export function taskRoutes(engine: Engine) {
+export function taskRoutes(engine: Engine, answers: Answers) {
   return new Elysia()
     .get(
       "/tasks",
-      async ({ query: { limit = LIMIT_DEFAULT, ...filter } }) =>
-        pageOrProblem(await engine.list({ ...filter, limit })),
+      async ({ query: { limit = LIMIT_DEFAULT, ...filter } }) => {
+        const answer = await engine.list({ ...filter, limit });
+        return answer.kind === "page" ? readAnswer(answers, pageJson(answer)) : unknownCursor();
+      },
       {
         transform: readIntegers,
         query: ListQuery,
@@ -31,7 +35,7 @@ export function taskRoutes(engine: Engine) {
           summary: "List tasks, newest first",
           tag: "Tasks",
           answers: { 200: TaskPageJson },
-          problems: ["invalid_request"],
+          problems: ["overloaded"],
         }),
       },
     )
@@ -41,105 +45,66 @@ export function taskRoutes(engine: Engine) {
         if (waitMs > 0) server?.timeout(request, Math.ceil(waitMs / 1000) + IDLE_MARGIN_S);
         const task =
           waitMs > 0 ? await engine.waitFor(id, waitMs, request.signal) : await engine.find(id);
-        return task === undefined ? unknownTask() : jsonResponse(taskJson(task));
+        return task === undefined ? unknownTask() : readAnswer(answers, [taskJson(task)]);
       },
       {
         transform: readIntegers,
         query: WaitQuery,
         detail: describeRoute({
-          summary: "Read a task, at once or when it has finished",
+          summary: "Read a task, now or when it has finished",
           tag: "Tasks",
           answers: { 200: TaskJson },
-          problems: ["not_found", "invalid_request"],
+          problems: ["not_found", "overloaded"],
         }),
       },
     )
     .delete(
       "/tasks/:id",
-      async ({ params: { id } }) => {
-        const answer = await engine.cancel(id);
-        switch (answer.kind) {
-          case "cancelled":
-            return jsonResponse(taskJson(answer.task));
-          case "finished":
-            return conflict(answer.task);
-          case "unknown":
-            return unknownTask();
-          case "storage_unavailable":
-            return storageProblem();
-          default:
-            return answer satisfies never;
-        }
-      },
+      async ({ params: { id } }) => changeAnswer(await engine.cancel(id), answers, unknownTask),
       {
         parse: "none",
+        query: NoQuery,
         detail: describeRoute({
           summary: "Cancel a task",
           tag: "Tasks",
           answers: { 200: TaskJson },
-          problems: ["not_found", "conflict", "storage_unavailable"],
+          problems: ["cross_site", "not_found", "conflict", "storage_unavailable"],
         }),
       },
     )
     .post(
       "/tasks/:id/retry",
-      async ({ params: { id } }) => {
-        const answer = await engine.retry(id);
-        switch (answer.kind) {
-          case "queued":
-            return Response.json(
-              { id, status: "queued" },
-              { status: 202, headers: { location: `/tasks/${id}` } },
-            );
-          case "not_retryable":
-            return conflict(answer.task);
-          case "unknown":
-            return unknownTask();
-          case "refused":
-            return refusalProblem(answer);
-          case "stopping":
-            return stoppingProblem();
-          case "storage_unavailable":
-            return storageProblem();
-          default:
-            return answer satisfies never;
-        }
-      },
+      async ({ params: { id } }) => changeAnswer(await engine.retry(id), answers, unknownTask),
       {
         parse: "none",
+        query: NoQuery,
         detail: describeRoute({
           summary: "Retry a failed or cancelled task",
           tag: "Tasks",
           hasLocation: true,
           answers: { 202: Receipt },
-          problems: ["not_found", "conflict", "queue_full", "shutting_down", "storage_unavailable"],
+          problems: [
+            "cross_site",
+            "not_found",
+            "conflict",
+            "queue_full",
+            "shutting_down",
+            "storage_unavailable",
+          ],
         }),
       },
     );
 }
 
-function pageOrProblem(answer: ListAnswer): Response {
-  if (answer.kind === "invalid_cursor") {
-    return invalidRequest([{ path: "cursor", message: "is not a next_cursor of a page before" }]);
-  }
-  const cursorJson = JSON.stringify(answer.nextCursor);
-  return jsonResponse(
-    `{"tasks":[${answer.tasks.map(taskJson).join(",")}],"next_cursor":${cursorJson}}`,
-  );
+/** The page in parts: what has been sent of it is not kept for its last task. */
+function pageJson({ tasks, nextCursor }: Extract<ListAnswer, { readonly kind: "page" }>): string[] {
+  return [
+    '{"tasks":[',
+    ...tasks.map((task, index) => (index === 0 ? taskJson(task) : `,${taskJson(task)}`)),
+    `],"next_cursor":${JSON.stringify(nextCursor)}}`,
+  ];
 }
 
-/** A query is all text: what has the form of an integer becomes one, before the schema asks whether it is. */
-function readIntegers({ query }: { readonly query: Record<string, unknown> }): void {
-  for (const name of ["limit", "wait_ms"]) {
-    const text = query[name];
-    if (typeof text === "string" && DIGITS.test(text)) query[name] = Number(text);
-  }
-}
-
-function unknownTask(): Response {
-  return problem("not_found", "There is no such task, or it finished and was forgotten.");
-}
-
-function conflict({ status }: TaskView): Response {
-  return problem("conflict", `The task is ${status}.`);
+function unknownCursor(): Response {
+  return invalidRequest([{ path: "cursor", message: "is not the next_cursor of a page" }]);
 }

@@ -1,5 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { Validator } from "@seriousme/openapi-schema-validator";
+import { LIMITS, TASK_STATUSES } from "../../../src/engine/engine.ts";
+import { PROBLEMS } from "../../../src/http/api/problem.ts";
 import { openScene, type Scene } from "../../support/http-harness.ts";
 
 interface Operation {
@@ -7,7 +9,14 @@ interface Operation {
   readonly responses: Readonly<Record<string, { readonly headers?: object }>>;
 }
 
+interface Schema {
+  readonly not?: object;
+  readonly required?: readonly string[];
+  readonly properties?: Readonly<Record<string, Schema>>;
+}
+
 interface Document {
+  readonly components: { readonly schemas: Readonly<Record<string, Schema>> };
   readonly openapi: string;
   readonly info: { readonly version: string };
   readonly paths: Readonly<Record<string, Readonly<Record<string, Operation>>>>;
@@ -40,17 +49,17 @@ describe("the description of the API", () => {
     expect(Object.fromEntries(statuses)).toEqual({
       "GET /healthz": "200",
       "GET /readyz": "200 503",
-      "POST /enqueue": "202 400 413 415 422 503",
-      "POST /enqueue/batch": "202 400 413 415 422 503",
-      "GET /tasks": "200 422",
-      "GET /tasks/{id}": "200 404 422",
-      "DELETE /tasks/{id}": "200 404 409 503",
-      "POST /tasks/{id}/retry": "202 404 409 503",
-      "GET /queues": "200",
-      "GET /queues/{name}": "200 404",
-      "POST /queues/{name}/pause": "200 404 503",
-      "POST /queues/{name}/resume": "200 404 503",
-      "DELETE /queues/{name}/tasks": "200 404 503",
+      "POST /enqueue": "202 400 413 415 421 422 503",
+      "POST /enqueue/batch": "202 400 403 413 415 421 422 503",
+      "GET /tasks": "200 421 422 503",
+      "GET /tasks/{id}": "200 404 421 422 503",
+      "DELETE /tasks/{id}": "200 403 404 409 421 422 503",
+      "POST /tasks/{id}/retry": "202 403 404 409 421 422 503",
+      "GET /queues": "200 421 422 503",
+      "GET /queues/{name}": "200 404 421 422",
+      "POST /queues/{name}/pause": "200 403 404 421 422 503",
+      "POST /queues/{name}/resume": "200 403 404 421 422 503",
+      "DELETE /queues/{name}/tasks": "200 403 404 421 422 503",
     });
   });
 
@@ -77,6 +86,40 @@ describe("the description of the API", () => {
       "id",
       "wait_ms",
     ]);
+  });
+
+  test("says which fields exclude each other, and what a key and a cursor look like", async () => {
+    await using scene = await openScene();
+
+    const { components, paths } = await documentOf(scene);
+
+    expect(components.schemas["EnqueueBody"]?.not).toEqual({ required: ["delay_ms", "run_at"] });
+    expect(paths["/enqueue"]?.["post"]?.parameters).toMatchObject([
+      { schema: { pattern: LIMITS.idempotencyKey.pattern, maxLength: 255 } },
+    ]);
+    const cursor = paths["/tasks"]?.["get"]?.parameters?.find(({ name }) => name === "cursor");
+    expect(cursor).toMatchObject({ schema: { minLength: 1 } });
+  });
+
+  test("names every status of a task wherever tasks are counted", async () => {
+    await using scene = await openScene();
+
+    const { components } = await documentOf(scene);
+
+    const { depth, totals } = components.schemas["Queue"]?.properties ?? {};
+    expect(depth?.required).toEqual([...TASK_STATUSES]);
+    const queue = await scene.enqueueWaiting().then(() => scene.queue());
+    expect(Object.keys(depth?.properties ?? {})).toEqual(Object.keys(queue.depth));
+    expect(Object.keys(totals?.properties ?? {})).toEqual(Object.keys(queue.totals));
+  });
+
+  test("names every code of a problem", async () => {
+    await using scene = await openScene();
+
+    const { components } = await documentOf(scene);
+
+    const codes = components.schemas["Problem"]?.properties?.["code"];
+    expect(codes).toMatchObject({ enum: Object.keys(PROBLEMS) });
   });
 
   test("carries the version of the package", async () => {

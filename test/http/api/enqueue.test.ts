@@ -128,6 +128,8 @@ describe("POST /enqueue", () => {
     ["type", "x"],
     ["type", "A.z_9:-".padEnd(128, "x")],
     ["queue", "0"],
+    ["queue", "..."],
+    ["queue", ".a"],
     ["queue", "a.z_9-".padEnd(64, "x")],
     ["priority", -100],
     ["priority", 100],
@@ -160,6 +162,8 @@ describe("POST /enqueue", () => {
     ["queue", "a:b"],
     ["queue", "a/b"],
     ["queue", "a\n"],
+    ["queue", "."],
+    ["queue", ".."],
     ["queue", {}],
     ["priority", -101],
     ["priority", 101],
@@ -185,6 +189,10 @@ describe("POST /enqueue", () => {
     ["run_at", "2030-01-01T23:60:00Z"],
     ["run_at", "2030-01-01T00:00:00+25:00"],
     ["run_at", "2030-01-01T00:00:00Z\n"],
+    ["run_at", "9999-12-31T23:59:59-00:01"],
+    ["run_at", "0000-01-01T00:00:00+00:01"],
+    ["run_at", "2030-06-30T23:59:60Z"],
+    ["run_at", "2030-06-30T23:59:61Z"],
     ["no_such_field", 1],
     ["maxRetries", 1],
     ["__proto__x", 1],
@@ -301,8 +309,9 @@ describe("POST /enqueue", () => {
     const first = await scene.enqueue();
     await scene.enqueue();
 
-    await expectProblem(scene.post("/enqueue", { payload: 1 }), "queue_full");
+    const { detail } = await expectProblem(scene.post("/enqueue", { payload: 1 }), "queue_full");
 
+    expect(detail).toBe("Queue default is full (QUEUE_SIZE = 2).");
     await scene.delete(`/tasks/${first}`);
     expect((await scene.post("/enqueue", { payload: 1 })).status).toBe(202);
   });
@@ -313,7 +322,9 @@ describe("POST /enqueue", () => {
     expect((await scene.post("/enqueue", { payload: "x".repeat(1022), delay_ms: 1 })).status).toBe(
       202,
     );
-    await expectProblem(scene.post("/enqueue", { payload: "x".repeat(1023) }), "queue_full");
+    const answering = scene.post("/enqueue", { payload: "x".repeat(1023) });
+    const { detail } = await expectProblem(answering, "queue_full");
+    expect(detail).toBe("Queue default is full (QUEUE_BYTES = 1024).");
   });
 
   test("refuses a queue beyond those that may be in use", async () => {
@@ -325,7 +336,7 @@ describe("POST /enqueue", () => {
       "queue_full",
     );
 
-    expect(detail).toContain("MAX_QUEUES");
+    expect(detail).toEndWith("(MAX_QUEUES = 1).");
   });
 });
 
@@ -374,12 +385,26 @@ describe("when a task starts", () => {
     ["2125-06-01t12:30:00z", "2125-06-01T12:30:00.000Z"],
     ["2128-02-29T00:00:00Z", "2128-02-29T00:00:00.000Z"],
     ["9999-12-31T23:59:59.999Z", "9999-12-31T23:59:59.999Z"],
+    ["9999-12-31T23:59:59-00:00", "9999-12-31T23:59:59.000Z"],
   ])("at %s, in UTC with milliseconds", async (run_at, expected) => {
     await using scene = await openScene();
 
     const id = await scene.enqueue({ run_at });
 
     expect(await scene.task(id)).toMatchObject({ status: "scheduled", run_at: expected });
+  });
+
+  test.each([
+    ["9999-12-31T23:59:59-00:01", "is not in the years 0000 to 9999 of UTC"],
+    ["2030-06-30T23:59:60Z", "is in a leap second: give the second after it"],
+    ["2030-02-30T00:00:00Z", "is not a time that exists"],
+  ])("not at %s, and says why", async (run_at, message) => {
+    await using scene = await openScene();
+
+    const answering = scene.post("/enqueue", { payload: 1, run_at });
+
+    const { errors } = await expectProblem(answering, "invalid_request");
+    expect(errors).toEqual([{ path: "/run_at", message }]);
   });
 
   test("is asked for by delay_ms or run_at, not both", async () => {

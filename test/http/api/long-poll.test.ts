@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
-import type { EnqueueAnswer, TaskView } from "../../../src/engine/engine.ts";
-import { MemoryEngine } from "../../../src/engine/memory/engine.ts";
+import type { Engine, EnqueueAnswer, TaskView } from "../../../src/engine/engine.ts";
+import { createMemoryEngine } from "../../../src/engine/memory/engine.ts";
 import { aRequest, someSettings } from "../../support/engine-harness.ts";
 import {
   bodyOf,
@@ -95,12 +95,12 @@ describe("GET /tasks/:id?wait_ms", () => {
   });
 
   test("ends in the engine when its client leaves", async () => {
-    const engine = new ObservedEngine(someSettings(new ManualClock()));
+    const { engine, firstPoll } = observed(createMemoryEngine(someSettings(new ManualClock())));
     await using scene = openSceneOf(engine);
-    const id = receiptOf(engine.enqueue([aRequest()]));
+    const id = receiptOf(await engine.enqueue([aRequest()]));
     using socket = await RawSocket.open(scene.port);
     socket.send(requestText("GET", `/tasks/${id}?wait_ms=60000`));
-    const poll = await engine.firstPoll;
+    const poll = await firstPoll;
     expect(await isPending(poll.answer)).toBe(true);
 
     socket.abort();
@@ -110,19 +110,16 @@ describe("GET /tasks/:id?wait_ms", () => {
   });
 });
 
-/** Shows what is asked of it. */
-class ObservedEngine extends MemoryEngine {
-  readonly #waiters = Promise.withResolvers<{ readonly answer: Promise<TaskView | undefined> }>();
-
-  get firstPoll(): Promise<{ readonly answer: Promise<TaskView | undefined> }> {
-    return this.#waiters.promise;
-  }
-
-  override waitFor(id: string, waitMs: number, signal: AbortSignal) {
-    const answer = super.waitFor(id, waitMs, signal);
-    this.#waiters.resolve({ answer });
+/** An engine that shows the first long poll it is asked for. */
+function observed(engine: Engine) {
+  const first = Promise.withResolvers<{ readonly answer: Promise<TaskView | undefined> }>();
+  const ask = engine.waitFor.bind(engine);
+  engine.waitFor = (id, waitMs, signal) => {
+    const answer = ask(id, waitMs, signal);
+    first.resolve({ answer });
     return answer;
-  }
+  };
+  return { engine, firstPoll: first.promise };
 }
 
 function receiptOf(answer: EnqueueAnswer): string {

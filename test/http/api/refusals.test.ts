@@ -1,11 +1,11 @@
 /**
- * What HTTP makes of an engine that can't do what it is asked: one that stops, one whose storage fails, and one that
- * breaks its promises.
+ * What HTTP makes of an engine that can't do what it is asked: one that stops, one whose storage
+ * fails, and one that breaks its promises.
  */
 
 import { describe, expect, test } from "bun:test";
 import type { Engine, StorageUnavailable } from "../../../src/engine/engine.ts";
-import { MemoryEngine } from "../../../src/engine/memory/engine.ts";
+import { createMemoryEngine } from "../../../src/engine/memory/engine.ts";
 import { createLog } from "../../../src/log-output.ts";
 import { someSettings } from "../../support/engine-harness.ts";
 import { expectProblem, openSceneOf } from "../../support/http-harness.ts";
@@ -24,8 +24,8 @@ const CHANGES: readonly (readonly [method: string, path: string, json: object | 
 
 const SECRET = "s3cret";
 
-function anEngine(): MemoryEngine {
-  return new MemoryEngine(someSettings(new ManualClock()));
+function anEngine(): Engine {
+  return createMemoryEngine(someSettings(new ManualClock()));
 }
 
 /** An engine that answers some calls otherwise. */
@@ -46,7 +46,8 @@ function anUnwritableEngine(): Engine {
     enqueue: unavailable,
     cancel: unavailable,
     retry: unavailable,
-    setPaused: unavailable,
+    pause: unavailable,
+    resume: unavailable,
     purge: unavailable,
   });
 }
@@ -61,7 +62,8 @@ function aBrokenEngine(): Engine {
     find: breakDown,
     cancel: breakDown,
     retry: breakDown,
-    setPaused: breakDown,
+    pause: breakDown,
+    resume: breakDown,
     purge: breakDown,
   });
 }

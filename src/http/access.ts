@@ -1,0 +1,90 @@
+/**
+ * Access to a server without keys. Any web page can make a browser send requests to a server on the
+ * same machine: across sites, or under the page's own name once that name points to the machine (DNS
+ * rebinding). Both are refused. This file only decides: the words are the binding's.
+ */
+
+import { isIP } from "node:net";
+
+export interface AccessOptions {
+  /** Where the server listens. */
+  readonly host: string;
+  /** Further hosts that it is known by. */
+  readonly allowedHosts: readonly string[];
+  /** Origins whose pages may use it. */
+  readonly corsOrigins: readonly string[];
+}
+
+export class Access {
+  readonly #own: string;
+  readonly #allowed: ReadonlySet<string>;
+  readonly #origins: ReadonlySet<string>;
+  /** The last Host header that was allowed: nearly always the next one too. */
+  #lastHost: string | undefined;
+
+  constructor({ host, allowedHosts, corsOrigins }: AccessOptions) {
+    this.#own = bare(host);
+    this.#allowed = new Set(allowedHosts.map(bare));
+    this.#origins = new Set(corsOrigins);
+  }
+
+  /** Whether any origin is listed: only then do answers depend on the origin. */
+  get hasOrigins(): boolean {
+    return this.#origins.size > 0;
+  }
+
+  /** Whether this `Host` is a name of the server. No header (HTTP/1.0) is none. */
+  allowsHost(host: string | null): boolean {
+    if (host === this.#lastHost) return true;
+    if (host === null || !this.#isKnown(host)) return false;
+    this.#lastHost = host;
+    return true;
+  }
+
+  /** Whether a page of another site sent this, as far as its browser tells. */
+  isCrossSite(headers: Headers): boolean {
+    const origin = headers.get("origin");
+    if (origin !== null && this.#origins.has(origin)) return false;
+    const site = headers.get("sec-fetch-site");
+    if (site !== null) return site === "cross-site" || site === "same-site";
+    if (origin === null) return false;
+    const authority = origin.replace(/^https?:\/\//, "");
+    const host = headers.get("host") ?? "";
+    return authority !== host.toLowerCase() && !this.#allowed.has(hostOf(authority) ?? "");
+  }
+
+  /** The origin of this request if it is listed, else null. */
+  allowedOrigin(headers: Headers): string | null {
+    const origin = headers.get("origin");
+    return origin !== null && this.#origins.has(origin) ? origin : null;
+  }
+
+  /**
+   * A page can't come to use a host without a dot or an address as its own name, so these are no
+   * rebinding.
+   */
+  #isKnown(header: string): boolean {
+    const host = hostOf(header);
+    if (host === null) return false;
+    return (
+      isIP(host) !== 0 ||
+      /^[^.:]+$/.test(host) ||
+      host.endsWith(".localhost") ||
+      host === this.#own ||
+      this.#allowed.has(host)
+    );
+  }
+}
+
+/** A host with an optional port, as it stands in a Host header; an IPv6 address in brackets. */
+const HOST_AND_PORT = /^(\[[\da-f:.]+\]|[\w.-]+)(?::\d*)?$/i;
+
+/** The host without its port, or null for text that is none. */
+function hostOf(text: string): string | null {
+  const [, host] = HOST_AND_PORT.exec(text) ?? [];
+  return host === undefined ? null : bare(host);
+}
+
+function bare(host: string): string {
+  return host.replace(/^\[|\]$/g, "").toLowerCase();
+}
