@@ -312,7 +312,7 @@ export const FAULT_PLANTS: readonly Plant[] = [
   {
     defect: "A wait is longer after a restart than it was meant to be",
     file: "../core/restore.ts",
-    code: `Math.min(runAtMs - now.wallMs, runAtMs - waitSince(task))`,
-    planted: `runAtMs - now.wallMs`,
+    code: `const isTooLong = lengthMs >= 0 && leftMs > lengthMs;`,
+    planted: "const isTooLong = false;",
   },
 ];
