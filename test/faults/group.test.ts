@@ -13,6 +13,7 @@ import { someSettings } from "../support/engine-harness.ts";
 import { ManualClock, turn } from "../support/manual-clock.ts";
 import { Dice, seedOf } from "./dice.ts";
 import { DiskRecorder, ERRNO, findRecorderObstacle } from "./disk-recorder.ts";
+import { fillDescriptorOf } from "./failing-descriptor.ts";
 import { REMOTE_TYPE } from "./open-durable.ts";
 import { makeScratch, type Scratch } from "./scratch.ts";
 
@@ -59,7 +60,11 @@ async function liveWith(lifeSeed: number, retainTasks: number): Promise<readonly
         ...(life.dice.oneIn(2) ? { times: 1 + life.dice.below(3) } : {}),
       });
     }
+    const heal = life.dice.oneIn(8)
+      ? fillDescriptorOf(join(scratch.folder, "ringq.db-running"))
+      : null;
     await life.tick();
+    heal?.();
     life.check(`tick ${tick}`);
     if (life.dice.oneIn(2)) {
       recorder.heal();
