@@ -71,6 +71,7 @@ async function liveWith(lifeSeed: number, retainTasks: number): Promise<readonly
       await life.recover();
       life.check(`tick ${tick}, healed`);
       await life.compare(`tick ${tick}`);
+      if (life.dice.oneIn(5)) await life.restart();
     }
   }
   recorder.heal();
@@ -84,7 +85,7 @@ class GroupLife {
   readonly #scratch: Scratch;
   readonly #clock = new ManualClock();
   readonly #retainTasks: number;
-  readonly #engine: Engine;
+  #engine: Engine;
   readonly #ids: string[] = [];
   /** Tasks that were refused: nothing may be left of them. */
   #refused = 0;
@@ -96,11 +97,19 @@ class GroupLife {
     this.#scratch = scratch;
     this.dice = dice;
     this.#retainTasks = retainTasks;
-    this.#engine = this.#open(join(scratch.folder, "ringq.db"));
-    this.#engine.subscribe({
-      wants: (status) => status === "done",
-      onTask: ({ taskId }) => this.#doneTimes.set(taskId, (this.#doneTimes.get(taskId) ?? 0) + 1),
-    });
+    this.#engine = this.#start();
+  }
+
+  /** Stops the engine as it should be, and starts the next one. Remote claims go on. */
+  async restart(): Promise<void> {
+    const before = await pictureOf(this.#engine);
+    await this.#engine.close();
+    this.#engine = this.#start();
+    const after = await pictureOf(this.#engine);
+    for (const [key, value] of Object.entries(before)) {
+      if (value.includes('"status":"running"') && after[key] !== value)
+        this.faults.push(`${key} was ${value}, and after a stop it is ${after[key]}`);
+    }
   }
 
   /** Asks for several things at once, and waits until all are answered. */
@@ -165,6 +174,15 @@ class GroupLife {
 
   async close(): Promise<void> {
     await this.#engine.close();
+  }
+
+  #start(): Engine {
+    const engine = this.#open(join(this.#scratch.folder, "ringq.db"));
+    engine.subscribe({
+      wants: (status) => status === "done",
+      onTask: ({ taskId }) => this.#doneTimes.set(taskId, (this.#doneTimes.get(taskId) ?? 0) + 1),
+    });
+    return engine;
   }
 
   #open(path: string): Engine {
