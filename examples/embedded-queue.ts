@@ -12,9 +12,8 @@ const queue = await createQueue(handlers, { workers: 2, retryBaseMs: 10 });
 
 const answer = await queue.enqueue({ type: "email.send", payload: { to: "ada@example.com" } });
 if (answer.kind !== "accepted") throw new Error(`the queue says no: ${answer.kind}`);
-const [receipt] = answer.receipts;
 
-const task = await queue.waitFor(receipt?.id ?? "", 10_000);
+const task = await queue.waitFor(answer.id, 10_000);
 console.log(`${task?.status} in attempt ${task?.attempt}:`, task?.result);
 console.log(`first it failed: ${task?.errors[0]?.message}`);
 

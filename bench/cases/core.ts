@@ -7,7 +7,8 @@ import { Broker } from "../../src/core/broker.ts";
 import { DueHeap } from "../../src/core/due-heap.ts";
 import { NOT_LINKED, Ring } from "../../src/core/ring.ts";
 import type { NewTask } from "../../src/core/task.ts";
-import { MemoryEngine } from "../../src/engine/memory/engine.ts";
+import type { Claim, MaybePromise } from "../../src/engine/engine.ts";
+import { createMemoryEngine } from "../../src/engine/memory/engine.ts";
 
 interface Size {
   readonly waiting: number;
@@ -31,6 +32,10 @@ const BACKOFF = { baseMs: 200, jitterMs: 100, maxMs: 300_000 };
 const TIMEOUT_MS = 30_000;
 const IDS_AT_ONCE = 1000;
 const DONE = { kind: "done", result: null } as const;
+const CLAIM_REQUEST = { lane: "loop", max: 1 } as const;
+
+/** As an engine draws it: in the middle of the numbers below 2⁵², beyond those that are small to the compiler. */
+const FIRST_FENCE = 2 ** 51;
 
 /** In the heaps everything is due within this time; the earliest leaves and comes back up to this much later. */
 const SPAN_MS = 60_000;
@@ -49,10 +54,8 @@ process.exit(0);
 
 /** The core, driven as the engine drives it: tasks are checked and have ids when they arrive, and so do the times. */
 function brokerRun(size: Size): Run {
-  const broker = new Broker(limitsOf(size), {
-    onStep: () => undefined,
-    onRevoke: () => undefined,
-  });
+  const observer = { onStep: () => undefined, onRevoke: () => undefined };
+  const broker = new Broker(limitsOf(size), observer, FIRST_FENCE);
   const payload = JSON.stringify(PAYLOAD);
   let monoMs = 0;
   const now = () => {
@@ -86,9 +89,9 @@ function brokerRun(size: Size): Run {
       ms += timed(() => {
         for (const id of ids) {
           enqueue(id);
-          const task = broker.claim("loop", now());
+          const [task] = broker.claim(CLAIM_REQUEST, now());
           if (task === undefined) throw new Error("there is nothing to claim");
-          broker.settle(task, task.attempt, DONE, now(), Math.random);
+          broker.settle(task.id, task.fence, DONE, now(), Math.random);
         }
       });
     }
@@ -98,30 +101,35 @@ function brokerRun(size: Size): Run {
 
 /** The engine in memory: the core with ids, the payload's text and depth, and the system's clocks. */
 function engineRun(size: Size): Run {
-  const engine = new MemoryEngine({
+  const engine = createMemoryEngine({
     limits: limitsOf(size),
     defaults: { maxRetries: 3, timeoutMs: TIMEOUT_MS, backoff: BACKOFF },
   });
   const enqueue = (): void => {
-    const { kind } = engine.enqueue([{ payload: PAYLOAD, type: "noop" }]);
+    const { kind } = atOnce(engine.enqueue([{ payload: PAYLOAD, type: "noop" }]));
     if (kind !== "accepted") throw new Error(kind);
+  };
+  const claim = (): Claim => {
+    const answer = atOnce(engine.claim(CLAIM_REQUEST));
+    const first = answer.kind === "claimed" ? answer.claims[0] : undefined;
+    if (first === undefined) throw new Error("there is nothing to claim");
+    return first;
   };
   for (let index = 0; index < size.waiting; index += 1) enqueue();
   return (operations) =>
     timed(() => {
       for (let index = 0; index < operations; index += 1) {
         enqueue();
-        const claim = engine.claim("loop");
-        if (claim === undefined) throw new Error("there is nothing to claim");
-        engine.settle(claim, { kind: "done", result: null });
+        const { taskId, fence } = claim();
+        atOnce(engine.settle(taskId, fence, { kind: "done", result: null }));
       }
     });
 }
 
 /** First in, first out. */
 function ringRun({ waiting }: Size): Run {
-  const ring = new Ring<{ place: number }>();
-  for (let index = 0; index < waiting; index += 1) ring.pushBack({ place: NOT_LINKED });
+  const ring = new Ring<{ position: number }>();
+  for (let index = 0; index < waiting; index += 1) ring.pushBack({ position: NOT_LINKED });
   return (operations) =>
     timed(() => {
       for (let index = 0; index < operations; index += 1) {
@@ -134,9 +142,9 @@ function ringRun({ waiting }: Size): Run {
 }
 
 function heapRun({ waiting }: Size): Run {
-  const heap = new DueHeap<{ dueAtMs: number; seq: number; place: number }>();
+  const heap = new DueHeap<{ dueAtMs: number; seq: number; position: number }>();
   for (let seq = 0; seq < waiting; seq += 1) {
-    heap.push({ dueAtMs: Math.random() * SPAN_MS, seq, place: NOT_LINKED });
+    heap.push({ dueAtMs: Math.random() * SPAN_MS, seq, position: NOT_LINKED });
   }
   return (operations) =>
     timed(() => {
@@ -191,6 +199,12 @@ function limitsOf({ waiting, retained }: Size) {
     retainBytes: 2 ** 26,
     retainMs: 3_600_000,
   };
+}
+
+/** An answer of the engine in memory, which has it at once. */
+function atOnce<T>(answer: MaybePromise<T>): T {
+  if (answer instanceof Promise) throw new Error("the engine in memory makes nobody wait");
+  return answer;
 }
 
 function timed(work: () => void): number {

@@ -150,9 +150,15 @@ export class QueueRegistry {
     this.#byName.delete(queue.name);
   }
 
-  /** Lets as many queues be in use as were restored, should the limit be smaller: their tasks were accepted. */
+  /**
+   * Lets as many queues be in use, and as many of their tasks run, as were restored, should the limits be smaller: the
+   * tasks were accepted, and remote claims go on.
+   */
   allowRestored(): void {
     this.#inUseAllowed = Math.max(this.#inUseAllowed, this.#inUse);
+    for (const queue of this.#byName.values()) {
+      queue.runningAllowed = Math.max(queue.runningAllowed, queue.counts.running);
+    }
   }
 
   /** Forgets the idle queues whose time is up. */

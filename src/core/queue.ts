@@ -70,6 +70,8 @@ export class Queue implements QueueView {
   /** Tasks of any status that belong to it. */
   known = 0;
   isPaused = false;
+  /** How many may run without a contradiction: more than the limit only after a restore of remote claims. */
+  runningAllowed: number;
   /** Whether it counts against the number of queues in use. Only the registry writes it. */
   isInUse = false;
   /** Monotonic time since when it is idle, while it is. */
@@ -80,6 +82,7 @@ export class Queue implements QueueView {
   constructor(name: string, limits: QueueLimits) {
     this.name = name;
     this.limits = limits;
+    this.runningAllowed = limits.concurrency;
     this.ready = {
       loop: new ReadyList(this, "loop"),
       thread: new ReadyList(this, "thread"),
@@ -166,6 +169,6 @@ export class Queue implements QueueView {
       0,
     );
     assert(waiting === this.waiting, "the waiting tasks are counted");
-    assert(this.counts.running <= this.limits.concurrency, "no more run at once than may");
+    assert(this.counts.running <= this.runningAllowed, "no more run at once than may");
   }
 }

@@ -72,19 +72,20 @@ export class ReadyList {
     return undefined;
   }
 
-  /** The next task of one of these types, among the first {@link SEARCHED_MAX}. It stays. */
-  firstOf(types: readonly string[]): Task | undefined {
+  /** The next `max` tasks of these types, among the first {@link SEARCHED_MAX} of any. They stay. */
+  firstOf(types: readonly string[], max: number): readonly Task[] {
+    const found: Task[] = [];
     let searched = 0;
     for (const { released, waiting } of this.#levels) {
       for (const tasks of [released, waiting]) {
         for (const task of tasks) {
-          if (searched === SEARCHED_MAX) return undefined;
+          if (searched === SEARCHED_MAX || found.length === max) return found;
           searched += 1;
-          if (types.includes(task.settings.type)) return task;
+          if (types.includes(task.settings.type)) found.push(task);
         }
       }
     }
-    return undefined;
+    return found;
   }
 
   /** Monotonic time since when the longest-waiting task is queued; Infinity when there is none. */

@@ -42,8 +42,9 @@ export class TaskIndex {
     return this.#hashes.length;
   }
 
-  find(id: string): Task | undefined {
-    return this.#find(id, hashOf(id));
+  /** The task with this id. Ids come from outside, where they may be anything. */
+  find(id: unknown): Task | undefined {
+    return typeof id === "string" ? this.#find(id, hashOf(id)) : undefined;
   }
 
   /** Adds a task. Neither it nor another with its id may be in here. */

@@ -9,7 +9,7 @@ import { LIMITS, type Limit } from "../core/limits.ts";
 import type { IdempotencyKey } from "../core/outcomes.ts";
 import type { NewTask, When } from "../core/task.ts";
 import type { EnqueueRequest, RequestFault, TypeRules } from "./engine.ts";
-import { encodePayload } from "./payload.ts";
+import { type EncodedPayload, encodePayload, escapeToken } from "./payload.ts";
 
 /** What a task gets that does not say otherwise. */
 export interface TaskDefaults {
@@ -47,6 +47,8 @@ const FIELDS: Readonly<Record<Field, Limit>> = {
   runAtMs: LIMITS.runAtMs,
 };
 
+const FIELD_LIST = Object.entries(FIELDS) as readonly [Field, Limit][];
+
 /** New tasks, and the key that they came under. */
 export interface Admission {
   readonly kind: "admitted";
@@ -73,15 +75,21 @@ export class Intake {
     wallMs: number,
   ): Admission | InvalidRequests {
     const faults: RequestFault[] = [];
+    if (!Array.isArray(requests) || requests.length === 0) {
+      faults.push({ index: null, path: "", message: "must be a list of at least one task" });
+      return { kind: "invalid", faults };
+    }
+    const taken: TakenRequest[] = [];
     const specs: NewTask[] = [];
     for (let index = 0; index < requests.length; index += 1) {
-      const spec = this.#specOf(requests[index] as EnqueueRequest, wallMs, (path, message) =>
-        faults.push({ index, path, message }),
-      );
+      const report: Report = (path, message) => faults.push({ index, path, message });
+      const request = take(requests[index], report);
+      if (request === null) continue;
+      taken.push(request);
+      const spec = this.#specOf(request, wallMs, report);
       if (spec !== null) specs.push(spec);
     }
-    const key =
-      idempotencyKey === undefined ? undefined : this.#keyOf(idempotencyKey, requests, faults);
+    const key = this.#keyOf(idempotencyKey, taken, faults);
     return faults.length === 0 ? { kind: "admitted", specs, key } : { kind: "invalid", faults };
   }
 
@@ -94,39 +102,37 @@ export class Intake {
     return backoff ?? this.#options.defaults.backoff;
   }
 
-  /** The task that a request asks for. Null, after `report` was told of each fault, when something is wrong with it. */
-  #specOf(request: EnqueueRequest, wallMs: number, report: Report): NewTask | null {
-    if (!isObject(request, report)) return null;
-    const encoded = encodePayload(request.payload);
-    if (encoded.kind === "invalid") report(`/payload${encoded.path}`, encoded.message);
-    if (!haveBounds(request, report) || encoded.kind === "invalid") return null;
-    const rules = this.rulesOf(request.type ?? TYPE_DEFAULT);
+  /** The task that a request asks for; null, after its type's check has reported why, when its payload does not fit. */
+  #specOf({ fields, payload, encoded }: TakenRequest, wallMs: number, report: Report) {
     const { defaults } = this.#options;
+    const type = fields.type ?? TYPE_DEFAULT;
+    const rules = this.rulesOf(type);
     if (rules.check !== undefined) {
-      const faults = rules.check(request.payload);
+      const faults = rules.check(payload);
       for (const { path, message } of faults) report(`/payload${path}`, message);
       if (faults.length > 0) return null;
     }
     return {
       id: Bun.randomUUIDv7(),
-      type: request.type ?? TYPE_DEFAULT,
-      queue: request.queue ?? rules.queue ?? QUEUE_DEFAULT,
+      type,
+      queue: fields.queue ?? rules.queue ?? QUEUE_DEFAULT,
       payload: encoded.text,
       payloadBytes: encoded.bytes,
-      priority: request.priority ?? 0,
-      maxRetries: request.maxRetries ?? rules.maxRetries ?? defaults.maxRetries,
-      timeoutMs: request.timeoutMs ?? rules.timeoutMs ?? defaults.timeoutMs,
+      priority: fields.priority ?? 0,
+      maxRetries: fields.maxRetries ?? rules.maxRetries ?? defaults.maxRetries,
+      timeoutMs: fields.timeoutMs ?? rules.timeoutMs ?? defaults.timeoutMs,
       lane: rules.lane ?? "loop",
       backoff: this.backoffOf(rules),
-      when: whenOf(request, wallMs),
+      when: whenOf(fields, wallMs),
     };
   }
 
   #keyOf(
-    key: string,
-    requests: readonly EnqueueRequest[],
+    key: string | undefined,
+    requests: readonly TakenRequest[],
     faults: RequestFault[],
   ): IdempotencyKey | undefined {
+    if (key === undefined) return undefined;
     const { keyedTasksMax } = this.#options;
     if (!LIMITS.idempotencyKey.allows(key)) {
       const message = `must be ${LIMITS.idempotencyKey.allowed}`;
@@ -141,36 +147,56 @@ export class Intake {
 
 type Report = (path: string, message: string) => void;
 
-function isObject(request: unknown, report: Report): request is object {
-  if (typeof request === "object" && request !== null) return true;
-  report("", "must be an object");
-  return false;
+type Fields = Pick<EnqueueRequest, Field>;
+
+/** A request whose fields were read, once each, and are within their bounds. */
+interface TakenRequest {
+  readonly fields: Fields;
+  readonly payload: unknown;
+  readonly encoded: EncodedPayload;
 }
 
-/** Whether every field of a request is within its bounds. */
-function haveBounds(request: object, report: Report): boolean {
+/** Reads a request. Null, after `report` was told of each fault, when something is wrong with it. */
+function take(request: unknown, report: Report): TakenRequest | null {
+  if (typeof request !== "object" || request === null) {
+    report("", "must be an object");
+    return null;
+  }
+  const { payload } = request as EnqueueRequest;
+  const encoded = encodePayload(payload);
+  if (encoded.kind === "invalid") report(`/payload${encoded.path}`, encoded.message);
+  const fields = takeFields(request, report);
+  return fields === null || encoded.kind === "invalid" ? null : { fields, payload, encoded };
+}
+
+/** Each field is read once: what was checked is what counts, whatever a getter says the next time. */
+function takeFields(request: object, report: Report): Fields | null {
+  const values = request as Readonly<Record<string, unknown>>;
+  const fields: Record<string, unknown> = {};
   let areIn = true;
   const refuse: Report = (path, message) => {
     areIn = false;
     report(path, message);
   };
-  const values = request as Readonly<Record<string, unknown>>;
-  for (const name in values) {
-    if (name === "payload" || values[name] === undefined) continue;
-    // A library may have given every object more names; they are not the caller's.
-    if (!Object.hasOwn(values, name)) continue;
-    const limit = Object.hasOwn(FIELDS, name) ? FIELDS[name as Field] : undefined;
-    if (limit === undefined)
-      refuse(`/${name.replaceAll("~", "~0").replaceAll("/", "~1")}`, "there is no such field");
-    else if (!limit.allows(values[name])) refuse(`/${name}`, `must be ${limit.allowed}`);
+  for (const [name, limit] of FIELD_LIST) {
+    const value = values[name];
+    if (value === undefined) continue;
+    fields[name] = value;
+    if (!limit.allows(value)) refuse(`/${name}`, `must be ${limit.allowed}`);
   }
-  if (values["runAtMs"] !== undefined && values["delayMs"] !== undefined) {
+  for (const name in request) {
+    if (name === "payload" || Object.hasOwn(FIELDS, name)) continue;
+    // A library may have given every object more names; they are not the caller's.
+    if (!Object.hasOwn(request, name) || values[name] === undefined) continue;
+    refuse(`/${escapeToken(name)}`, "there is no such field");
+  }
+  if (fields["runAtMs"] !== undefined && fields["delayMs"] !== undefined) {
     refuse("/runAtMs", "can't be given together with a delay");
   }
-  return areIn;
+  return areIn ? (fields as Fields) : null;
 }
 
-function whenOf({ delayMs, runAtMs }: EnqueueRequest, wallMs: number): When {
+function whenOf({ delayMs, runAtMs }: Fields, wallMs: number): When {
   if (runAtMs !== undefined) return runAtMs > wallMs ? { kind: "at", wallMs: runAtMs } : NOW;
   return delayMs !== undefined && delayMs > 0 ? { kind: "after", delayMs } : NOW;
 }
@@ -191,12 +217,13 @@ const LATER_FIELDS = (Object.keys(FIELDS) as Field[]).filter(
 );
 
 /** The same requests give the same fingerprint, in whatever order a client writes the fields of a task. */
-function fingerprintOf(requests: readonly EnqueueRequest[]): string {
+function fingerprintOf(requests: readonly TakenRequest[]): string {
   const hasher = new Bun.CryptoHasher("sha256");
-  for (const request of requests) {
-    hasher.update(JSON.stringify([request.payload, ...FIRST_FIELDS.map((name) => request[name])]));
+  for (const { fields, encoded } of requests) {
+    const first = JSON.stringify(FIRST_FIELDS.map((name) => fields[name]));
+    hasher.update(`[${encoded.text},${first.slice(1)}`);
     for (const name of LATER_FIELDS) {
-      if (request[name] !== undefined) hasher.update(JSON.stringify([name, request[name]]));
+      if (fields[name] !== undefined) hasher.update(JSON.stringify([name, fields[name]]));
     }
     hasher.update("\n");
   }

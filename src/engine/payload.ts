@@ -11,21 +11,44 @@ import { LIMITS } from "../core/limits.ts";
  * Parsing takes millions of levels; every later walk would pay for them, and serialising throws
  * after thousands.
  */
-export const DEPTH_MAX = LIMITS.payloadDepth.max;
+const DEPTH_MAX = LIMITS.payloadDepth.max;
 
 export type Encoded =
-  | { readonly kind: "encoded"; readonly text: string; readonly bytes: number }
+  | ({ readonly kind: "encoded" } & EncodedPayload)
   /** `path` is a JSON Pointer into the value (RFC 6901). */
   | { readonly kind: "invalid"; readonly path: string; readonly message: string };
 
-/**
- * Encodes a value that came out of a JSON parser: everything JSON has, within LIMITS.payloadDepth.
- */
+export interface EncodedPayload {
+  readonly text: string;
+  /** The size of the text as UTF-8. */
+  readonly bytes: number;
+}
+
+/** Encodes everything that JSON has, within LIMITS.payloadDepth. Never throws, whatever a program has given it. */
 export function encodePayload(value: unknown): Encoded {
-  const fault = findFault(value, 1);
-  if (fault !== null) return { kind: "invalid", ...fault };
-  const text = JSON.stringify(value);
-  return { kind: "encoded", text, bytes: Buffer.byteLength(text) };
+  try {
+    const walk = { hasOwnForm: false };
+    const fault = findFault(value, 1, walk);
+    if (fault !== null) return { kind: "invalid", ...fault };
+    const text: string | undefined = JSON.stringify(value);
+    if (text === undefined) return { kind: "invalid", path: "", message: "has no form in JSON" };
+    // What counts is what is written: a toJSON may give anything.
+    const ownFault = walk.hasOwnForm ? findFault(JSON.parse(text), 1, walk) : null;
+    if (ownFault !== null) return { kind: "invalid", ...ownFault };
+    return { kind: "encoded", text, bytes: Buffer.byteLength(text) };
+  } catch {
+    return { kind: "invalid", path: "", message: "can't be written as JSON" };
+  }
+}
+
+/** A part of a JSON Pointer (RFC 6901, 3). */
+export function escapeToken(name: string): string {
+  return name.replaceAll("~", "~0").replaceAll("/", "~1");
+}
+
+/** Whether a value was met that says itself how it is written. */
+interface Walk {
+  hasOwnForm: boolean;
 }
 
 interface Fault {
@@ -33,7 +56,7 @@ interface Fault {
   readonly message: string;
 }
 
-function findFault(value: unknown, depth: number): Fault | null {
+function findFault(value: unknown, depth: number, walk: Walk): Fault | null {
   if (typeof value === "number") {
     // 1e400 is legal JSON and parses to Infinity, which would be stored as null: the client's
     // number would be gone.
@@ -43,11 +66,12 @@ function findFault(value: unknown, depth: number): Fault | null {
   }
   if (typeof value === "string" || typeof value === "boolean" || value === null) return null;
   if (typeof value !== "object")
-    return { path: "", message: `is a ${typeof value}, which JSON does not have` };
+    return { path: "", message: `has the type ${typeof value}, which JSON does not have` };
   if (depth > DEPTH_MAX) return { path: "", message: `nests deeper than ${DEPTH_MAX} levels` };
+  if ("toJSON" in value) walk.hasOwnForm ||= typeof value.toJSON === "function";
   if (Array.isArray(value)) {
     for (let index = 0; index < value.length; index += 1) {
-      const fault = findFault(value[index], depth + 1);
+      const fault = findFault(value[index], depth + 1, walk);
       if (fault !== null) return under(String(index), fault);
     }
     return null;
@@ -55,12 +79,12 @@ function findFault(value: unknown, depth: number): Fault | null {
   for (const key in value) {
     // Not what a library has put on Object.prototype, which is not serialised either.
     if (!Object.hasOwn(value, key)) continue;
-    const fault = findFault((value as Record<string, unknown>)[key], depth + 1);
+    const fault = findFault((value as Record<string, unknown>)[key], depth + 1, walk);
     if (fault !== null) return under(key, fault);
   }
   return null;
 }
 
 function under(key: string, { path, message }: Fault): Fault {
-  return { path: `/${key.replaceAll("~", "~0").replaceAll("/", "~1")}${path}`, message };
+  return { path: `/${escapeToken(key)}${path}`, message };
 }

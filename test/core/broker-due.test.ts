@@ -2,8 +2,8 @@ import { describe, expect, test } from "bun:test";
 import { TICK_MAX } from "../../src/core/broker.ts";
 import { aBroker, aNewTask, at, claim, enqueue, NO_CHANCE } from "../support/builders.ts";
 
-describe("what is due", () => {
-  test("is queued in the order of its time, then of its arrival", () => {
+describe("Broker.tick", () => {
+  test("due tasks are queued in the order of its time, then of its arrival", () => {
     const broker = aBroker();
     for (const [id, delayMs] of Object.entries({ a: 30, b: 10, c: 30, d: 20 })) {
       enqueue(broker, id, { when: { kind: "after", delayMs } });
@@ -14,7 +14,7 @@ describe("what is due", () => {
     expect([1, 2, 3, 4].map(() => claim(broker).id)).toEqual(["b", "d", "a", "c"]);
   });
 
-  test("by a delay does not care where the wall clock goes", () => {
+  test("a delay does not care where the wall clock goes", () => {
     const broker = aBroker();
     enqueue(broker, "a", { when: { kind: "after", delayMs: 100 } });
 
@@ -26,7 +26,7 @@ describe("what is due", () => {
     expect(broker.find("a")?.status).toBe("queued");
   });
 
-  test("by the wall clock comes when that is set forward, and no sooner when it is set back", () => {
+  test("a time asked for comes when the wall clock is set forward, and no sooner when it is set back", () => {
     const broker = aBroker();
     enqueue(broker, "a", { when: { kind: "at", wallMs: at(1000).wallMs } });
 
@@ -38,7 +38,7 @@ describe("what is due", () => {
     expect(broker.find("a")?.status).toBe("queued");
   });
 
-  test("moves no further in one tick than it may, and goes on in the next", () => {
+  test("one tick moves no more tasks than it may, and the next one goes on", () => {
     const broker = aBroker({ queue: { size: 2 * TICK_MAX, bytes: 1e9 } });
     const when = { kind: "after", delayMs: 1 } as const;
     const batch = Array.from({ length: TICK_MAX + 1 }, (_, n) => aNewTask({ id: `t${n}`, when }));
@@ -53,21 +53,21 @@ describe("what is due", () => {
   });
 });
 
-describe("whether there is work", () => {
+describe("Broker.hasWorkWithin", () => {
   const later = { when: { kind: "after", delayMs: 100 } } as const;
 
-  test("is no for nothing", () => {
+  test("an empty broker has no work", () => {
     expect(aBroker().hasWorkWithin(1e9, at(0))).toBe(false);
   });
 
-  test("is yes for what can be claimed, whichever lane it is for", () => {
+  test("a ready task is work, whichever lane it is for", () => {
     const broker = aBroker();
     enqueue(broker, "a", { lane: "thread" });
 
     expect(broker.hasWorkWithin(0, at(0))).toBe(true);
   });
 
-  test("is yes for what runs, however long its lease is", () => {
+  test("a running task is work, however long its timeout is", () => {
     const broker = aBroker();
     enqueue(broker, "a", { timeoutMs: 1e9 });
     claim(broker);
@@ -75,36 +75,36 @@ describe("whether there is work", () => {
     expect(broker.hasWorkWithin(0, at(0))).toBe(true);
   });
 
-  test("depends on the time there is for what is delayed", () => {
+  test("a delayed task is work if it is due in the time there is", () => {
     const broker = aBroker();
     enqueue(broker, "a", later);
 
     expect([99, 100].map((ms) => broker.hasWorkWithin(ms, at(0)))).toEqual([false, true]);
   });
 
-  test("is no for what waits behind a pause", () => {
+  test("a task in a paused queue is no work", () => {
     const broker = aBroker();
     enqueue(broker, "a");
 
-    broker.setPaused("default", true, at(0));
+    broker.pause("default", at(0));
 
     expect(broker.hasWorkWithin(1e9, at(0))).toBe(false);
   });
 });
 
-describe("how long it is until something is due", () => {
-  test("is for ever when nothing is", () => {
+describe("Broker.msToNextDue", () => {
+  test("nothing is ever due in an empty broker", () => {
     expect(aBroker().msToNextDue(at(0))).toBe(Number.POSITIVE_INFINITY);
   });
 
-  test("is nothing when it is late", () => {
+  test("a late task is due at once", () => {
     const broker = aBroker();
     enqueue(broker, "a", { when: { kind: "after", delayMs: 100 } });
 
     expect(broker.msToNextDue(at(500))).toBe(0);
   });
 
-  test("is the time until a finished task is forgotten when nothing else is due", () => {
+  test("the next thing due may be that a finished task is forgotten", () => {
     const broker = aBroker({ retainMs: 1000 });
     enqueue(broker, "a");
     broker.cancel("a", at(0));
@@ -112,7 +112,7 @@ describe("how long it is until something is due", () => {
     expect(broker.msToNextDue(at(400))).toBe(600);
   });
 
-  test("depends on the wall clock only while a task waits for it", () => {
+  test("the wall clock counts only while a task waits for it", () => {
     const broker = aBroker();
     enqueue(broker, "a", { when: { kind: "at", wallMs: at(100).wallMs } });
     const before = [broker.followsWallClock, broker.msToNextDue(at(0, 40))];

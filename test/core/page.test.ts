@@ -3,7 +3,7 @@ import { LIST_BYTES_MAX, LIST_SCAN_MAX, pageOf, type TaskPage } from "../../src/
 import type { Task } from "../../src/core/task.ts";
 import { aQueue, aTask, someTasks } from "../support/builders.ts";
 
-/** Tasks as a timeline gives them: the newest, with the largest number, first. */
+/** Tasks as an index gives them: the newest, with the largest number, first. */
 function newestFirst(tasks: readonly Task[]): Task[] {
   return [...tasks].reverse();
 }
@@ -12,26 +12,26 @@ function seqsOf({ tasks }: TaskPage): number[] {
   return tasks.map(({ seq }) => seq);
 }
 
-describe("a page", () => {
-  test("of nothing is empty and the last", () => {
+describe("pageOf", () => {
+  test("a page of nothing is empty and the last", () => {
     expect(pageOf([], {}, 10)).toEqual({ tasks: [], nextBeforeSeq: null });
   });
 
-  test("holds as many tasks as it may, and says where the next one starts", () => {
+  test("a page holds as many tasks as it may, and says where the next one starts", () => {
     const page = pageOf(newestFirst(someTasks(5)), {}, 2);
 
     expect(seqsOf(page)).toEqual([5, 4]);
     expect(page.nextBeforeSeq).toBe(4);
   });
 
-  test("that just holds the rest is the last", () => {
+  test("a page that just holds the rest is the last", () => {
     const page = pageOf(newestFirst(someTasks(2)), {}, 2);
 
     expect(seqsOf(page)).toEqual([2, 1]);
     expect(page.nextBeforeSeq).toBeNull();
   });
 
-  test("looks at no more tasks than it may, though none of them passes", () => {
+  test("a page looks at no more tasks than it may, though none of them passes", () => {
     const tasks = someTasks(LIST_SCAN_MAX + 1, { type: "other" });
 
     const page = pageOf(newestFirst(tasks), { type: "wanted" }, 10);
@@ -39,7 +39,7 @@ describe("a page", () => {
     expect(page).toEqual({ tasks: [], nextBeforeSeq: 2 });
   });
 
-  test("ends after the task that fills its bytes", () => {
+  test("a page ends after the task that fills its bytes", () => {
     const tasks = someTasks(5, { payloadBytes: LIST_BYTES_MAX / 2 });
 
     const page = pageOf(newestFirst(tasks), {}, 500);
@@ -48,34 +48,34 @@ describe("a page", () => {
     expect(page.nextBeforeSeq).toBe(4);
   });
 
-  test("holds one task however large it is", () => {
+  test("a page holds one task however large it is", () => {
     const tasks = someTasks(2, { payloadBytes: 2 * LIST_BYTES_MAX });
 
     expect(seqsOf(pageOf(newestFirst(tasks), {}, 500))).toEqual([2]);
   });
 });
 
-describe("a filter", () => {
+describe("ListFilter", () => {
   const mail = aQueue({}, "mail");
   const tasks = [
     aTask({ seq: 4, type: "x" }),
-    aTask({ seq: 3, type: "y", home: mail }),
-    aTask({ seq: 2, type: "x", home: mail }),
-    aTask({ seq: 1, type: "x", home: mail }),
+    aTask({ seq: 3, type: "y", queue: mail }),
+    aTask({ seq: 2, type: "x", queue: mail }),
+    aTask({ seq: 1, type: "x", queue: mail }),
   ];
   (tasks[3] as Task).status = "running";
 
-  test("lets everything pass when it says nothing", () => {
+  test("a filter lets everything pass when it says nothing", () => {
     expect(seqsOf(pageOf(tasks, {}, 10))).toEqual([4, 3, 2, 1]);
   });
 
-  test("by status, by queue or by type lets only those pass", () => {
+  test("a filter by status, by queue or by type lets only those pass", () => {
     expect(seqsOf(pageOf(tasks, { status: "queued" }, 10))).toEqual([4, 3, 2]);
     expect(seqsOf(pageOf(tasks, { queue: "mail" }, 10))).toEqual([3, 2, 1]);
     expect(seqsOf(pageOf(tasks, { type: "x" }, 10))).toEqual([4, 2, 1]);
   });
 
-  test("by several lets only pass what passes each", () => {
+  test("a filter by several lets only pass what passes each", () => {
     const filter = { status: "queued", queue: "mail", type: "x" } as const;
 
     expect(seqsOf(pageOf(tasks, filter, 10))).toEqual([2]);

@@ -1,52 +1,50 @@
 import { describe, expect, test } from "bun:test";
+import { LANES, type Lane } from "../../src/core/lane.ts";
 import type { Queue, QueueLimits } from "../../src/core/queue.ts";
 import { QueueRegistry } from "../../src/core/queue-registry.ts";
-import type { Lane } from "../../src/core/ready-list.ts";
 import type { Task } from "../../src/core/task.ts";
 import { aTask, someLimits } from "../support/builders.ts";
 
-interface RegisterOptions extends Partial<QueueLimits> {
+interface RegistryOptions extends Partial<QueueLimits> {
   readonly queues?: ReadonlyMap<string, QueueLimits>;
   readonly queuesMax?: number;
   readonly idleMs?: number;
 }
 
-function aRegister({
+function aRegistry({
   queues = new Map(),
   queuesMax = 10,
   idleMs = 1000,
   ...limits
-}: RegisterOptions = {}): QueueRegistry {
+}: RegistryOptions = {}): QueueRegistry {
   return new QueueRegistry({ queue: someLimits(limits), queues, queuesMax, idleMs });
 }
 
-/** Lines up a task in the queue of this name, as the broker would. */
-function lineUp(
-  register: QueueRegistry,
-  queue: string,
-  lane: Lane = "loop",
-  payloadBytes = 4,
-): Task {
-  const home = register.findOrMake(queue);
-  const task = aTask({ home, lane, payloadBytes });
-  home.countIn(task, "queued");
-  home.lines[lane].pushBack(task);
-  register.changed(home, 0);
+let added = 0;
+
+/** Adds a ready task to the queue of this name, as the broker would. */
+function add(registry: QueueRegistry, name: string, lane: Lane = "loop", payloadBytes = 4): Task {
+  const queue = registry.findOrMake(name);
+  added += 1;
+  const task = aTask({ queue, lane, payloadBytes, seq: added });
+  queue.countIn(task, "queued");
+  queue.ready[lane].pushBack(task);
+  registry.changed(queue, 0);
   return task;
 }
 
-/** Takes a task that lines up out again. */
-function leave(register: QueueRegistry, task: Task, nowMs = 0): void {
-  task.home.lines[task.lane].remove(task);
-  task.home.countOut(task, "queued");
-  register.changed(task.home, nowMs);
+/** Takes a ready task out again. */
+function leave(registry: QueueRegistry, task: Task, nowMs = 0): void {
+  task.queue.ready[task.lane].remove(task);
+  task.queue.countOut(task, "queued");
+  registry.changed(task.queue, nowMs);
 }
 
 /** A queue that knew a task once. */
-function anIdleQueue(register: QueueRegistry, name: string, sinceMs: number): Queue {
-  const task = lineUp(register, name);
-  leave(register, task, sinceMs);
-  return task.home;
+function anIdleQueue(registry: QueueRegistry, name: string, sinceMs: number): Queue {
+  const task = add(registry, name);
+  leave(registry, task, sinceMs);
+  return task.queue;
 }
 
 function entrants(queue: string, count: number, payloadBytes = 4) {
@@ -54,307 +52,356 @@ function entrants(queue: string, count: number, payloadBytes = 4) {
 }
 
 function turnsOf(
-  register: QueueRegistry,
+  registry: QueueRegistry,
   count: number,
   lane: Lane = "loop",
 ): (string | undefined)[] {
-  return Array.from({ length: count }, () => register.takeTurn(lane)?.queue.name);
+  return Array.from({ length: count }, () => registry.nextReady(lane)?.queue.name);
 }
 
-describe("a queue", () => {
-  test("does not exist before it is asked to be made", () => {
-    expect(aRegister().find("a")).toBeUndefined();
+describe("QueueRegistry.findOrMake", () => {
+  test("a queue does not exist before it is asked to be made", () => {
+    expect(aRegistry().find("a")).toBeUndefined();
   });
 
-  test("is made once", () => {
-    const register = aRegister();
+  test("a queue is made once", () => {
+    const registry = aRegistry();
 
-    expect(register.findOrMake("a")).toBe(register.findOrMake("a"));
-    expect(register.size).toBe(1);
+    expect(registry.findOrMake("a")).toBe(registry.findOrMake("a"));
+    expect(registry.size).toBe(1);
   });
 
-  test("has the common limits, or its own if there are some", () => {
+  test("a queue has the common limits, or its own if there are some", () => {
     const own = someLimits({ size: 1 });
-    const register = aRegister({ size: 7, queues: new Map([["b", own]]) });
+    const registry = aRegistry({ size: 7, queues: new Map([["b", own]]) });
 
-    expect(register.findOrMake("a").limits.size).toBe(7);
-    expect(register.findOrMake("b").limits).toBe(own);
+    expect(registry.findOrMake("a").limits.size).toBe(7);
+    expect(registry.findOrMake("b").limits).toBe(own);
   });
 });
 
-describe("the bounds", () => {
-  test("let in what just fits by count, and not one more", () => {
-    const register = aRegister({ size: 3 });
-    lineUp(register, "a");
+describe("QueueRegistry.refusalOf", () => {
+  test("the bounds let in what just fits by count, and not one more", () => {
+    const registry = aRegistry({ size: 3 });
+    add(registry, "a");
 
-    expect(register.refusalOf(entrants("a", 2))).toBeNull();
-    expect(register.refusalOf(entrants("a", 3))).toEqual({
+    expect(registry.refusalOf(entrants("a", 2))).toBeNull();
+    expect(registry.refusalOf(entrants("a", 3))).toEqual({
       kind: "refused",
       bound: "queue_size",
-      queue: "a",
       limit: 3,
+      queue: "a",
     });
   });
 
-  test("let in what just fits by bytes, and not one more", () => {
-    const register = aRegister({ bytes: 100 });
-    lineUp(register, "a", "loop", 60);
+  test("the bounds let in what just fits by bytes, and not one more", () => {
+    const registry = aRegistry({ bytes: 100 });
+    add(registry, "a", "loop", 60);
 
-    expect(register.refusalOf(entrants("a", 1, 40))).toBeNull();
-    expect(register.refusalOf(entrants("a", 1, 41))).toMatchObject({ bound: "queue_bytes" });
-    expect(register.refusalOf(entrants("a", 2, 20))).toBeNull();
-    expect(register.refusalOf(entrants("a", 2, 21))).toMatchObject({ bound: "queue_bytes" });
+    expect(registry.refusalOf(entrants("a", 1, 40))).toBeNull();
+    expect(registry.refusalOf(entrants("a", 1, 41))).toMatchObject({
+      bound: "queue_bytes",
+      limit: 100,
+    });
+    expect(registry.refusalOf(entrants("a", 2, 20))).toBeNull();
+    expect(registry.refusalOf(entrants("a", 2, 21))).toMatchObject({
+      bound: "queue_bytes",
+      limit: 100,
+    });
   });
 
-  test("hold for a queue that does not exist yet", () => {
-    const register = aRegister({ size: 2 });
+  test("the bounds hold for a queue that does not exist yet", () => {
+    const registry = aRegistry({ size: 2 });
 
-    expect(register.refusalOf(entrants("a", 3))).toMatchObject({ bound: "queue_size", queue: "a" });
+    expect(registry.refusalOf(entrants("a", 3))).toMatchObject({ bound: "queue_size", queue: "a" });
   });
 
-  test("hold for each queue of a batch, and name the one that is full", () => {
-    const register = aRegister({ size: 2 });
-    lineUp(register, "b");
+  test("the bounds hold for each queue of a batch, and name the one that is full", () => {
+    const registry = aRegistry({ size: 2 });
+    add(registry, "b");
 
-    expect(register.refusalOf([...entrants("a", 2), ...entrants("b", 1)])).toBeNull();
-    expect(register.refusalOf([...entrants("a", 2), ...entrants("b", 2)])).toMatchObject({
+    expect(registry.refusalOf([...entrants("a", 2), ...entrants("b", 1)])).toBeNull();
+    expect(registry.refusalOf([...entrants("a", 2), ...entrants("b", 2)])).toMatchObject({
       bound: "queue_size",
       queue: "b",
     });
   });
 
-  test("of a queue's own limits replace the common ones before it exists", () => {
-    const register = aRegister({ size: 9, queues: new Map([["a", someLimits({ size: 1 })]]) });
+  test("the bounds of a queue's own limits replace the common ones before it exists", () => {
+    const registry = aRegistry({ size: 9, queues: new Map([["a", someLimits({ size: 1 })]]) });
 
-    expect(register.refusalOf(entrants("a", 2))).toMatchObject({ bound: "queue_size" });
+    expect(registry.refusalOf(entrants("a", 2))).toMatchObject({ bound: "queue_size" });
   });
 
-  test("let no more queues come into use than may", () => {
-    const register = aRegister({ queuesMax: 2 });
-    lineUp(register, "a");
+  test("the bounds let no more queues come into use than may", () => {
+    const registry = aRegistry({ queuesMax: 2 });
+    add(registry, "a");
 
-    expect(register.refusalOf(entrants("b", 1))).toBeNull();
-    expect(register.refusalOf([...entrants("b", 1), ...entrants("c", 1)])).toEqual({
+    expect(registry.refusalOf(entrants("b", 1))).toBeNull();
+    expect(registry.refusalOf([...entrants("b", 1), ...entrants("c", 1)])).toEqual({
       kind: "refused",
       bound: "queues_max",
-      queue: "c",
       limit: 2,
+      queue: "c",
     });
   });
 
-  test("let a queue in use take more although no other may come into use", () => {
-    const register = aRegister({ queuesMax: 1 });
-    lineUp(register, "a");
+  test("the bounds let a queue in use take more although no other may come into use", () => {
+    const registry = aRegistry({ queuesMax: 1 });
+    add(registry, "a");
 
-    expect(register.refusalOf(entrants("a", 1))).toBeNull();
-    expect(register.refusalOf(entrants("b", 1))).toMatchObject({ bound: "queues_max" });
+    expect(registry.refusalOf(entrants("a", 1))).toBeNull();
+    expect(registry.refusalOf(entrants("b", 1))).toMatchObject({ bound: "queues_max" });
   });
 
-  test("let another queue come into use once one has nothing left to do", () => {
-    const register = aRegister({ queuesMax: 1 });
-    anIdleQueue(register, "a", 0);
+  test("the bounds let another queue come into use once one has nothing left to do", () => {
+    const registry = aRegistry({ queuesMax: 1 });
+    anIdleQueue(registry, "a", 0);
 
-    expect(register.refusalOf(entrants("b", 1))).toBeNull();
+    expect(registry.refusalOf(entrants("b", 1))).toBeNull();
   });
 
-  test("let in a batch of nothing", () => {
-    expect(aRegister().refusalOf([])).toBeNull();
+  test("the bounds let in a batch of nothing", () => {
+    expect(aRegistry().refusalOf([])).toBeNull();
   });
 });
 
-describe("turns", () => {
-  test("are taken by nobody when nothing lines up", () => {
-    const register = aRegister();
+describe("QueueRegistry.nextReady", () => {
+  test("nothing has a turn when nothing is ready", () => {
+    const registry = aRegistry();
 
-    expect(register.takeTurn("loop")).toBeUndefined();
-    expect(register.hasTurn("loop")).toBe(false);
+    expect(registry.nextReady("loop")).toBeUndefined();
+    expect(registry.hasReady("loop")).toBe(false);
   });
 
-  test("go round all queues that have something to claim", () => {
-    const register = aRegister();
-    for (const queue of ["a", "b", "a", "c"]) lineUp(register, queue);
+  test("turns go round all queues that have something to claim", () => {
+    const registry = aRegistry();
+    for (const queue of ["a", "b", "a", "c"]) add(registry, queue);
 
-    expect(turnsOf(register, 7)).toEqual(["a", "b", "c", "a", "b", "c", "a"]);
-    register.check();
+    expect(turnsOf(registry, 7)).toEqual(["a", "b", "c", "a", "b", "c", "a"]);
+    registry.verify();
   });
 
-  test("are of one lane", () => {
-    const register = aRegister();
-    lineUp(register, "a", "loop");
-    lineUp(register, "b", "thread");
+  test("turns are of one lane", () => {
+    const registry = aRegistry();
+    add(registry, "a", "loop");
+    add(registry, "b", "thread");
 
-    expect(turnsOf(register, 2, "loop")).toEqual(["a", "a"]);
-    expect(turnsOf(register, 2, "thread")).toEqual(["b", "b"]);
+    expect(turnsOf(registry, 2, "loop")).toEqual(["a", "a"]);
+    expect(turnsOf(registry, 2, "thread")).toEqual(["b", "b"]);
   });
 
-  test("are lost with the last task that lines up", () => {
-    const register = aRegister();
-    const task = lineUp(register, "a");
+  test("turns are lost with the last task that is ready", () => {
+    const registry = aRegistry();
+    const task = add(registry, "a");
 
-    leave(register, task);
+    leave(registry, task);
 
-    expect(register.hasTurn("loop")).toBe(false);
-    register.check();
+    expect(registry.hasReady("loop")).toBe(false);
+    registry.verify();
   });
 
-  test("are lost by a pause and come back, at the end, when it is over", () => {
-    const register = aRegister();
-    for (const queue of ["a", "b"]) lineUp(register, queue);
-    const paused = register.findOrMake("a");
+  test("turns are lost by a pause and come back, at the end, when it is over", () => {
+    const registry = aRegistry();
+    for (const queue of ["a", "b"]) add(registry, queue);
+    const paused = registry.findOrMake("a");
 
     paused.isPaused = true;
-    register.changed(paused, 0);
-    const during = turnsOf(register, 2);
+    registry.changed(paused, 0);
+    const during = turnsOf(registry, 2);
     paused.isPaused = false;
-    register.changed(paused, 0);
+    registry.changed(paused, 0);
 
     expect(during).toEqual(["b", "b"]);
-    expect(turnsOf(register, 2)).toEqual(["b", "a"]);
+    expect(turnsOf(registry, 2)).toEqual(["b", "a"]);
   });
 
-  test("are lost in both lanes while as many tasks run as may", () => {
-    const register = aRegister({ concurrency: 1 });
-    lineUp(register, "a", "loop");
-    lineUp(register, "a", "thread");
-    const queue = register.findOrMake("a");
+  test("turns are lost in all lanes while as many tasks run as may", () => {
+    const registry = aRegistry({ concurrency: 1 });
+    add(registry, "a", "loop");
+    add(registry, "a", "thread");
+    add(registry, "a", "remote");
+    const queue = registry.findOrMake("a");
 
-    queue.countIn(aTask({ home: queue }), "running");
-    register.changed(queue, 0);
+    queue.countIn(aTask({ queue: queue }), "running");
+    registry.changed(queue, 0);
 
-    expect(register.hasTurn("loop")).toBe(false);
-    register.check();
+    expect(LANES.map((lane) => registry.hasReady(lane))).toEqual([false, false, false]);
+    registry.verify();
+  });
+
+  test("a list that took its turn goes to the end, and only in its lane", () => {
+    const registry = aRegistry();
+    for (const name of ["a", "b"]) {
+      add(registry, name, "loop");
+      add(registry, name, "remote");
+    }
+
+    registry.tookTurn(registry.findOrMake("a").ready.remote);
+
+    const names = (lane: Lane) => Array.from(registry.readyLists(lane), ({ queue }) => queue.name);
+    expect(names("loop")).toEqual(["a", "b"]);
+    expect(names("remote")).toEqual(["b", "a"]);
   });
 });
 
-describe("an idle queue", () => {
-  test("is kept until its time is up", () => {
-    const register = aRegister({ idleMs: 1000 });
-    anIdleQueue(register, "a", 500);
+describe("QueueRegistry.expire", () => {
+  test("an idle queue is kept until its time is up", () => {
+    const registry = aRegistry({ idleMs: 1000 });
+    anIdleQueue(registry, "a", 500);
 
-    register.expire(1499);
-    const before = register.find("a");
-    register.expire(1500);
+    registry.expire(1499);
+    const before = registry.find("a");
+    registry.expire(1500);
 
     expect(before?.name).toBe("a");
-    expect(register.find("a")).toBeUndefined();
-    register.check();
+    expect(registry.find("a")).toBeUndefined();
+    registry.verify();
   });
 
-  test("says when its time is up", () => {
-    const register = aRegister({ idleMs: 1000 });
+  test("an idle queue says when its time is up", () => {
+    const registry = aRegistry({ idleMs: 1000 });
 
-    expect(register.nextExpiryMs()).toBe(Number.POSITIVE_INFINITY);
-    anIdleQueue(register, "a", 500);
-    expect(register.nextExpiryMs()).toBe(1500);
+    expect(registry.nextExpiryMs()).toBe(Number.POSITIVE_INFINITY);
+    anIdleQueue(registry, "a", 500);
+    expect(registry.nextExpiryMs()).toBe(1500);
   });
 
-  test("is kept for good once it has a task again", () => {
-    const register = aRegister({ idleMs: 1000 });
-    anIdleQueue(register, "a", 0);
-    lineUp(register, "a");
+  test("an idle queue is kept for good once it has a task again", () => {
+    const registry = aRegistry({ idleMs: 1000 });
+    anIdleQueue(registry, "a", 0);
+    add(registry, "a");
 
-    register.expire(99_999);
+    registry.expire(99_999);
 
-    expect(register.find("a")?.name).toBe("a");
+    expect(registry.find("a")?.name).toBe("a");
   });
 
-  test("is kept while it is paused", () => {
-    const register = aRegister({ idleMs: 1000 });
-    const queue = anIdleQueue(register, "a", 0);
+  test("an idle queue is kept while it is paused", () => {
+    const registry = aRegistry({ idleMs: 1000 });
+    const queue = anIdleQueue(registry, "a", 0);
     queue.isPaused = true;
-    register.changed(queue, 0);
+    registry.changed(queue, 0);
 
-    register.expire(99_999);
+    registry.expire(99_999);
 
-    expect(register.find("a")).toBe(queue);
-    register.check();
+    expect(registry.find("a")).toBe(queue);
+    registry.verify();
   });
 
-  test("is forgotten before its time once there are too many, the longest idle one first", () => {
-    const register = aRegister({ queuesMax: 2 });
-    for (const [index, name] of ["a", "b", "c", "d"].entries()) anIdleQueue(register, name, index);
+  test("an idle queue is forgotten before its time once there are too many, the longest idle one first", () => {
+    const registry = aRegistry({ queuesMax: 2 });
+    for (const [index, name] of ["a", "b", "c", "d"].entries()) anIdleQueue(registry, name, index);
 
-    expect(Array.from(register.all(), ({ name }) => name)).toEqual(["c", "d"]);
-    register.check();
+    expect(Array.from(registry.all(), ({ name }) => name)).toEqual(["c", "d"]);
+    registry.verify();
   });
 });
 
-describe("a queue whose only place was given back", () => {
+describe("QueueRegistry.changed", () => {
+  test("a pin keeps a queue in use although nothing waits there", () => {
+    const registry = aRegistry({ queuesMax: 1 });
+    const queue = anIdleQueue(registry, "a", 0);
+
+    queue.pins += 1;
+    registry.changed(queue, 0);
+    registry.expire(99_999);
+
+    expect(registry.find("a")).toBe(queue);
+    expect(registry.refusalOf(entrants("b", 1))).toMatchObject({ bound: "queues_max" });
+    registry.verify();
+  });
+
+  test("a queue is idle from the moment at which its last pin goes", () => {
+    const registry = aRegistry({ idleMs: 1000 });
+    const queue = anIdleQueue(registry, "a", 0);
+    queue.pins += 1;
+    registry.changed(queue, 0);
+
+    queue.pins -= 1;
+    registry.changed(queue, 500);
+
+    expect(registry.nextExpiryMs()).toBe(1500);
+    registry.verify();
+  });
+});
+
+describe("QueueRegistry.withdrawn", () => {
   /** A queue in which a place was held, and is no more. */
-  function withdraw(register: QueueRegistry, name: string): void {
-    const home = register.findOrMake(name);
-    const task = aTask({ home });
-    home.reserve(task);
-    register.changed(home, 0);
-    home.release(task);
-    register.withdrawn(home, 0);
+  function withdraw(registry: QueueRegistry, name: string): void {
+    const queue = registry.findOrMake(name);
+    const task = aTask({ queue });
+    queue.reserve(task);
+    registry.changed(queue, 0);
+    queue.release(task);
+    registry.withdrawn(queue, 0);
   }
 
-  test("is gone at once when it never had a task", () => {
-    const register = aRegister();
+  test("a queue whose only place was given back is gone at once when it never had a task", () => {
+    const registry = aRegistry();
 
-    withdraw(register, "a");
+    withdraw(registry, "a");
 
-    expect(register.find("a")).toBeUndefined();
-    expect(register.nextExpiryMs()).toBe(Number.POSITIVE_INFINITY);
-    register.check();
+    expect(registry.find("a")).toBeUndefined();
+    expect(registry.nextExpiryMs()).toBe(Number.POSITIVE_INFINITY);
+    registry.verify();
   });
 
-  test("pushes out no idle queue on its way", () => {
-    const register = aRegister({ queuesMax: 1 });
-    const idle = anIdleQueue(register, "a", 0);
+  test("a queue whose only place was given back pushes out no idle queue on its way", () => {
+    const registry = aRegistry({ queuesMax: 1 });
+    const idle = anIdleQueue(registry, "a", 0);
 
-    withdraw(register, "b");
+    withdraw(registry, "b");
 
-    expect([...register.all()]).toEqual([idle]);
-    register.check();
+    expect([...registry.all()]).toEqual([idle]);
+    registry.verify();
   });
 
-  test("leaves its share of the queues in use to another one", () => {
-    const register = aRegister({ queuesMax: 1 });
+  test("a queue whose only place was given back leaves its share of the queues in use to another one", () => {
+    const registry = aRegistry({ queuesMax: 1 });
 
-    withdraw(register, "a");
+    withdraw(registry, "a");
 
-    expect(register.refusalOf(entrants("b", 1))).toBeNull();
+    expect(registry.refusalOf(entrants("b", 1))).toBeNull();
   });
 
-  test("is idle from then on when it had a task before", () => {
-    const register = aRegister({ idleMs: 1000 });
-    const idle = anIdleQueue(register, "a", 0);
+  test("a queue whose only place was given back is idle from then on when it had a task before", () => {
+    const registry = aRegistry({ idleMs: 1000 });
+    const idle = anIdleQueue(registry, "a", 0);
     idle.totals.enqueued = 1;
 
-    withdraw(register, "a");
+    withdraw(registry, "a");
 
-    expect(register.find("a")).toBe(idle);
-    expect(register.nextExpiryMs()).toBe(1000);
-    register.check();
+    expect(registry.find("a")).toBe(idle);
+    expect(registry.nextExpiryMs()).toBe(1000);
+    registry.verify();
   });
 });
 
-describe("a register's check finds", () => {
-  test("a queue that is not known to have come into use", () => {
-    const register = aRegister();
-    const queue = register.findOrMake("a");
-    queue.countIn(aTask({ home: queue }), "running");
+describe("QueueRegistry.verify", () => {
+  test("verify finds a queue that is not known to have come into use", () => {
+    const registry = aRegistry();
+    const queue = registry.findOrMake("a");
+    queue.countIn(aTask({ queue: queue }), "running");
 
-    expect(() => register.check()).toThrow("a queue is in use while it has work or is paused");
+    expect(() => registry.verify()).toThrow("a queue is in use while it has work or is paused");
   });
 
-  test("a line that does not take turns although it could", () => {
-    const register = aRegister();
-    lineUp(register, "a");
-    const queue = register.findOrMake("a");
+  test("verify finds a list that does not take turns although it could", () => {
+    const registry = aRegistry();
+    add(registry, "a");
+    const queue = registry.findOrMake("a");
 
     queue.isPaused = true;
 
-    expect(() => register.check()).toThrow("exactly the lines with something to claim turn");
+    expect(() => registry.verify()).toThrow("exactly the claimable lists take turns");
   });
 
-  test("a queue without tasks that is not known to be idle", () => {
-    const register = aRegister();
+  test("verify finds a queue without tasks that is not known to be idle", () => {
+    const registry = aRegistry();
 
-    register.findOrMake("a");
+    registry.findOrMake("a");
 
-    expect(() => register.check()).toThrow("exactly the queues without tasks are idle");
+    expect(() => registry.verify()).toThrow("exactly the queues without tasks are idle");
   });
 });

@@ -3,84 +3,94 @@ import type { Queue } from "../../src/core/queue.ts";
 import type { Task } from "../../src/core/task.ts";
 import { aQueue, aTask } from "../support/builders.ts";
 
-/** Lets a queued task into its home. */
-function lineUp(task: Task): void {
-  task.home.countIn(task, "queued");
-  task.home.lines[task.lane].pushBack(task);
+/** Adds a queued task to its queue. */
+function add(task: Task): void {
+  task.queue.countIn(task, "queued");
+  task.queue.ready[task.lane].pushBack(task);
 }
 
-describe("a queue counts", () => {
-  test("nothing at first", () => {
+describe("Queue.countIn", () => {
+  test("a queue counts nothing at first", () => {
     const queue = aQueue();
 
-    expect([queue.known, queue.waiting, queue.waitingBytes, queue.load]).toEqual([0, 0, 0, 0]);
-    queue.check();
+    expect([queue.known, queue.waiting, queue.waitingBytes, queue.unfinished]).toEqual([
+      0, 0, 0, 0,
+    ]);
+    queue.verify();
   });
 
   test.each(["queued", "scheduled", "retrying"] as const)(
-    "a %s task as waiting, with its bytes",
+    "a queue counts a %s task as waiting, with its bytes",
     (status) => {
       const queue = aQueue();
 
-      queue.countIn(aTask({ home: queue, payloadBytes: 7 }), status);
+      queue.countIn(aTask({ queue: queue, payloadBytes: 7 }), status);
 
       expect(queue.counts[status]).toBe(1);
-      expect([queue.known, queue.waiting, queue.waitingBytes, queue.load]).toEqual([1, 1, 7, 1]);
+      expect([queue.known, queue.waiting, queue.waitingBytes, queue.unfinished]).toEqual([
+        1, 1, 7, 1,
+      ]);
     },
   );
 
-  test("a running task as load that does not wait", () => {
+  test("a queue counts a running task as load that does not wait", () => {
     const queue = aQueue();
 
-    queue.countIn(aTask({ home: queue, payloadBytes: 7 }), "running");
+    queue.countIn(aTask({ queue: queue, payloadBytes: 7 }), "running");
 
-    expect([queue.known, queue.waiting, queue.waitingBytes, queue.load]).toEqual([1, 0, 0, 1]);
+    expect([queue.known, queue.waiting, queue.waitingBytes, queue.unfinished]).toEqual([
+      1, 0, 0, 1,
+    ]);
   });
 
   test.each(["done", "failed", "cancelled"] as const)(
-    "a %s task as known and as nothing else",
+    "a queue counts a %s task as known and as nothing else",
     (status) => {
       const queue = aQueue();
 
-      queue.countIn(aTask({ home: queue, payloadBytes: 7 }), status);
+      queue.countIn(aTask({ queue: queue, payloadBytes: 7 }), status);
 
       expect(queue.counts[status]).toBe(1);
-      expect([queue.known, queue.waiting, queue.waitingBytes, queue.load]).toEqual([1, 0, 0, 0]);
+      expect([queue.known, queue.waiting, queue.waitingBytes, queue.unfinished]).toEqual([
+        1, 0, 0, 0,
+      ]);
     },
   );
 
   test.each(["queued", "running", "done"] as const)(
-    "a %s task no more once it has left",
+    "a queue counts a %s task no more once it has left",
     (status) => {
       const queue = aQueue();
-      const task = aTask({ home: queue, payloadBytes: 7 });
+      const task = aTask({ queue: queue, payloadBytes: 7 });
       queue.countIn(task, status);
 
       queue.countOut(task, status);
 
       expect(queue.counts[status]).toBe(0);
-      expect([queue.known, queue.waiting, queue.waitingBytes, queue.load]).toEqual([0, 0, 0, 0]);
+      expect([queue.known, queue.waiting, queue.waitingBytes, queue.unfinished]).toEqual([
+        0, 0, 0, 0,
+      ]);
     },
   );
 });
 
-describe("a queue is open", () => {
-  test("while fewer tasks run than may", () => {
+describe("Queue.isOpen", () => {
+  test("a queue is open while fewer tasks run than may", () => {
     const queue = aQueue({ concurrency: 2 });
-    queue.countIn(aTask({ home: queue }), "running");
+    queue.countIn(aTask({ queue: queue }), "running");
 
     expect(queue.isOpen).toBe(true);
   });
 
-  test("no more once as many run as may", () => {
+  test("a queue is open no more once as many run as may", () => {
     const queue = aQueue({ concurrency: 2 });
-    queue.countIn(aTask({ home: queue }), "running");
-    queue.countIn(aTask({ home: queue }), "running");
+    queue.countIn(aTask({ queue: queue }), "running");
+    queue.countIn(aTask({ queue: queue }), "running");
 
     expect(queue.isOpen).toBe(false);
   });
 
-  test("not while it is paused", () => {
+  test("a queue is open not while it is paused", () => {
     const queue = aQueue();
 
     queue.isPaused = true;
@@ -89,47 +99,47 @@ describe("a queue is open", () => {
   });
 });
 
-describe("the longest-waiting task of a queue", () => {
-  test("is none when none is queued", () => {
+describe("Queue.oldestQueuedSinceMs", () => {
+  test("the longest-waiting task of a queue is none when none is queued", () => {
     expect(aQueue().oldestQueuedSinceMs()).toBeNull();
   });
 
-  test("is the one of either lane that is queued since earlier", () => {
+  test("the longest-waiting task of a queue is the one of either lane that is queued since earlier", () => {
     const queue = aQueue();
-    const inLoop = aTask({ home: queue, seq: 1 });
-    const inThread = aTask({ home: queue, seq: 2, lane: "thread" });
+    const inLoop = aTask({ queue: queue, seq: 1 });
+    const inThread = aTask({ queue: queue, seq: 2, lane: "thread" });
     inLoop.queuedSinceMs = 500;
     inThread.queuedSinceMs = 400;
 
-    for (const task of [inLoop, inThread]) lineUp(task);
+    for (const task of [inLoop, inThread]) add(task);
 
     expect(queue.oldestQueuedSinceMs()).toBe(400);
-    queue.check();
+    queue.verify();
   });
 });
 
-describe("a queue's check finds", () => {
+describe("Queue.verify", () => {
   const faults: Readonly<Record<string, (queue: Queue) => void>> = {
-    "every queued task lines up": (queue) => queue.countIn(aTask({ home: queue }), "queued"),
+    "every queued task is ready": (queue) => queue.countIn(aTask({ queue: queue }), "queued"),
     "the counts by status add up": (queue) => {
       queue.known += 1;
     },
-    "what waits is what is known, neither running nor finished": (queue) => {
+    "the waiting tasks are counted": (queue) => {
       queue.waiting += 1;
     },
     "no more run at once than may": (queue) => {
       for (let running = 0; running < 3; running += 1)
-        queue.countIn(aTask({ home: queue }), "running");
+        queue.countIn(aTask({ queue: queue }), "running");
     },
   };
 
-  test.each(Object.entries(faults))("when it is not so that %s", (sentence, spoil) => {
+  test.each(Object.entries(faults))("verify finds when it is not so that %s", (sentence, spoil) => {
     const queue = aQueue({ concurrency: 2 });
-    lineUp(aTask({ home: queue }));
-    queue.check();
+    add(aTask({ queue: queue }));
+    queue.verify();
 
     spoil(queue);
 
-    expect(() => queue.check()).toThrow(sentence);
+    expect(() => queue.verify()).toThrow(sentence);
   });
 });

@@ -25,12 +25,12 @@ function forget(retention: Retention, nowMs = 0): number[] {
     retention.remove(task);
     seqs.push(task.seq);
   }
-  retention.check();
+  retention.verify();
   return seqs;
 }
 
-describe("a finished task", () => {
-  test("is kept while there are no more than may be", () => {
+describe("Retention", () => {
+  test("a finished task is kept while there are no more than may be", () => {
     const retention = aRetention({ tasks: 3 });
     for (const seq of [1, 2, 3]) keep(retention, seq);
 
@@ -38,21 +38,21 @@ describe("a finished task", () => {
     expect(retention.size).toBe(3);
   });
 
-  test("is forgotten when there are too many, the first to finish first", () => {
+  test("a finished task is forgotten when there are too many, the first to finish first", () => {
     const retention = aRetention({ tasks: 2 });
     for (const seq of [3, 1, 4, 2]) keep(retention, seq);
 
     expect(forget(retention)).toEqual([3, 1]);
   });
 
-  test("is kept while all together hold no more bytes than they may", () => {
+  test("a finished task is kept while all together hold no more bytes than they may", () => {
     const retention = aRetention({ bytes: 30 });
     for (const seq of [1, 2, 3]) keep(retention, seq, 10);
 
     expect(forget(retention)).toEqual([]);
   });
 
-  test("is forgotten when all together hold too many bytes", () => {
+  test("a finished task is forgotten when all together hold too many bytes", () => {
     const retention = aRetention({ bytes: 30 });
     keep(retention, 1, 10);
     keep(retention, 2, 10);
@@ -61,7 +61,7 @@ describe("a finished task", () => {
     expect(forget(retention)).toEqual([1]);
   });
 
-  test("counts with its result and its progress", () => {
+  test("a finished task counts with its result and its progress", () => {
     const retention = aRetention({ bytes: 10 });
     const task = aTask({ payloadBytes: 4 });
     task.result = "12345";
@@ -71,7 +71,7 @@ describe("a finished task", () => {
     expect(forget(retention)).toEqual([1]);
   });
 
-  test("is forgotten once its time is up, and not before", () => {
+  test("a finished task is forgotten once its time is up, and not before", () => {
     const retention = aRetention({ ageMs: 1000 });
     keep(retention, 1, 4, 500);
 
@@ -79,7 +79,7 @@ describe("a finished task", () => {
     expect(forget(retention, 1500)).toEqual([1]);
   });
 
-  test("says when its time is up", () => {
+  test("a finished task says when its time is up", () => {
     const retention = aRetention({ ageMs: 1000 });
 
     expect(retention.nextExpiryMs()).toBe(Number.POSITIVE_INFINITY);
@@ -87,7 +87,7 @@ describe("a finished task", () => {
     expect(retention.nextExpiryMs()).toBe(1500);
   });
 
-  test("frees its place and its bytes when it is retried", () => {
+  test("a finished task frees its place and its bytes when it is retried", () => {
     const retention = aRetention({ tasks: 1, bytes: 10 });
     const task = keep(retention, 1, 10);
     retention.remove(task);
@@ -97,7 +97,7 @@ describe("a finished task", () => {
     expect(forget(retention)).toEqual([]);
   });
 
-  test("is never kept when none may be", () => {
+  test("a finished task is never kept when none may be", () => {
     const retention = aRetention({ tasks: 0 });
     keep(retention, 1);
 
@@ -105,21 +105,21 @@ describe("a finished task", () => {
   });
 });
 
-describe("a retention's check finds", () => {
-  test("bytes that changed while the task was kept", () => {
+describe("Retention.verify", () => {
+  test("verify finds bytes that changed while the task was kept", () => {
     const retention = aRetention();
     const task = keep(retention, 1);
 
     task.result = "more";
 
-    expect(() => retention.check()).toThrow("retention counts its bytes");
+    expect(() => retention.verify()).toThrow("retention counts its bytes");
   });
 
-  test("a task too many", () => {
+  test("verify finds a task too many", () => {
     const retention = aRetention({ tasks: 0 });
 
     keep(retention, 1);
 
-    expect(() => retention.check()).toThrow("retention keeps no more tasks than it may");
+    expect(() => retention.verify()).toThrow("retention keeps no more tasks than it may");
   });
 });

@@ -2,45 +2,45 @@ import { describe, expect, test } from "bun:test";
 import { InvariantError } from "../../src/core/assert.ts";
 import { NOT_LINKED, Ring } from "../../src/core/ring.ts";
 
-interface Bead {
+interface Member {
   readonly name: number;
-  place: number;
+  position: number;
 }
 
-function aBead(name: number): Bead {
-  return { name, place: NOT_LINKED };
+function aMember(name: number): Member {
+  return { name, position: NOT_LINKED };
 }
 
-/** A ring that holds beads named from 1, in this order. */
-function aRing(count: number): { readonly ring: Ring<Bead>; readonly beads: Bead[] } {
-  const ring = new Ring<Bead>();
-  const beads = Array.from({ length: count }, (_, index) => aBead(index + 1));
-  for (const bead of beads) ring.pushBack(bead);
-  return { ring, beads };
+/** A ring that holds members named from 1, in this order. */
+function aRing(count: number): { readonly ring: Ring<Member>; readonly members: Member[] } {
+  const ring = new Ring<Member>();
+  const members = Array.from({ length: count }, (_, index) => aMember(index + 1));
+  for (const member of members) ring.pushBack(member);
+  return { ring, members };
 }
 
-function namesIn(ring: Ring<Bead>): number[] {
-  ring.check();
+function namesIn(ring: Ring<Member>): number[] {
+  ring.verify();
   return Array.from(ring, ({ name }) => name);
 }
 
-function takeFront(ring: Ring<Bead>): Bead {
+function takeFront(ring: Ring<Member>): Member {
   const front = ring.front();
   if (front === undefined) throw new Error("the ring is empty");
   ring.remove(front);
   return front;
 }
 
-describe("a ring", () => {
-  test("is empty at first", () => {
-    const ring = new Ring<Bead>();
+describe("Ring", () => {
+  test("a ring is empty at first", () => {
+    const ring = new Ring<Member>();
 
     expect(ring.size).toBe(0);
     expect(ring.front()).toBeUndefined();
     expect(namesIn(ring)).toEqual([]);
   });
 
-  test("gives back what it got in the same order", () => {
+  test("a ring gives back what it got in the same order", () => {
     const { ring } = aRing(100);
 
     const taken = Array.from({ length: 100 }, () => takeFront(ring).name);
@@ -49,44 +49,44 @@ describe("a ring", () => {
     expect(ring.size).toBe(0);
   });
 
-  test("keeps the order when it wraps around, again and again, at any fill", () => {
+  test("a ring keeps the order when it wraps around, again and again, at any fill", () => {
     for (let fill = 1; fill <= 40; fill += 1) {
       const { ring } = aRing(fill);
       for (let next = fill + 1; next <= fill + 200; next += 1) {
         expect(takeFront(ring).name).toBe(next - fill);
-        ring.pushBack(aBead(next));
+        ring.pushBack(aMember(next));
       }
       expect(namesIn(ring)).toEqual(Array.from({ length: fill }, (_, index) => index + 201));
     }
   });
 
-  test("puts a bead to the front before all others, even when it is full", () => {
+  test("a ring puts a member to the front before all others, even when it is full", () => {
     const { ring } = aRing(0);
-    for (let name = 1; name <= 100; name += 1) ring.pushFront(aBead(name));
+    for (let name = 1; name <= 100; name += 1) ring.pushFront(aMember(name));
 
     expect(namesIn(ring)).toEqual(Array.from({ length: 100 }, (_, index) => 100 - index));
   });
 
-  test("lets a bead leave from the middle and keeps the order of the others", () => {
-    const { ring, beads } = aRing(5);
+  test("a ring lets a member leave from the middle and keeps the order of the others", () => {
+    const { ring, members } = aRing(5);
 
-    ring.remove(beads[2] as Bead);
+    ring.remove(members[2] as Member);
 
     expect(namesIn(ring)).toEqual([1, 2, 4, 5]);
-    expect(beads[2]?.place).toBe(NOT_LINKED);
+    expect(members[2]?.position).toBe(NOT_LINKED);
   });
 
-  test("has a new front once the front and all behind it that left are gone", () => {
-    const { ring, beads } = aRing(4);
-    for (const index of [1, 2, 0]) ring.remove(beads[index] as Bead);
+  test("a ring has a new front once the front and all behind it that left are gone", () => {
+    const { ring, members } = aRing(4);
+    for (const index of [1, 2, 0]) ring.remove(members[index] as Member);
 
     expect(ring.front()?.name).toBe(4);
     expect(namesIn(ring)).toEqual([4]);
   });
 
-  test("takes a bead again that has left", () => {
-    const { ring, beads } = aRing(2);
-    const [first] = beads as [Bead];
+  test("a ring takes a member again that has left", () => {
+    const { ring, members } = aRing(2);
+    const [first] = members as [Member];
     ring.remove(first);
 
     ring.pushBack(first);
@@ -94,19 +94,19 @@ describe("a ring", () => {
     expect(namesIn(ring)).toEqual([2, 1]);
   });
 
-  test("takes beads at both ends while others leave from its middle", () => {
-    const { ring, beads } = aRing(20);
-    const expected = beads.map(({ name }) => name);
+  test("a ring takes members at both ends while others leave from its middle", () => {
+    const { ring, members } = aRing(20);
+    const expected = members.map(({ name }) => name);
     for (let name = 21; name <= 120; name += 1) {
-      const bead = aBead(name);
+      const member = aMember(name);
       if (name % 3 === 0) {
-        ring.pushFront(bead);
+        ring.pushFront(member);
         expected.unshift(name);
       } else {
-        ring.pushBack(bead);
+        ring.pushBack(member);
         expected.push(name);
       }
-      const leaving = [...ring][name % ring.size] as Bead;
+      const leaving = [...ring][name % ring.size] as Member;
       ring.remove(leaving);
       expected.splice(expected.indexOf(leaving.name), 1);
       expect(namesIn(ring)).toEqual(expected);
@@ -114,22 +114,22 @@ describe("a ring", () => {
   });
 });
 
-describe("a ring's memory", () => {
-  test("does not grow by holes: what left from the middle leaves its room to others", () => {
+describe("Ring.capacity", () => {
+  test("a ring's memory does not grow by holes: what left from the middle leaves its room to others", () => {
     const { ring } = aRing(8);
     const capacityBefore = ring.capacity;
 
     for (let name = 9; name <= 1000; name += 1) {
-      const bead = aBead(name);
-      ring.pushBack(bead);
-      ring.remove([...ring][4] as Bead);
+      const member = aMember(name);
+      ring.pushBack(member);
+      ring.remove([...ring][4] as Member);
     }
 
     expect(ring.size).toBe(8);
     expect(ring.capacity).toBeLessThanOrEqual(2 * capacityBefore);
   });
 
-  test("shrinks while it empties, and keeps the order", () => {
+  test("a ring's memory shrinks while it empties, and keeps the order", () => {
     const { ring } = aRing(1000);
     const capacityBefore = ring.capacity;
 
@@ -139,45 +139,45 @@ describe("a ring's memory", () => {
     expect(namesIn(ring)).toEqual(Array.from({ length: 10 }, (_, index) => index + 991));
   });
 
-  test("is given back when a full ring is emptied from its end", () => {
-    const { ring, beads } = aRing(1000);
-    const empty = new Ring<Bead>();
+  test("a ring's memory is given back when a full ring is emptied from its end", () => {
+    const { ring, members } = aRing(1000);
+    const empty = new Ring<Member>();
 
-    for (const bead of beads.reverse()) ring.remove(bead);
+    for (const member of members.reverse()) ring.remove(member);
 
     expect(ring.capacity).toBeLessThanOrEqual(4 * empty.capacity);
     expect(namesIn(ring)).toEqual([]);
   });
 });
 
-describe("a ring refuses", () => {
-  test("a bead that is in it already", () => {
-    const { ring, beads } = aRing(1);
+describe("Ring assertions", () => {
+  test("a ring refuses a member that is in it already", () => {
+    const { ring, members } = aRing(1);
 
-    expect(() => ring.pushBack(beads[0] as Bead)).toThrow(InvariantError);
+    expect(() => ring.pushBack(members[0] as Member)).toThrow(InvariantError);
   });
 
-  test("to let go of a bead that is in another one", () => {
+  test("a ring refuses to let go of a member that is in another one", () => {
     const { ring } = aRing(3);
-    const { beads } = aRing(3);
+    const { members } = aRing(3);
 
-    expect(() => ring.remove(beads[1] as Bead)).toThrow(InvariantError);
+    expect(() => ring.remove(members[1] as Member)).toThrow(InvariantError);
     expect(namesIn(ring)).toEqual([1, 2, 3]);
   });
 
-  test("to let go of a bead twice", () => {
-    const { ring, beads } = aRing(3);
-    ring.remove(beads[1] as Bead);
+  test("a ring refuses to let go of a member twice", () => {
+    const { ring, members } = aRing(3);
+    ring.remove(members[1] as Member);
 
-    expect(() => ring.remove(beads[1] as Bead)).toThrow(InvariantError);
+    expect(() => ring.remove(members[1] as Member)).toThrow(InvariantError);
     expect(namesIn(ring)).toEqual([1, 3]);
   });
 });
 
-test("a ring's check finds a bead with a wrong place", () => {
-  const { ring, beads } = aRing(3);
+test("verify finds a member with a wrong position", () => {
+  const { ring, members } = aRing(3);
 
-  (beads[1] as Bead).place += 1;
+  (members[1] as Member).position += 1;
 
-  expect(() => ring.check()).toThrow("a ring's member knows its place");
+  expect(() => ring.verify()).toThrow("a ring's member knows its position");
 });

@@ -18,15 +18,29 @@ function dueAt(ms: number, seq: number): Task {
   return task;
 }
 
+/** A task that a remote claim holds for so long after the beginning. */
+function leasedUntil(ms: number, seq: number): Task {
+  const task = dueAfter(ms, seq);
+  const endsAtMs = task.dueAtMs;
+  task.lease = {
+    lengthMs: ms,
+    endsAtMs,
+    endsAtWallMs: at(ms).wallMs,
+    timeoutAtMs: endsAtMs,
+    worker: null,
+  };
+  return task;
+}
+
 function aSchedule(tasks: readonly Task[]): Schedule {
   const schedule = new Schedule();
   for (const task of tasks) schedule.add(task);
-  schedule.check();
+  schedule.verify();
   return schedule;
 }
 
-describe("a schedule", () => {
-  test("without tasks has none due, ever", () => {
+describe("Schedule", () => {
+  test("a schedule without tasks has none due, ever", () => {
     const schedule = aSchedule([]);
 
     expect(schedule.due(at(1e12))).toBeUndefined();
@@ -34,27 +48,27 @@ describe("a schedule", () => {
     expect(schedule.followsWallClock).toBe(false);
   });
 
-  test("has a task due from the very millisecond of its time", () => {
+  test("a schedule has a task due from the very millisecond of its time", () => {
     const schedule = aSchedule([dueAfter(100, 1)]);
 
     expect(schedule.due(at(99))).toBeUndefined();
     expect(schedule.due(at(100))?.seq).toBe(1);
   });
 
-  test("gives the earliest task first", () => {
+  test("a schedule gives the earliest task first", () => {
     const schedule = aSchedule([dueAfter(100, 1), dueAfter(50, 2)]);
 
     expect(schedule.due(at(200))?.seq).toBe(2);
   });
 
-  test("does not care for a jump of the wall clock where a delay is meant", () => {
+  test("a schedule does not care for a jump of the wall clock where a delay is meant", () => {
     const schedule = aSchedule([dueAfter(100, 1)]);
 
     expect(schedule.due(at(50, 3_600_000))).toBeUndefined();
     expect(schedule.due(at(100, -3_600_000))?.seq).toBe(1);
   });
 
-  test("follows the wall clock, forward and back, where a time of day is meant", () => {
+  test("a schedule follows the wall clock, forward and back, where a time of day is meant", () => {
     const schedule = aSchedule([dueAt(100, 1)]);
 
     expect(schedule.due(at(200, -3_600_000))).toBeUndefined();
@@ -62,7 +76,7 @@ describe("a schedule", () => {
     expect(schedule.followsWallClock).toBe(true);
   });
 
-  test("no longer follows the wall clock once nobody waits for it", () => {
+  test("a schedule no longer follows the wall clock once nobody waits for it", () => {
     const task = dueAt(100, 1);
     const schedule = aSchedule([task, dueAfter(100, 2)]);
 
@@ -72,7 +86,7 @@ describe("a schedule", () => {
     expect(schedule.size).toBe(1);
   });
 
-  test("says how long it is to the next of either clock, and how late it is", () => {
+  test("a schedule says how long it is to the next of either clock, and how late it is", () => {
     const schedule = aSchedule([dueAfter(300, 1), dueAt(200, 2)]);
 
     expect(schedule.msToNext(at(0))).toBe(200);
@@ -80,16 +94,72 @@ describe("a schedule", () => {
     expect(schedule.msToNext(at(310))).toBe(-110);
   });
 
-  test("counts the tasks of both clocks", () => {
-    expect(aSchedule([dueAfter(300, 1), dueAt(200, 2)]).size).toBe(2);
+  test("a schedule counts the tasks of both clocks and those with a lease", () => {
+    const schedule = aSchedule([dueAfter(300, 1), dueAt(200, 2), leasedUntil(100, 3)]);
+
+    expect(schedule.size).toBe(3);
+    expect(schedule.leases).toBe(1);
   });
 
-  test("finds in its check a task whose time was changed", () => {
+  test("a schedule's verify finds a task whose time was changed", () => {
     const task = dueAfter(1, 1);
     const schedule = aSchedule([task, dueAfter(2, 2)]);
 
     task.dueAtMs = at(3).monoMs;
 
-    expect(() => schedule.check()).toThrow("no member is due before its parent");
+    expect(() => schedule.verify()).toThrow("no member is due before its parent");
+  });
+});
+
+describe("a remote claim in a schedule", () => {
+  test("a lease is due from the very millisecond of its end, whatever the wall clock says", () => {
+    const schedule = aSchedule([leasedUntil(100, 1)]);
+
+    expect(schedule.due(at(99, 3_600_000))).toBeUndefined();
+    expect(schedule.due(at(100, -3_600_000))?.seq).toBe(1);
+    expect(schedule.msToNext(at(40))).toBe(60);
+  });
+
+  test("a suspended lease is never due, and hides nothing else that is", () => {
+    const schedule = aSchedule([leasedUntil(100, 1), dueAfter(200, 2), dueAt(300, 3)]);
+
+    schedule.isRemoteSuspended = true;
+
+    expect(schedule.due(at(150))).toBeUndefined();
+    expect(schedule.msToNext(at(150))).toBe(50);
+    expect(schedule.due(at(200))?.seq).toBe(2);
+    expect([schedule.size, schedule.leases]).toEqual([3, 1]);
+  });
+
+  test("a schedule with nothing but suspended leases has nothing due, ever", () => {
+    const schedule = aSchedule([leasedUntil(100, 1)]);
+
+    schedule.isRemoteSuspended = true;
+
+    expect(schedule.due(at(1e12))).toBeUndefined();
+    expect(schedule.msToNext(at(1e12))).toBe(Number.POSITIVE_INFINITY);
+  });
+
+  test("a lease that ended while it was suspended is due as soon as it no longer is", () => {
+    const schedule = aSchedule([leasedUntil(100, 1)]);
+    schedule.isRemoteSuspended = true;
+
+    schedule.isRemoteSuspended = false;
+
+    expect(schedule.due(at(500))?.seq).toBe(1);
+    expect(schedule.msToNext(at(500))).toBe(-400);
+  });
+
+  test("a suspended lease can be taken out and put in again", () => {
+    const task = leasedUntil(100, 1);
+    const schedule = aSchedule([task]);
+    schedule.isRemoteSuspended = true;
+
+    schedule.remove(task);
+    const without = schedule.leases;
+    schedule.add(task);
+
+    expect([without, schedule.leases]).toEqual([0, 1]);
+    schedule.verify();
   });
 });

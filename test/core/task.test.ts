@@ -1,48 +1,9 @@
 import { describe, expect, test } from "bun:test";
-import {
-  isFinished,
-  isStep,
-  isWaiting,
-  TASK_STATUSES,
-  type TaskStatus,
-} from "../../src/core/task.ts";
-import { aQueue, aTask } from "../support/builders.ts";
+import { INITIAL_STATE, settingsOf, stateOf, viewOf } from "../../src/core/task.ts";
+import { aNewTask, aQueue, aTask, at } from "../support/builders.ts";
 
-function stepsFrom(status: TaskStatus): TaskStatus[] {
-  return TASK_STATUSES.filter((to) => isStep(status, to));
-}
-
-describe("a status", () => {
-  test("waits, runs or is finished, and only one of these", () => {
-    const waiting = TASK_STATUSES.filter(isWaiting);
-    const finished = TASK_STATUSES.filter(isFinished);
-
-    expect(waiting).toEqual(["scheduled", "queued", "retrying"]);
-    expect(finished).toEqual(["done", "failed", "cancelled"]);
-  });
-
-  test("is left by a finished task only for the queue, and by a done one never", () => {
-    const steps = TASK_STATUSES.filter(isFinished).map((status) => [status, ...stepsFrom(status)]);
-
-    expect(steps).toEqual([["done"], ["failed", "queued"], ["cancelled", "queued"]]);
-  });
-
-  test("can be reached by a new task, whichever it is", () => {
-    const reached = new Set<TaskStatus>(["scheduled", "queued"]);
-    for (const from of reached) for (const to of stepsFrom(from)) reached.add(to);
-
-    expect([...reached].sort()).toEqual([...TASK_STATUSES].sort());
-  });
-
-  test("of a task that has not finished can always become cancelled", () => {
-    const unfinished = TASK_STATUSES.filter((status) => !isFinished(status));
-
-    expect(unfinished.every((status) => isStep(status, "cancelled"))).toBe(true);
-  });
-});
-
-describe("a task", () => {
-  test("is queued, never started and without errors at first", () => {
+describe("Task", () => {
+  test("a task is queued, never started and without errors at first", () => {
     const task = aTask();
 
     expect(task).toMatchObject({ status: "queued", attempt: 0, failures: 0, errors: [] });
@@ -50,16 +11,79 @@ describe("a task", () => {
     expect([task.result, task.progress]).toEqual([null, null]);
   });
 
-  test("is in the queue that is its home", () => {
-    expect(aTask({ home: aQueue({}, "mail") }).queue).toBe("mail");
-  });
-
-  test("keeps its payload, result, progress and errors in memory", () => {
+  test("a task keeps its payload, result, progress and errors in memory", () => {
     const task = aTask({ payloadBytes: 10 });
     task.result = "12345";
     task.progress = "67";
     task.errors = [{ code: "odd", message: "broken", attempt: 1, atMs: 0 }];
 
     expect(task.retainedBytes).toBe(26);
+  });
+
+  test("a task has no claim and is in no structure at first", () => {
+    const task = aTask();
+
+    expect([task.fence, task.lease, task.lostClaim]).toEqual([0, null, null]);
+    expect([task.position, task.indexPosition]).toEqual([-1, -1]);
+  });
+});
+
+describe("stateOf", () => {
+  test("the state of a new task is the initial state, by value", () => {
+    const task = aTask();
+    const state = stateOf(task);
+
+    task.status = "running";
+
+    expect(state).toEqual(INITIAL_STATE);
+  });
+});
+
+describe("settingsOf", () => {
+  test("tasks that are treated alike share their settings", () => {
+    const first = settingsOf(aNewTask({ id: "a" }), null);
+
+    expect(settingsOf(aNewTask({ id: "b", backoff: first.backoff }), first)).toBe(first);
+  });
+
+  test.each([
+    { type: "other" },
+    { priority: 1 },
+    { maxRetries: 9 },
+    { timeoutMs: 9 },
+    { lane: "remote" },
+    { backoff: { baseMs: 1, jitterMs: 1, maxMs: 1 } },
+  ] as const)("a task that differs in %j has settings of its own", (other) => {
+    const first = settingsOf(aNewTask(), null);
+
+    expect(settingsOf({ ...first, ...other }, first)).toEqual({ ...first, ...other });
+  });
+});
+
+describe("viewOf", () => {
+  test("a view shows the name of the queue and the settings of the task", () => {
+    const task = aTask({ queue: aQueue({}, "mail"), type: "send", priority: 3 });
+
+    expect(viewOf(task)).toMatchObject({ queue: "mail", type: "send", priority: 3, claim: null });
+  });
+
+  test("a view shows the lease of a remote claim by the wall clock", () => {
+    const task = aTask({ lane: "remote" });
+    const { monoMs, wallMs } = at(10);
+    task.lease = {
+      lengthMs: 10,
+      endsAtMs: monoMs,
+      endsAtWallMs: wallMs,
+      timeoutAtMs: monoMs,
+      worker: "w",
+    };
+
+    expect(viewOf(task).claim).toEqual({ worker: "w", leaseEndsAtMs: wallMs });
+  });
+
+  test("a view says nothing of what only the core needs", () => {
+    const hidden = ["losses", "isDueByWall", "settledFence", "receipt", "fence", "order", "lane"];
+
+    expect(hidden.filter((name) => name in viewOf(aTask()))).toEqual([]);
   });
 });

@@ -150,7 +150,9 @@ describe("ringq verify", () => {
   test("says what is wrong with one that is not", () => {
     const path = aDataFile();
     const file = openDataFile(path, "full");
-    file.db.run("INSERT INTO states VALUES (1, 'done', 1, 0, 0, NULL, 0, 0, NULL, NULL, '[]')");
+    file.db.run(
+      "INSERT INTO states (seq, status, attempt, failures, losses, started_at, finished_at, errors) VALUES (1, 'done', 1, 0, 0, 0, 0, '[]')",
+    );
     file.close();
 
     const { exitCode, stderr } = ringq(["verify", path]);

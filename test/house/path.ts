@@ -5,8 +5,8 @@
  */
 
 import type { Clock } from "../../src/clock.ts";
-import type { Instant } from "../../src/core/instant.ts";
-import { MemoryEngine } from "../../src/engine/memory/engine.ts";
+import type { Engine, MaybePromise } from "../../src/engine/engine.ts";
+import { createMemoryEngine } from "../../src/engine/memory/engine.ts";
 import { createApp } from "../../src/http/app.ts";
 import { silentLog } from "../../src/log.ts";
 import { runOnEventLoop } from "../../src/worker/event-loop.ts";
@@ -26,9 +26,9 @@ const ID = "019a0000-0000-7000-8000-000000000000";
 /** A request for one task. */
 export function requestOf(): Request {
   const headers = {
+    host: "localhost",
     "content-type": "application/json",
     "content-length": String(BODY.length),
-    host: "localhost",
   };
   return new Request("http://localhost/enqueue", { method: "POST", headers, body: BODY });
 }
@@ -44,12 +44,12 @@ export async function floorAnswer(request: Request): Promise<Response> {
 }
 
 export class TaskPath implements AsyncDisposable {
-  readonly engine: MemoryEngine;
+  readonly engine: Engine;
   readonly #pool: Pool;
   readonly #handle: (request: Request) => Response | Promise<Response>;
 
   constructor(clock: Clock = new ManualClock()) {
-    const engine = new MemoryEngine(someSettings(clock, UNBOUNDED));
+    const engine = createMemoryEngine(someSettings(clock, UNBOUNDED));
     const run = runOnEventLoop({
       engine,
       handlers: defineHandlers({ noop: () => undefined }),
@@ -77,7 +77,7 @@ export class TaskPath implements AsyncDisposable {
 
   enqueue(count: number): void {
     for (let index = 0; index < count; index += 1) {
-      const { kind } = this.engine.enqueue([{ payload: PAYLOAD, type: "noop" }]);
+      const { kind } = atOnce(this.engine.enqueue([{ payload: PAYLOAD, type: "noop" }]));
       if (kind !== "accepted") throw new Error(kind);
     }
   }
@@ -85,9 +85,10 @@ export class TaskPath implements AsyncDisposable {
   /** Claims and settles tasks, without the loops. */
   work(count: number): void {
     for (let index = 0; index < count; index += 1) {
-      const claim = this.engine.claim("loop");
+      const answer = atOnce(this.engine.claim({ lane: "loop", max: 1 }));
+      const claim = answer.kind === "claimed" ? answer.claims[0] : undefined;
       if (claim === undefined) throw new Error("there is nothing to claim");
-      this.engine.settle(claim, { kind: "done", result: null });
+      atOnce(this.engine.settle(claim.taskId, claim.fence, { kind: "done", result: null }));
     }
   }
 
@@ -96,7 +97,7 @@ export class TaskPath implements AsyncDisposable {
   }
 
   get done(): number {
-    return this.engine.queue("default")?.totals.done ?? 0;
+    return atOnce(this.engine.queue("default"))?.totals.done ?? 0;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -105,20 +106,25 @@ export class TaskPath implements AsyncDisposable {
   }
 }
 
+/** An answer of the engine in memory, which has it at once. */
+function atOnce<T>(answer: MaybePromise<T>): T {
+  if (answer instanceof Promise) throw new Error("the engine in memory makes nobody wait");
+  return answer;
+}
+
 /** A clock that counts how often it is asked, and how many timers are set. */
-export class CountingClock implements Clock {
+export class CountingClock extends ManualClock {
   readings = 0;
   timers = 0;
-  readonly #clock = new ManualClock();
 
-  now(): Instant {
+  override now() {
     this.readings += 1;
-    return this.#clock.now();
+    return super.now();
   }
 
-  after(delayMs: number, fire: () => void): () => void {
+  override after(delayMs: number, fire: () => void): () => void {
     this.timers += 1;
-    return this.#clock.after(delayMs, fire);
+    return super.after(delayMs, fire);
   }
 }
 

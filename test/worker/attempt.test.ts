@@ -1,10 +1,10 @@
 import { describe, expect, test } from "bun:test";
-import type { Claim, MaybePromise, Outcome, TaskView } from "../../src/engine/engine.ts";
+import type { AttemptOutcome, Claim, MaybePromise, TaskView } from "../../src/engine/engine.ts";
 import { ABORT_GRACE_MS, Attempt, abortError, type StopReason } from "../../src/worker/attempt.ts";
 import { isPending, ManualClock, turn } from "../support/manual-clock.ts";
 
 const BYTES_MAX = 100;
-const RELEASED: Outcome = { kind: "interrupted" };
+const RELEASED: AttemptOutcome = { kind: "released" };
 const STOP_REASONS: readonly StopReason[] = ["timeout", "cancelled", "shutdown"];
 
 const TASK: TaskView = {
@@ -15,6 +15,7 @@ const TASK: TaskView = {
   payload: "null",
   priority: 0,
   attempt: 1,
+  failures: 0,
   maxRetries: 0,
   timeoutMs: 1000,
   enqueuedAtMs: 0,
@@ -24,8 +25,9 @@ const TASK: TaskView = {
   result: null,
   progress: null,
   errors: [],
+  claim: null,
 };
-const CLAIM: Claim = { task: TASK, fence: 1 };
+const CLAIM: Claim = { taskId: TASK.id, fence: 1, leaseEndsAtMs: 1000, task: TASK };
 
 interface Scene {
   readonly attempt: Attempt;
@@ -38,11 +40,11 @@ function anAttempt(): Scene {
 }
 
 /** How an attempt ends whose handler does this. */
-function run(work: () => unknown): MaybePromise<Outcome> {
+function run(work: () => unknown): MaybePromise<AttemptOutcome> {
   return anAttempt().attempt.run(work, BYTES_MAX);
 }
 
-function handlerError(message: string): Outcome {
+function handlerError(message: string): AttemptOutcome {
   return { kind: "failed", code: "handler_error", message, retry: { kind: "backoff" } };
 }
 

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import type { EnqueueRequest, TaskView } from "../../src/engine/engine.ts";
-import { MemoryEngine } from "../../src/engine/memory/engine.ts";
+import { createMemoryEngine } from "../../src/engine/memory/engine.ts";
 import { silentLog } from "../../src/log.ts";
 import { runOnEventLoop } from "../../src/worker/event-loop.ts";
 import {
@@ -10,13 +10,13 @@ import {
 } from "../../src/worker/handlers/define.ts";
 import { NonRetryableError, RetryAfterError } from "../../src/worker/handlers/errors.ts";
 import { Pool } from "../../src/worker/pool.ts";
-import { Scene, someSettings } from "../support/engine-harness.ts";
+import { EngineHarness, someSettings } from "../support/engine-harness.ts";
 import { ManualClock, turn } from "../support/manual-clock.ts";
 
-/** A scene in which tasks of type `default` are worked on by this handler. */
-function aScene(handler: HandlerFunction, loops = 1): Scene {
+/** An engine in which tasks of type `default` are worked on by this handler. */
+function aHarness(handler: HandlerFunction, loops = 1): EngineHarness {
   const clock = new ManualClock();
-  const engine = new MemoryEngine(someSettings(clock));
+  const engine = createMemoryEngine(someSettings(clock));
   const run = runOnEventLoop({
     engine,
     handlers: defineHandlers({ default: handler }),
@@ -24,9 +24,9 @@ function aScene(handler: HandlerFunction, loops = 1): Scene {
     progressBytesMax: 100,
     log: silentLog,
   });
-  const scene = new Scene(engine, clock);
+  const harness = new EngineHarness(engine, clock);
   new Pool({ engine, lane: "loop", run, loops, clock }).start();
-  return scene;
+  return harness;
 }
 
 /** A task that this handler has worked on to its end. */
@@ -34,8 +34,8 @@ async function finished(
   handler: HandlerFunction,
   request: Partial<EnqueueRequest> = {},
 ): Promise<TaskView | undefined> {
-  const scene = aScene(handler);
-  return scene.poll(await scene.enqueue(request));
+  const harness = aHarness(handler);
+  return harness.poll(await harness.enqueue(request));
 }
 
 describe("a handler on the event loop", () => {
@@ -52,17 +52,17 @@ describe("a handler on the event loop", () => {
 
   test("gets a fresh payload in every attempt, whatever an earlier one changed in it", async () => {
     const seen: string[] = [];
-    const scene = aScene((payload) => {
+    const harness = aHarness((payload) => {
       const list = payload as number[];
       seen.push(JSON.stringify(list));
       list.push(7);
       if (seen.length === 1) throw new Error("again");
     });
-    const id = await scene.enqueue({ payload: [1] });
+    const id = await harness.enqueue({ payload: [1] });
     await turn();
-    await scene.clock.advance(200);
+    await harness.clock.advance(200);
 
-    expect(await scene.poll(id)).toMatchObject({ status: "done", payload: "[1]" });
+    expect(await harness.poll(id)).toMatchObject({ status: "done", payload: "[1]" });
     expect(seen).toEqual(["[1]", "[1]"]);
   });
 
@@ -86,30 +86,30 @@ describe("a handler on the event loop", () => {
 
   test("shows its progress while it runs", async () => {
     const end = Promise.withResolvers<void>();
-    const scene = aScene(async (_, { progress }) => {
+    const harness = aHarness(async (_, { progress }) => {
       progress({ done: 1 });
       await end.promise;
     });
-    const id = await scene.enqueue();
+    const id = await harness.enqueue();
     await turn();
-    expect(await scene.task(id)).toMatchObject({ status: "running", progress: '{"done":1}' });
+    expect(await harness.task(id)).toMatchObject({ status: "running", progress: '{"done":1}' });
 
     end.resolve();
 
-    expect(await scene.poll(id)).toMatchObject({ status: "done", progress: '{"done":1}' });
+    expect(await harness.poll(id)).toMatchObject({ status: "done", progress: '{"done":1}' });
   });
 
   test("shows no progress once its attempt is over", async () => {
     let late: (value: unknown) => void = () => undefined;
-    const scene = aScene((_, { progress }) => {
+    const harness = aHarness((_, { progress }) => {
       late = progress;
     });
-    const id = await scene.enqueue();
-    await scene.poll(id);
+    const id = await harness.enqueue();
+    await harness.poll(id);
 
     late("late");
 
-    expect(await scene.task(id)).toMatchObject({ progress: null });
+    expect(await harness.task(id)).toMatchObject({ progress: null });
   });
 
   test("fails its attempt with a progress that is not JSON", async () => {
@@ -136,15 +136,18 @@ describe("a handler on the event loop", () => {
   });
 
   test("sets the time of its next attempt with a RetryAfterError", async () => {
-    const scene = aScene(() => {
+    const harness = aHarness(() => {
       throw new RetryAfterError(5000);
     });
-    const id = await scene.enqueue();
+    const id = await harness.enqueue();
     await turn();
 
-    const { status, runAtMs } = await scene.task(id);
+    const { status, runAtMs } = await harness.task(id);
 
-    expect({ status, runAtMs }).toEqual({ status: "retrying", runAtMs: scene.clock.wallMs + 5000 });
+    expect({ status, runAtMs }).toEqual({
+      status: "retrying",
+      runAtMs: harness.clock.wallMs + 5000,
+    });
   });
 
   test("gets no more attempts than the task has, whatever time it sets", async () => {
@@ -160,31 +163,34 @@ describe("a handler on the event loop", () => {
 
   test("learns of its timeout from its signal", async () => {
     const reasons: unknown[] = [];
-    const scene = aScene(async (_, { signal }) => {
+    const harness = aHarness(async (_, { signal }) => {
       signal.addEventListener("abort", () => reasons.push(signal.reason.name));
       await new Promise(() => undefined);
     });
-    const id = await scene.enqueue({ timeoutMs: 100, maxRetries: 0 });
+    const id = await harness.enqueue({ timeoutMs: 100, maxRetries: 0 });
     await turn();
 
-    await scene.clock.advance(100);
+    await harness.clock.advance(100);
     await turn();
 
     expect(reasons).toEqual(["TimeoutError"]);
-    expect(await scene.task(id)).toMatchObject({ status: "failed", errors: [{ code: "timeout" }] });
+    expect(await harness.task(id)).toMatchObject({
+      status: "failed",
+      errors: [{ code: "timeout" }],
+    });
   });
 
   test("can't change its task by a result after its timeout", async () => {
     const end = Promise.withResolvers<string>();
-    const scene = aScene(() => end.promise);
-    const id = await scene.enqueue({ timeoutMs: 100, maxRetries: 0 });
+    const harness = aHarness(() => end.promise);
+    const id = await harness.enqueue({ timeoutMs: 100, maxRetries: 0 });
     await turn();
-    await scene.clock.advance(100);
+    await harness.clock.advance(100);
 
     end.resolve("late");
     await turn();
 
-    expect(await scene.task(id)).toMatchObject({ status: "failed", result: null });
+    expect(await harness.task(id)).toMatchObject({ status: "failed", result: null });
   });
 });
 

@@ -1,6 +1,6 @@
 import { heapStats } from "bun:jsc";
 import { describe, expect, test } from "bun:test";
-import type { Outcome } from "../../src/engine/engine.ts";
+import type { AttemptOutcome } from "../../src/engine/engine.ts";
 import {
   NonRetryableError,
   RETRY_MARK,
@@ -38,10 +38,10 @@ function cyclic(): object {
   return value;
 }
 
-type Failed = Outcome & { kind: "failed" };
+type Failed = AttemptOutcome & { kind: "failed" };
 
 /** How an attempt failed that had to. */
-function failureOf(outcome: Outcome): Failed {
+function failureOf(outcome: AttemptOutcome): Failed {
   if (outcome.kind !== "failed") throw new Error(`not failed, but ${outcome.kind}`);
   return outcome;
 }
@@ -50,7 +50,7 @@ function thrown(value: unknown): Failed {
   return failureOf(outcomeOfThrow(value));
 }
 
-function returned(value: unknown, bytesMax = BYTES_MAX): Outcome {
+function returned(value: unknown, bytesMax = BYTES_MAX): AttemptOutcome {
   return outcomeOfReturn(value, bytesMax);
 }
 

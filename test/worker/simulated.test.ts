@@ -1,30 +1,30 @@
 import { describe, expect, test } from "bun:test";
-import type { Claim, MaybePromise, Outcome } from "../../src/engine/engine.ts";
-import { MemoryEngine } from "../../src/engine/memory/engine.ts";
+import type { AttemptOutcome, Claim, MaybePromise } from "../../src/engine/engine.ts";
+import { createMemoryEngine } from "../../src/engine/memory/engine.ts";
 import { Attempt } from "../../src/worker/attempt.ts";
 import { runSimulated, type SimulatedOptions } from "../../src/worker/simulated.ts";
-import { Scene, someSettings } from "../support/engine-harness.ts";
+import { EngineHarness, someSettings } from "../support/engine-harness.ts";
 import { isPending, ManualClock } from "../support/manual-clock.ts";
 
-const FAILED: Outcome = {
+const FAILED: AttemptOutcome = {
   kind: "failed",
   code: "simulated_failure",
   message: "the simulated work failed",
   retry: { kind: "backoff" },
 };
-const DONE: Outcome = { kind: "done", result: null };
+const DONE: AttemptOutcome = { kind: "done", result: null };
 
 async function aClaim(): Promise<Claim> {
   const clock = new ManualClock();
-  const scene = new Scene(new MemoryEngine(someSettings(clock)), clock);
-  await scene.enqueue();
-  return scene.claim();
+  const harness = new EngineHarness(createMemoryEngine(someSettings(clock)), clock);
+  await harness.enqueue();
+  return harness.claim();
 }
 
 /** An attempt at simulated work, and the way to its outcome. */
 async function simulate(
   options: Partial<SimulatedOptions>,
-): Promise<{ readonly attempt: Attempt; readonly running: MaybePromise<Outcome> }> {
+): Promise<{ readonly attempt: Attempt; readonly running: MaybePromise<AttemptOutcome> }> {
   const attempt = new Attempt(await aClaim(), new ManualClock());
   const run = runSimulated({ failureRate: 0, workMs: 0, ...options });
   return { attempt, running: run(attempt, 0) };
@@ -72,6 +72,6 @@ describe("the simulated handler", () => {
 
     attempt.stop("cancelled");
 
-    expect(await running).toEqual({ kind: "interrupted" });
+    expect(await running).toEqual({ kind: "released" });
   });
 });

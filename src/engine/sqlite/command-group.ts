@@ -33,8 +33,15 @@ export class CommandGroup {
   }
 
   ask<Answer>(command: Command<Answer>): Promise<Answer | StorageUnavailable> {
-    return new Promise((resolve) => {
-      this.#waiting.push((now) => planned(command(now), resolve));
+    return new Promise((resolve, reject) => {
+      this.#waiting.push((now) => {
+        try {
+          return planned(command(now), resolve);
+        } catch (error) {
+          // A defect in one command must not take its group along.
+          return { kind: "answered", task: undefined, tell: () => reject(error) };
+        }
+      });
     });
   }
 

@@ -3,14 +3,14 @@ import { existsSync, rmSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { EnqueueRequest, TaskView } from "../../../src/engine/engine.ts";
-import { MemoryEngine } from "../../../src/engine/memory/engine.ts";
+import type { Engine, EnqueueRequest, TaskView } from "../../../src/engine/engine.ts";
+import { createMemoryEngine } from "../../../src/engine/memory/engine.ts";
 import type { Log, LogFields } from "../../../src/log.ts";
 import { ABORT_GRACE_MS } from "../../../src/worker/attempt.ts";
 import { Pool } from "../../../src/worker/pool.ts";
 import { LINES_MAX } from "../../../src/worker/thread/log-room.ts";
 import { ThreadPool } from "../../../src/worker/thread/pool.ts";
-import { Scene, someSettings } from "../../support/engine-harness.ts";
+import { EngineHarness, someSettings } from "../../support/engine-harness.ts";
 import { ManualClock, turn } from "../../support/manual-clock.ts";
 
 const HANDLERS = "test/fixtures/threads.ts";
@@ -54,18 +54,18 @@ class HeardLog implements Log {
 class ThreadHarness {
   readonly log = new HeardLog();
   readonly clock = new ManualClock();
-  readonly engine: MemoryEngine;
-  readonly scene: Scene;
+  readonly engine: Engine;
+  readonly engineHarness: EngineHarness;
   readonly threads: ThreadPool;
   readonly #size: number;
 
   constructor(path: string, size: number) {
     const { log, clock } = this;
     this.#size = size;
-    this.engine = new MemoryEngine({
+    this.engine = createMemoryEngine({
       ...someSettings(clock, { maxRetries: 0 }),
     });
-    this.scene = new Scene(this.engine, clock);
+    this.engineHarness = new EngineHarness(this.engine, clock);
     this.threads = new ThreadPool({
       path,
       size,
@@ -92,7 +92,9 @@ class ThreadHarness {
 
   /** A task of this type once it has finished. */
   async finished(type: string, request: Partial<EnqueueRequest> = {}): Promise<TaskView> {
-    const task = await this.scene.poll(await this.scene.enqueue({ type, ...request }));
+    const task = await this.engineHarness.poll(
+      await this.engineHarness.enqueue({ type, ...request }),
+    );
     if (task === undefined) throw new Error("a task that has just finished is known");
     return task;
   }
@@ -166,10 +168,10 @@ describe("a handler in a thread", () => {
 
   test("learns of a cancel from its signal, and its thread is used again", async () => {
     const harness = await someThreads();
-    const id = await harness.scene.enqueue({ type: "listens-to-its-signal" });
+    const id = await harness.engineHarness.enqueue({ type: "listens-to-its-signal" });
     await harness.log.next("started");
 
-    harness.engine.cancel(id);
+    await harness.engine.cancel(id);
 
     expect((await harness.log.next("aborted"))["reason"]).toBe("cancelled");
     expect(await harness.finished("returns")).toMatchObject({ status: "done" });
@@ -180,7 +182,7 @@ describe("a handler in a thread", () => {
     "is killed after the grace when it %s past its timeout, and its thread is replaced",
     async (type) => {
       const harness = await someThreads();
-      const id = await harness.scene.enqueue({ type, timeoutMs: 100 });
+      const id = await harness.engineHarness.enqueue({ type, timeoutMs: 100 });
       await harness.log.next("started");
 
       await harness.clock.advance(100 + ABORT_GRACE_MS);
@@ -188,7 +190,7 @@ describe("a handler in a thread", () => {
       expect(await harness.log.next("thread_replaced")).toEqual({
         why: "it was killed because its handler did not stop",
       });
-      expect(await harness.scene.task(id)).toMatchObject({
+      expect(await harness.engineHarness.task(id)).toMatchObject({
         status: "failed",
         errors: [{ code: "timeout" }],
       });
@@ -223,7 +225,7 @@ describe("a handler that logs in a tight loop", () => {
     const lines = 3 * LINES_MAX;
     const id = await floodOf(harness, { text: "x".repeat(length), lines, hangs: false });
 
-    await harness.scene.poll(id);
+    await harness.engineHarness.poll(id);
 
     expect(harness.log.all("flood")).toHaveLength(linesMax);
     expect(harness.log.all("log_lines_dropped")).toEqual([
@@ -246,8 +248,8 @@ describe("a handler that logs in a tight loop", () => {
 async function floodOf(harness: ThreadHarness, flood: Flood): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), "ringq-flood-"));
   const path = join(folder, "over");
-  const id = await harness.scene.enqueue({ type: "floods", payload: { ...flood, path } });
-  while ((await harness.scene.statusOf(id)) !== "running") await turn();
+  const id = await harness.engineHarness.enqueue({ type: "floods", payload: { ...flood, path } });
+  while ((await harness.engineHarness.statusOf(id)) !== "running") await turn();
   while (!existsSync(path));
   rmSync(folder, { recursive: true });
   return id;
@@ -262,7 +264,7 @@ interface Flood {
 describe("a pool of threads", () => {
   test("runs as many tasks at once as it has threads", async () => {
     const harness = await someThreads({ size: 2 });
-    const ids = await harness.scene.enqueueAll([
+    const ids = await harness.engineHarness.enqueueAll([
       { type: "listens-to-its-signal" },
       { type: "listens-to-its-signal" },
     ]);
@@ -271,7 +273,7 @@ describe("a pool of threads", () => {
     await harness.log.next("started");
 
     expect(harness.threads.size).toBe(2);
-    for (const id of ids) expect(await harness.scene.statusOf(id)).toBe("running");
+    for (const id of ids) expect(await harness.engineHarness.statusOf(id)).toBe("running");
   });
 
   test("says why it can't start, and leaves no thread behind", async () => {
@@ -286,7 +288,7 @@ describe("a pool of threads", () => {
 
   test("ends every thread when it stops, whatever the thread does", async () => {
     const harness = await someThreads({ size: 2 });
-    await harness.scene.enqueue({ type: "blocks" });
+    await harness.engineHarness.enqueue({ type: "blocks" });
     await harness.log.next("started");
 
     await harness.threads.stop();

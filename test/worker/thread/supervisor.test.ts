@@ -2,7 +2,8 @@ import { afterEach, beforeEach, expect, setDefaultTimeout, test } from "bun:test
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
-import { MemoryEngine } from "../../../src/engine/memory/engine.ts";
+import type { Engine } from "../../../src/engine/engine.ts";
+import { createMemoryEngine } from "../../../src/engine/memory/engine.ts";
 import { createLog } from "../../../src/log-output.ts";
 import { Attempt } from "../../../src/worker/attempt.ts";
 import { RELEASED } from "../../../src/worker/outcome.ts";
@@ -24,18 +25,18 @@ beforeEach(() => {
 afterEach(() => rmSync(folder, { recursive: true }));
 
 /** A supervised thread, with a clock that stands still and a log that can be awaited. */
-class Scene implements AsyncDisposable {
+class SupervisorHarness implements AsyncDisposable {
   readonly clock = new ManualClock();
   readonly events: string[] = [];
   readonly supervisor: ThreadSupervisor;
   readonly #path = join(folder, "handlers.ts");
-  readonly #engine: MemoryEngine;
+  readonly #engine: Engine;
   #wake: () => void = () => undefined;
 
   constructor() {
     const backoff = { baseMs: 0, jitterMs: 0, maxMs: 0 };
     const queue = { size: 10, bytes: 1000, concurrency: 10 };
-    this.#engine = new MemoryEngine({
+    this.#engine = createMemoryEngine({
       limits: {
         queue,
         queues: new Map(),
@@ -75,9 +76,10 @@ class Scene implements AsyncDisposable {
     );
   }
 
-  attempt(type: string): Attempt {
-    this.#engine.enqueue([{ type, payload: "p" }]);
-    const claim = this.#engine.claim("thread");
+  async attempt(type: string): Promise<Attempt> {
+    await this.#engine.enqueue([{ type, payload: "p" }]);
+    const answer = await this.#engine.claim({ lane: "thread", max: 1 });
+    const [claim] = answer.kind === "claimed" ? answer.claims : [];
     if (claim === undefined) throw new Error("there is no task to claim");
     return new Attempt(claim, this.clock);
   }
@@ -94,14 +96,14 @@ class Scene implements AsyncDisposable {
     }).start();
   }
 
-  enqueue(type: string): string {
-    const answer = this.#engine.enqueue([{ type, payload: "p" }]);
+  async enqueue(type: string): Promise<string> {
+    const answer = await this.#engine.enqueue([{ type, payload: "p" }]);
     if (answer.kind !== "accepted") throw new Error(answer.kind);
     return answer.receipts[0]?.id ?? "";
   }
 
-  statusOf(id: string): string | undefined {
-    return this.#engine.find(id)?.status;
+  async statusOf(id: string): Promise<string | undefined> {
+    return (await this.#engine.find(id))?.status;
   }
 
   async resultOf(id: string): Promise<string | null | undefined> {
@@ -125,110 +127,110 @@ test.each([
   [THROWS, "no database for threads"],
   [EXITS, "it exited with code 5"],
 ])("a module that fails in a thread fails the start: %s", async (more, why) => {
-  await using scene = new Scene();
-  scene.deploy(more);
-  expect(await scene.supervisor.start()).toEndWith(why);
+  await using harness = new SupervisorHarness();
+  harness.deploy(more);
+  expect(await harness.supervisor.start()).toEndWith(why);
 });
 
 test("a thread that dies in an attempt is replaced at once", async () => {
-  await using scene = new Scene();
-  await scene.supervisor.start();
-  const crashed = await scene.supervisor.run(scene.attempt("crash"));
-  await scene.supervisor.untilReady();
-  const next = await scene.supervisor.run(scene.attempt("work"));
+  await using harness = new SupervisorHarness();
+  await harness.supervisor.start();
+  const crashed = await harness.supervisor.run(await harness.attempt("crash"));
+  await harness.supervisor.untilReady();
+  const next = await harness.supervisor.run(await harness.attempt("work"));
   expect(crashed).toMatchObject({ kind: "failed", code: "thread_crashed" });
   expect(next).toEqual({ kind: "done", result: '"p"' });
 });
 
 test("a thread that dies before it has worked is replaced only after a pause", async () => {
-  await using scene = new Scene();
-  scene.deploy(DIES_SOON);
-  await scene.supervisor.start();
-  await scene.logged("thread_replaced");
-  scene.deploy("");
-  const hadThread = scene.supervisor.hasThread;
-  await scene.clock.advance(1000);
+  await using harness = new SupervisorHarness();
+  harness.deploy(DIES_SOON);
+  await harness.supervisor.start();
+  await harness.logged("thread_replaced");
+  harness.deploy("");
+  const hadThread = harness.supervisor.hasThread;
+  await harness.clock.advance(1000);
   expect(hadThread).toBe(false);
-  await scene.supervisor.untilReady();
-  expect(await scene.supervisor.run(scene.attempt("work"))).toEqual({
+  await harness.supervisor.untilReady();
+  expect(await harness.supervisor.run(await harness.attempt("work"))).toEqual({
     kind: "done",
     result: '"p"',
   });
 });
 
 test("a thread that can't load any more is tried again after a pause, until it can", async () => {
-  await using scene = new Scene();
-  await scene.supervisor.start();
-  scene.deploy(THROWS);
-  await scene.supervisor.run(scene.attempt("crash"));
-  await scene.logged("thread_failed_to_load");
-  scene.deploy("");
-  const hadThread = scene.supervisor.hasThread;
-  await scene.clock.advance(1000);
+  await using harness = new SupervisorHarness();
+  await harness.supervisor.start();
+  harness.deploy(THROWS);
+  await harness.supervisor.run(await harness.attempt("crash"));
+  await harness.logged("thread_failed_to_load");
+  harness.deploy("");
+  const hadThread = harness.supervisor.hasThread;
+  await harness.clock.advance(1000);
   expect(hadThread).toBe(false);
-  await scene.supervisor.untilReady();
-  expect(await scene.supervisor.run(scene.attempt("work"))).toEqual({
+  await harness.supervisor.untilReady();
+  expect(await harness.supervisor.run(await harness.attempt("work"))).toEqual({
     kind: "done",
     result: '"p"',
   });
 });
 
 test("nothing is claimed while there is no thread, so no timeout runs while a task waits for one", async () => {
-  await using scene = new Scene();
-  await scene.supervisor.start();
-  scene.work();
-  scene.deploy(THROWS);
-  scene.enqueue("crash");
-  await scene.logged("thread_failed_to_load");
-  const id = scene.enqueue("work");
+  await using harness = new SupervisorHarness();
+  await harness.supervisor.start();
+  harness.work();
+  harness.deploy(THROWS);
+  await harness.enqueue("crash");
+  await harness.logged("thread_failed_to_load");
+  const id = await harness.enqueue("work");
   await turn();
-  await scene.clock.advance(999);
-  expect(scene.statusOf(id)).toBe("queued");
-  scene.deploy("");
-  await scene.clock.advance(1);
-  expect(await scene.resultOf(id)).toBe('"p"');
+  await harness.clock.advance(999);
+  expect(await harness.statusOf(id)).toBe("queued");
+  harness.deploy("");
+  await harness.clock.advance(1);
+  expect(await harness.resultOf(id)).toBe('"p"');
 });
 
 test("an attempt whose thread died after the claim is released", async () => {
-  await using scene = new Scene();
-  await scene.supervisor.start();
-  scene.deploy(THROWS);
-  await scene.supervisor.run(scene.attempt("crash"));
-  await scene.logged("thread_failed_to_load");
-  expect(await scene.supervisor.run(scene.attempt("work"))).toEqual(RELEASED);
+  await using harness = new SupervisorHarness();
+  await harness.supervisor.start();
+  harness.deploy(THROWS);
+  await harness.supervisor.run(await harness.attempt("crash"));
+  await harness.logged("thread_failed_to_load");
+  expect(await harness.supervisor.run(await harness.attempt("work"))).toEqual(RELEASED);
 });
 
 test("a thread that still runs an attempt is given no other", async () => {
-  await using scene = new Scene();
-  await scene.supervisor.start();
-  const running = scene.supervisor.run(scene.attempt("work"));
-  const untilReady = scene.supervisor.untilReady();
-  expect(await scene.supervisor.run(scene.attempt("work"))).toEqual(RELEASED);
+  await using harness = new SupervisorHarness();
+  await harness.supervisor.start();
+  const running = harness.supervisor.run(await harness.attempt("work"));
+  const untilReady = harness.supervisor.untilReady();
+  expect(await harness.supervisor.run(await harness.attempt("work"))).toEqual(RELEASED);
   await running;
   await untilReady;
-  expect(scene.supervisor.untilReady()).toBeNull();
+  expect(harness.supervisor.untilReady()).toBeNull();
 });
 
 test("a stopped supervisor starts no thread, even when one was about to be tried again", async () => {
-  await using scene = new Scene();
-  await scene.supervisor.start();
-  scene.deploy(THROWS);
-  await scene.supervisor.run(scene.attempt("crash"));
-  await scene.logged("thread_failed_to_load");
-  await scene.supervisor.stop();
-  await scene.clock.advance(10_000);
-  expect({ hasThread: scene.supervisor.hasThread, timers: scene.clock.armed }).toEqual({
+  await using harness = new SupervisorHarness();
+  await harness.supervisor.start();
+  harness.deploy(THROWS);
+  await harness.supervisor.run(await harness.attempt("crash"));
+  await harness.logged("thread_failed_to_load");
+  await harness.supervisor.stop();
+  await harness.clock.advance(10_000);
+  expect({ hasThread: harness.supervisor.hasThread, timers: harness.clock.armed }).toEqual({
     hasThread: false,
     timers: 0,
   });
 });
 
 test("a thread that never ends to load holds up the stop for a second at most", async () => {
-  await using scene = new Scene();
-  scene.deploy(HANGS);
-  const starting = scene.supervisor.start();
-  const stopping = scene.supervisor.stop();
-  await scene.clock.advance(1000);
+  await using harness = new SupervisorHarness();
+  harness.deploy(HANGS);
+  const starting = harness.supervisor.start();
+  const stopping = harness.supervisor.stop();
+  await harness.clock.advance(1000);
   await stopping;
   expect(await starting).toBe("the process stops");
 });
