@@ -302,12 +302,10 @@ export const FAULT_PLANTS: readonly Plant[] = [
     planted: ``,
   },
   {
-    defect: "A file says that it is whole although its log was not emptied",
+    defect: "A stop says that the file is whole although its log was not emptied",
     file: "sqlite/file-log.ts",
-    code: `    if (!checkpoint(db, "FULL")) return false;
-`,
-    planted: `    checkpoint(db, "FULL");
-`,
+    code: `if (!checkpoint(db, "FULL")) return false;`,
+    planted: `if (!checkpoint(db, "FULL")) return true;`,
   },
   {
     defect: "A wait is longer after a restart than it was meant to be",
