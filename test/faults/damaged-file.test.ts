@@ -14,8 +14,8 @@ import {
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
+import type { Engine } from "../../src/engine/engine.ts";
 import { DataFileError } from "../../src/engine/sqlite/data-file.ts";
-import type { SqliteEngine } from "../../src/engine/sqlite/engine.ts";
 import { ManualClock } from "../support/manual-clock.ts";
 import { Dice } from "./dice.ts";
 import { openDurable } from "./open-durable.ts";
@@ -204,7 +204,7 @@ function makeNewer(path: string): void {
   db.run("PRAGMA wal_checkpoint(TRUNCATE)");
 }
 
-async function enqueue(engine: SqliteEngine, number: number): Promise<void> {
+async function enqueue(engine: Engine, number: number): Promise<void> {
   const answer = await engine.enqueue([{ payload: { number, text: "x".repeat(300) } }]);
   if (answer.kind !== "accepted") throw new Error(`not accepted, but ${answer.kind}`);
 }
@@ -247,7 +247,7 @@ async function expectRefusedOrWhole(
 ): Promise<void> {
   writeFileSync(path, content);
   const before = contentsOf(scratch);
-  let engine: SqliteEngine;
+  let engine: Engine;
   try {
     engine = openDurable(path, "full", new ManualClock());
   } catch (error) {

@@ -9,6 +9,7 @@ import { Dice } from "./dice.ts";
 import { type DiskFault, DiskRecorder, ERRNO, findRecorderObstacle } from "./disk-recorder.ts";
 import { openDurable } from "./open-durable.ts";
 import { findIn, PowerLoad } from "./power-load.ts";
+import { faultsOfClaims } from "./remote-claims.ts";
 import { makeScratch } from "./scratch.ts";
 
 const TIMEOUT_MS = 120_000;
@@ -88,7 +89,10 @@ async function faultsWith(fault: DiskFault): Promise<readonly string[]> {
 async function faultsIn(folder: string, load: PowerLoad): Promise<readonly string[]> {
   const engine = open(folder, new ManualClock());
   try {
-    return load.ledger.faultsOf(await findIn(engine));
+    return [
+      ...load.ledger.faultsOf(await findIn(engine)),
+      ...(await faultsOfClaims(engine, load.ledger, "certain")),
+    ];
   } finally {
     await engine.close();
   }

@@ -3,17 +3,16 @@
 import { expect, test } from "bun:test";
 import { cpSync } from "node:fs";
 import { join } from "node:path";
-import type { Claim, TaskView } from "../../src/engine/engine.ts";
-import type { SqliteEngine } from "../../src/engine/sqlite/engine.ts";
+import type { Claim, Engine, TaskView } from "../../src/engine/engine.ts";
 import { ManualClock } from "../support/manual-clock.ts";
 import { openDurable } from "./open-durable.ts";
 import { makeScratch } from "./scratch.ts";
 
 test("an attempt that had ended, and the one that took its place, both count as started", async () => {
   await using life = await openLife(2);
-  const first = life.claim();
-  life.engine.settle(first, { kind: "done", result: null });
-  const second = life.claim();
+  const first = await life.claim();
+  void life.engine.settle(first.taskId, first.fence, { kind: "done", result: null });
+  const second = await life.claim();
 
   const found = await life.killed();
 
@@ -24,13 +23,13 @@ test("an attempt that had ended, and the one that took its place, both count as 
 
 test("a task that failed and was claimed again has both attempts", async () => {
   await using life = await openLife(1);
-  const first = life.claim();
-  life.engine.settle(first, { kind: "interrupted" });
-  const again = life.claim();
+  const first = await life.claim();
+  void life.engine.settle(first.taskId, first.fence, { kind: "released" });
+  const again = await life.claim();
 
   const found = await life.killed();
 
-  expect(again.fence).toBe(2);
+  expect(again.task.attempt).toBe(2);
   expect(found(again)).toMatchObject({ status: "queued", attempt: 2 });
 });
 
@@ -45,9 +44,9 @@ test("what was asked for in this turn is not there, and what had been accepted i
 });
 
 interface Life extends AsyncDisposable {
-  readonly engine: SqliteEngine;
+  readonly engine: Engine;
   /** Claims a task that has to be there. */
-  claim(): Claim;
+  claim(): Promise<Claim>;
   /** What the next process finds if this one is killed now. */
   killed(): Promise<((claim: Claim) => TaskView | undefined) & { readonly count: number }>;
 }
@@ -60,8 +59,9 @@ async function openLife(count: number): Promise<Life> {
   await engine.enqueue(Array.from({ length: count }, () => ({ payload: null })));
   return {
     engine,
-    claim: () => {
-      const claim = engine.claim("loop");
+    claim: async () => {
+      const answer = await engine.claim({ lane: "loop", max: 1 });
+      const [claim] = answer.kind === "claimed" ? answer.claims : [];
       if (claim === undefined) throw new Error("there is nothing to claim");
       return claim;
     },

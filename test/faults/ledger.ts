@@ -7,6 +7,8 @@
  * but never half.
  */
 
+import type { RemoteClaim, RemoteSettle } from "./remote-claims.ts";
+
 export interface AskedTask {
   /** Unique in the ledger. */
   readonly number: number;
@@ -77,6 +79,11 @@ interface Entry {
   attempts: number;
   /** It ran at some time, so that a purge may not have hit it. */
   wasClaimed: boolean;
+  /** The remote claim that holds it. */
+  claim: RemoteClaim | null;
+  /** The last settle of a remote claim: of two, the one that was answered has a receipt. */
+  settled: RemoteSettle | null;
+  settling: RemoteSettle | null;
 }
 
 export class Ledger {
@@ -86,6 +93,8 @@ export class Ledger {
   /** Whether each queue is paused, and what was asked for that is not answered. */
   readonly #paused = new Map<string, { is: boolean; asked: boolean | null }>();
   readonly #openPurges = new Map<string, PurgeAsked>();
+  /** Answers that contradict earlier ones. */
+  readonly #surprises: string[] = [];
 
   constructor(endings: Readonly<Record<string, Endings>>) {
     this.#endings = endings;
@@ -109,6 +118,9 @@ export class Ledger {
         isPurged: false,
         attempts: 0,
         wasClaimed: false,
+        claim: null,
+        settled: null,
+        settling: null,
       });
     }
     return enqueue;
@@ -132,6 +144,7 @@ export class Ledger {
     entry.isCancelOpen = false;
     entry.mayBeCancelled = true;
     entry.promised = "cancelled";
+    entry.claim = null;
   }
 
   /** It was not cancelled: it had finished before, or could not be. */
@@ -215,7 +228,57 @@ export class Ledger {
     this.#entry(number).wasClaimed = true;
   }
 
+  /** A worker elsewhere has it now. */
+  claimedRemotely(claim: RemoteClaim): void {
+    const entry = this.#entry(claim.number);
+    entry.wasClaimed = true;
+    entry.claim = claim;
+  }
+
+  settleAsked(settle: RemoteSettle): void {
+    this.#entry(settle.number).settling = settle;
+  }
+
+  /** A settle of its nth attempt was answered with a receipt. */
+  settleAnswered(settle: RemoteSettle, attempt: number): void {
+    const entry = this.#entry(settle.number);
+    if (entry.promised === "done") this.#surprises.push(`task ${settle.number} was done twice`);
+    entry.claim = null;
+    entry.settling = null;
+    entry.settled = settle;
+    this.started(settle.number, attempt);
+    const status = settle.receipt?.status;
+    if (status === "done" || status === "failed") entry.promised = status;
+  }
+
+  /** Nothing of a settle is left: it can't be stored. */
+  settleRefused({ number }: RemoteSettle): void {
+    this.#entry(number).settling = null;
+  }
+
+  /** Nothing of a settle is left: its claim was over. */
+  settleLost({ number, fence }: RemoteSettle): void {
+    const entry = this.#entry(number);
+    if (entry.claim?.fence === fence && !entry.isCancelOpen)
+      this.#surprises.push(`task ${number} has lost its claim`);
+    entry.settling = null;
+  }
+
   // What a client would like to know before it asks for more.
+
+  /** The last settle of each task that was remotely claimed. */
+  settles(): readonly RemoteSettle[] {
+    return [...this.#entries.values()].flatMap(
+      ({ settled, settling }) => settling ?? settled ?? [],
+    );
+  }
+
+  /** The remote claims that hold their tasks, for all that is known: nothing was asked for that may end them. */
+  claims(): readonly RemoteClaim[] {
+    return [...this.#entries.values()].flatMap(({ claim, settling, isCancelOpen }) =>
+      claim === null || settling !== null || isCancelOpen ? [] : [claim],
+    );
+  }
 
   /** The accepted tasks, with what was promised of them. */
   accepteds(): readonly {
@@ -248,7 +311,7 @@ export class Ledger {
 
   /** Everything that is wrong with what was found, one sentence each. */
   faultsOf(found: Found): readonly string[] {
-    const faults: string[] = [];
+    const faults: string[] = [...this.#surprises];
     const byNumber = new Map<number, FoundTask>();
     for (const task of found.tasks) {
       const entry = this.#entries.get(task.number);
@@ -295,6 +358,7 @@ export class Ledger {
       }
       entry.mayBeRetried = false;
       entry.mayBeCancelled = status === "cancelled";
+      if (status === "cancelled") entry.claim = null;
       entry.isCancelOpen = false;
     }
     this.#openPurges.clear();

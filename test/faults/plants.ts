@@ -10,15 +10,16 @@ export const FAULT_PLANTS: readonly Plant[] = [
   {
     defect: "An enqueue is answered before its COMMIT",
     file: "sqlite/group-commit.ts",
-    code: "    let fault = this.#write(entries);",
+    code: `    const fault = this.#write(entries, planned);`,
     planted: `    for (const { reservation, answer } of entries) answer({ kind: "accepted", receipts: reservation.receipts });
-    let fault = this.#write(entries);`,
+    const fault = this.#write(entries, planned);`,
   },
   {
     defect: "The same, a turn of the event loop before",
     file: "sqlite/group-commit.ts",
-    code: "    this.soon();\n    return answer;",
-    planted: `    this.soon();
+    code: `    this.#soon();
+    return answer;`,
+    planted: `    this.#soon();
     return Promise.resolve({ kind: "accepted", receipts: reservation.receipts });`,
   },
   {
@@ -48,20 +49,22 @@ export const FAULT_PLANTS: readonly Plant[] = [
   {
     defect: "Claims are not written",
     file: "sqlite/running-file.ts",
-    code: "    this.#write(slot, seq, attempt, startedAtMs ?? 0);\n",
-    planted: "",
+    code: `    writeSync(this.#descriptor, this.#slot, 0, length, slot * SLOT_BYTES);
+`,
+    planted: ``,
   },
   {
     defect: "The slot of a claim is given out again before the end of its attempt is on disk",
     file: "sqlite/running-file.ts",
-    code: "this.#over.push(slot);",
-    planted: "this.#free.push(slot);",
+    code: `this.#ended.push(slot);`,
+    planted: `this.#free.push(slot);`,
   },
   {
-    defect: "A torn claim board stops the start",
+    defect: "A torn running file stops the start",
     file: "sqlite/running-file.ts",
-    code: "slotsOf(new Uint8Array(readFileSync(this.#descriptor)))",
-    planted: "slotsOf(readFileSync(this.#descriptor))",
+    code: `  const own = new Uint8Array(SLOT_BYTES);
+  own.set(bytes.subarray(slot * SLOT_BYTES, (slot + 1) * SLOT_BYTES));`,
+    planted: `  const own = Uint8Array.from(bytes.subarray(slot * SLOT_BYTES, (slot + 1) * SLOT_BYTES));`,
   },
   {
     defect: "Idempotency keys are not written",
@@ -71,27 +74,34 @@ export const FAULT_PLANTS: readonly Plant[] = [
   },
   {
     defect: "A cancel is not written",
-    file: "sqlite/operator-commands.ts",
-    code: "write: () => this.#store.putState(cancelled(task, now)),",
-    planted: "write: () => undefined,",
+    file: "host/commands.ts",
+    code: `return stepPlan(broker, plan, () => ({ kind: "cancelled", task: viewOf(task) }));`,
+    planted: `return { ...stepPlan(broker, plan, () => ({ kind: "cancelled", task: viewOf(task) })), steps: [] };`,
   },
   {
     defect: "A retry by hand is not written",
-    file: "sqlite/operator-commands.ts",
-    code: "write: () => this.#store.putState(retried(task)),",
-    planted: "write: () => undefined,",
+    file: "host/commands.ts",
+    code: `      steps: [plan],
+      pause: null,
+      take(takenAt) {`,
+    planted: `      steps: [],
+      pause: null,
+      take(takenAt) {`,
   },
   {
     defect: "A purge writes all but one task",
-    file: "sqlite/operator-commands.ts",
-    code: "for (const task of tasks) this.#store.putState(cancelled(task, now));",
-    planted: "for (const task of tasks.slice(1)) this.#store.putState(cancelled(task, now));",
+    file: "host/commands.ts",
+    code: "      steps,\n      pause: null,",
+    planted: "      steps: steps.slice(1),\n      pause: null,",
   },
   {
     defect: "What is done is not written",
     file: "sqlite/store.ts",
-    code: "  putState(state: TaskState): void {\n",
-    planted: `  putState(state: TaskState): void {\n    if (state.status === "done") return;\n`,
+    code: `  putState(seq: number, state: StateRow): void {
+`,
+    planted: `  putState(seq: number, state: StateRow): void {
+    if (state.status === "done") return;
+`,
   },
   {
     defect: "A batch is written in two transactions",
@@ -106,9 +116,9 @@ export const FAULT_PLANTS: readonly Plant[] = [
   },
   {
     defect: "A long poll is answered before what it tells is on disk",
-    file: "sqlite/engine.ts",
-    code: "if (!this.#waiters.isEmpty) this.#finished.push(task.id);",
-    planted: "if (!this.#waiters.isEmpty) this.#waiters.answer(task.id);",
+    file: "events.ts",
+    code: `if (this.#holds())`,
+    planted: `if (Number.isNaN(wanted.length))`,
   },
   {
     defect: "A failed COMMIT is answered with yes",
@@ -125,8 +135,10 @@ export const FAULT_PLANTS: readonly Plant[] = [
   {
     defect: "What could not be written of a worker's outcome is forgotten",
     file: "sqlite/group-commit.ts",
-    code: "    if (fault === null) {\n      this.pending.clear();",
-    planted: "    this.pending.clear();\n    if (fault === null) {",
+    code: `    if (fault === null) {
+      this.#pending.clear();`,
+    planted: `    this.#pending.clear();
+    if (fault === null) {`,
   },
   {
     defect: "The log keeps what a failed sync left in it",
@@ -136,14 +148,15 @@ export const FAULT_PLANTS: readonly Plant[] = [
   },
   {
     defect: "Claims go on while nothing can be written",
-    file: "sqlite/engine.ts",
-    code: "if (!this.#isClaiming || !this.#group.isWriting) return undefined;",
-    planted: "if (!this.#isClaiming) return undefined;",
+    file: "host/broker-host.ts",
+    code: `    if (!this.#persistence.isAvailable) return STORAGE_UNAVAILABLE;
+    if (request.lane`,
+    planted: `    if (request.lane`,
   },
   {
     defect: "/readyz does not tell that nothing can be written",
-    file: "sqlite/engine.ts",
-    code: `return this.#group.isWriting ? "ready" : "storage_unavailable";`,
+    file: "host/broker-host.ts",
+    code: `return this.#persistence.isAvailable ? "ready" : "storage_unavailable";`,
     planted: `return "ready";`,
   },
   {
@@ -156,7 +169,7 @@ export const FAULT_PLANTS: readonly Plant[] = [
     defect: "A second process is not kept out",
     file: "sqlite/file-lock.ts",
     code: `db.run("BEGIN EXCLUSIVE");`,
-    planted: "",
+    planted: ``,
   },
   {
     defect: "A link is taken for another file",
@@ -167,8 +180,8 @@ export const FAULT_PLANTS: readonly Plant[] = [
   {
     defect: "A cut file is opened",
     file: "sqlite/file-header.ts",
-    code: "lengthFault(path, header, bytes) : null;",
-    planted: "lengthFault(path, header, Number.MAX_SAFE_INTEGER) : null;",
+    code: `lengthFault(path, header, bytes) : null;`,
+    planted: `lengthFault(path, header, Number.MAX_SAFE_INTEGER) : null;`,
   },
   {
     defect: "The structure of a file is not checked",
@@ -179,13 +192,125 @@ export const FAULT_PLANTS: readonly Plant[] = [
   {
     defect: "The file of a newer ringq is opened",
     file: "sqlite/file-header.ts",
-    code: "if (version <= newest) return null;",
-    planted: "if (version <= newest + 1000) return null;",
+    code: `if (version <= newest) return null;`,
+    planted: `if (version <= newest + 1000) return null;`,
   },
   {
     defect: "A log without its file is thrown away",
     file: "sqlite/data-file.ts",
     code: "  if (!isLogEmpty(path)) {\n    throw",
     planted: "  if (Number.isNaN(path.length)) {\n    throw",
+  },
+  {
+    defect: "A long poll looks a microtask later, when an end may be there that is not stored",
+    file: "host/broker-host.ts",
+    code: `    if (stored !== null) await stored;
+`,
+    planted: `    await stored;
+`,
+  },
+  {
+    defect: "A remote settle is answered before it is stored",
+    file: "host/broker-host.ts",
+    code: `if (this.#isRemote(taskId)) {`,
+    planted: `if (this.#isRemote(taskId) && Number.isNaN(fence)) {`,
+  },
+  {
+    defect:
+      "The settle of a remote claim is taken for a local one when its type has another lane now",
+    file: "host/broker-host.ts",
+    code: `(task.lane === "remote" || task.lease !== null)`,
+    planted: `task.lane === "remote"`,
+  },
+  {
+    defect: "Remote claims are forgotten at a clean stop",
+    file: "sqlite/group-commit.ts",
+    code: `    for (const task of this.#broker.tasks()) if (task.lease !== null) this.#pending.add(task);
+`,
+    planted: ``,
+  },
+  {
+    defect: "An extend is not noted in the running file",
+    file: "sqlite/group-commit.ts",
+    code: `    if (this.isAvailable) this.noteClaim(task);
+`,
+    planted: ``,
+  },
+  {
+    defect: "A restored claim has another fence",
+    file: "../core/restore.ts",
+    code: `  task.fence = fence;`,
+    planted: `  task.fence = fence + 1;`,
+  },
+  {
+    defect: "Two commands on one task share a group",
+    file: "sqlite/command-group.ts",
+    code: `if (steps.some(({ task }) => touched.has(task))) {`,
+    planted: `if (Number.isNaN(steps.length)) {`,
+  },
+  {
+    defect: "A failed group keeps the place of a retry",
+    file: "host/commands.ts",
+    code: `drop: (droppedAt) => broker.releasePlace(task, droppedAt),`,
+    planted: `drop: () => undefined,`,
+  },
+  {
+    defect: "A failed group keeps the pin of a pause",
+    file: "host/commands.ts",
+    code: `drop: (droppedAt) => broker.unpin(queue, droppedAt),`,
+    planted: `drop: () => undefined,`,
+  },
+  {
+    defect: "A resume brings an idle queue into use",
+    file: "host/commands.ts",
+    code: `if (!isPaused && !queue.isInUse) {`,
+    planted: `if (Number.isNaN(queue.pins)) {`,
+  },
+  {
+    defect: "A task is forgotten between two steps of its group",
+    file: "host/commands.ts",
+    code: `        broker.take(plan, takenAt);
+        return { kind: "queued"`,
+    planted: `        broker.forgetWhatIsOver(takenAt);
+        broker.take(plan, takenAt);
+        return { kind: "queued"`,
+  },
+  {
+    defect: "A running file that can't be written leaves the group waiting",
+    file: "sqlite/group-commit.ts",
+    code: `      this.#refuse(this.#takeEntries(), [], this.#clock.now());
+`,
+    planted: ``,
+  },
+  {
+    defect: "A read of queues goes on some time after its group",
+    file: "sqlite/group-commit.ts",
+    code: `this.#written(read);`,
+    planted: `this.#written(() => undefined).then(read);`,
+  },
+  {
+    defect: "A read after the close waits for the next group",
+    file: "sqlite/group-commit.ts",
+    code: `return this.isAvailable && this.#mode !== "closed";`,
+    planted: `return this.isAvailable;`,
+  },
+  {
+    defect: "A backup keeps remote claims",
+    file: "sqlite/maintenance.ts",
+    code: `    copy.run("UPDATE states SET status = 'queued', claim = NULL WHERE claim IS NOT NULL");
+`,
+    planted: ``,
+  },
+  {
+    defect: "A stop says that the file is whole although its log was not emptied",
+    file: "sqlite/file-log.ts",
+    code: `if (!checkpoint(db, "FULL")) return false;`,
+    planted: `if (!checkpoint(db, "FULL")) return true;`,
+  },
+  {
+    defect: "A wait is longer after a restart than it was meant to be",
+    file: "../core/restore.ts",
+    code: `const isTooLong = lengthMs >= 0 && leftMs > lengthMs;`,
+    planted: "const isTooLong = false;",
   },
 ];

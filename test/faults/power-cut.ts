@@ -15,6 +15,7 @@ import { CUT_STYLES, type CutStyle, type DiskImage, SimulatedDisk } from "./disk
 import { type DiskRecord, DiskRecorder } from "./disk-recorder.ts";
 import type { Ledger } from "./ledger.ts";
 import { findIn, type KeyedRequest, PowerLoad } from "./power-load.ts";
+import { faultsOfClaims } from "./remote-claims.ts";
 import { makeScratch } from "./scratch.ts";
 
 /** Opens the engine that is tried over the file at this path. */
@@ -68,7 +69,7 @@ const STALE_INDEX_ONE_IN = 10;
 
 /** What the engine writes without a sync, to be there after a crash of the process and not after a power cut. */
 const BOARD_NAME = `${DATA_NAME}-running`;
-const BOARD_BYTES = 4096;
+const BOARD_BYTES = 8192;
 
 export async function cutPower(options: PowerCutOptions): Promise<PowerCutReport> {
   const report = {
@@ -237,6 +238,7 @@ class Judge {
       for (let tried = 0; tried < KEYS_TRIED && keyed.length > 0; tried += 1) {
         faults.push(...(await faultsOfKey(engine, ledger, this.#dice.pick(keyed))));
       }
+      faults.push(...(await faultsOfClaims(engine, ledger, "possible")));
       return faults;
     } finally {
       await engine.close();

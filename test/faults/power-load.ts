@@ -5,6 +5,7 @@
  */
 
 import {
+  type AttemptOutcome,
   type Claim,
   type Engine,
   type EnqueueRequest,
@@ -14,6 +15,8 @@ import {
 import type { ManualClock } from "../support/manual-clock.ts";
 import type { Dice } from "./dice.ts";
 import { type Endings, type Found, type FoundTask, Ledger, resultOf } from "./ledger.ts";
+import { REMOTE_TYPE } from "./open-durable.ts";
+import { LEASE_MS, type RemoteClaim, type RemoteSettle } from "./remote-claims.ts";
 import { STEERED, someTasks } from "./some-tasks.ts";
 
 const POWER_ENDINGS: Readonly<Record<string, Endings>> = {
@@ -23,9 +26,11 @@ const POWER_ENDINGS: Readonly<Record<string, Endings>> = {
   broken: { mayBeDone: false, mayFail: true },
   /** Never ends by itself. */
   held: { mayBeDone: false, mayFail: false },
+  /** Is run elsewhere, and does as it likes. */
+  [REMOTE_TYPE]: { mayBeDone: true, mayFail: true },
 };
 
-const TYPES = ["work", "work", "work", "flaky", "broken", "held"] as const;
+const TYPES = ["work", "work", "work", "flaky", "broken", "held", REMOTE_TYPE, REMOTE_TYPE];
 
 const RUNNING_MAX = 6;
 const WAIT_MS = 3_600_000;
@@ -55,6 +60,8 @@ export class PowerLoad {
   readonly #events: LedgerEvent[] = [];
   readonly keyed: KeyedRequest[] = [];
   readonly #running: Claim[] = [];
+  /** Claims of workers elsewhere: they outlive a stop. */
+  readonly #remote: (RemoteClaim & { readonly attempt: number })[] = [];
   /** Tasks that something was asked for in this turn. */
   readonly #busy = new Set<number>();
   #isSteered = false;
@@ -96,8 +103,8 @@ export class PowerLoad {
     // Whoever still waits is answered with how things are, which is no promise.
     this.#gone.abort();
     this.#gone = new AbortController();
-    for (const claim of this.#running.splice(0))
-      await engine.settle(claim, { kind: "interrupted" });
+    for (const { taskId, fence } of this.#running.splice(0))
+      await engine.settle(taskId, fence, { kind: "released" });
     await engine.drain(0);
     await engine.close();
   }
@@ -109,8 +116,11 @@ export class PowerLoad {
     if (act < 42) return this.#cancel(engine);
     if (act < 49) return this.#retry(engine);
     if (act < 57) return this.#steer(engine);
-    if (act < 80) return this.#claim(engine);
-    return this.#settle(engine);
+    if (act < 72) return this.#claim(engine);
+    if (act < 86) return this.#settle(engine);
+    if (act < 90) return this.#claimRemote(engine);
+    if (act < 93) return this.#extendRemote(engine);
+    return this.#settleRemote(engine);
   }
 
   async #enqueue(engine: Engine, count: number): Promise<void> {
@@ -182,7 +192,7 @@ export class PowerLoad {
     }
     const isPaused = this.#dice.oneIn(2);
     this.#note((ledger) => ledger.pauseAsked(STEERED, isPaused));
-    const { kind } = await engine.setPaused(STEERED, isPaused);
+    const { kind } = await (isPaused ? engine.pause(STEERED) : engine.resume(STEERED));
     if (kind === "set") this.#note((ledger) => ledger.pauseAnswered(STEERED, isPaused));
     else if (kind === "storage_unavailable") this.#note((ledger) => ledger.pauseRefused(STEERED));
     else throw new Error(`a pause was answered ${kind}`);
@@ -190,7 +200,8 @@ export class PowerLoad {
 
   async #claim(engine: Engine): Promise<void> {
     if (this.#running.length >= RUNNING_MAX) return;
-    const claim = await engine.claim("loop");
+    const answer = await engine.claim({ lane: "loop", max: 1 });
+    const [claim] = answer.kind === "claimed" ? answer.claims : [];
     if (claim === undefined) return;
     this.#running.push(claim);
     const number = numberOf(claim.task);
@@ -200,19 +211,80 @@ export class PowerLoad {
   async #settle(engine: Engine): Promise<void> {
     const [claim] = this.#running.splice(this.#dice.below(this.#running.length), 1);
     if (claim === undefined) return;
-    const { id, type, maxRetries } = claim.task;
+    const { taskId, fence, task } = claim;
+    const { id, type, maxRetries, attempt } = task;
     const number = numberOf(claim.task);
     if (this.#dice.oneIn(2)) this.#poll(engine, number, id);
     if (type === "held" || this.#dice.oneIn(6)) {
-      await engine.settle(claim, { kind: "interrupted" });
-    } else if (type === "broken" || (type === "flaky" && claim.fence === 1)) {
+      await engine.settle(taskId, fence, { kind: "released" });
+    } else if (type === "broken" || (type === "flaky" && attempt === 1)) {
       const retry =
         type === "broken" && this.#dice.oneIn(3 + maxRetries)
           ? ({ kind: "never" } as const)
           : ({ kind: "backoff" } as const);
-      await engine.settle(claim, { kind: "failed", code: "error", message: "it broke", retry });
+      const outcome = { kind: "failed", code: "error", message: "it broke", retry } as const;
+      await engine.settle(taskId, fence, outcome);
     } else {
-      await engine.settle(claim, { kind: "done", result: resultOf(number) });
+      await engine.settle(taskId, fence, { kind: "done", result: resultOf(number) });
+    }
+  }
+
+  async #claimRemote(engine: Engine): Promise<void> {
+    const worker = `worker-${this.#dice.below(3)}`;
+    const max = 1 + this.#dice.below(3);
+    const answer = await engine.claim({ lane: "remote", max, leaseMs: LEASE_MS, worker });
+    if (answer.kind !== "claimed") return;
+    for (const { taskId, fence, task } of answer.claims) {
+      const claim = { number: numberOf(task), taskId, fence, worker, attempt: task.attempt };
+      this.#remote.push(claim);
+      this.#note((ledger) => ledger.claimedRemotely(claim));
+    }
+  }
+
+  /** It promises nothing that outlives a power cut. */
+  async #extendRemote(engine: Engine): Promise<void> {
+    if (this.#remote.length === 0) return;
+    const { taskId, fence } = this.#dice.pick(this.#remote);
+    await engine.extend(taskId, fence, LEASE_MS + this.#dice.below(1000));
+  }
+
+  async #settleRemote(engine: Engine): Promise<void> {
+    const [claim] = this.#remote.splice(this.#dice.below(this.#remote.length), 1);
+    if (claim === undefined) return;
+    const { number, taskId, fence } = claim;
+    const settle: RemoteSettle = { ...claim, outcome: this.#remoteOutcome(number), receipt: null };
+    this.#note((ledger) => ledger.settleAsked(settle));
+    const answer = await engine.settle(taskId, fence, settle.outcome);
+    switch (answer.kind) {
+      case "settled": {
+        const answered = { ...settle, receipt: answer.receipt };
+        this.#note((ledger) => ledger.settleAnswered(answered, claim.attempt));
+        return;
+      }
+      case "claim_lost":
+        this.#note((ledger) => ledger.settleLost(settle));
+        return;
+      case "storage_unavailable":
+        this.#note((ledger) => ledger.settleRefused(settle));
+        this.#remote.push(claim);
+        return;
+      default:
+        throw new Error(`a settle was answered ${answer.kind}`);
+    }
+  }
+
+  #remoteOutcome(number: number): AttemptOutcome {
+    switch (this.#dice.below(5)) {
+      case 0:
+        return { kind: "released" };
+      case 1:
+        return { kind: "released", delayMs: 1 + this.#dice.below(STEP_MS) };
+      case 2: {
+        const retry = { kind: this.#dice.oneIn(3) ? "never" : "backoff" } as const;
+        return { kind: "failed", code: "error", message: "it broke", retry };
+      }
+      default:
+        return { kind: "done", result: resultOf(number) };
     }
   }
 

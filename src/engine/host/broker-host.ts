@@ -162,18 +162,18 @@ export class BrokerHost implements Engine, BrokerObserver, PersistenceHost {
   }
 
   list(request: ListRequest): MaybePromise<ListAnswer> {
-    return this.#whenStored(() => pageOfTasks(this.broker, request));
+    return this.#persistence.whenAllStored(() => pageOfTasks(this.broker, request));
   }
 
   queues(): MaybePromise<readonly QueueReport[]> {
-    return this.#whenStored(() => {
+    return this.#persistence.whenAllStored(() => {
       const { monoMs } = this.clock.now();
       return Array.from(this.broker.queues(), (queue) => reportOf(queue, monoMs));
     });
   }
 
   queue(name: string): MaybePromise<QueueReport | undefined> {
-    return this.#whenStored(() => {
+    return this.#persistence.whenAllStored(() => {
       const queue = this.broker.findQueue(name);
       return queue === undefined ? undefined : reportOf(queue, this.clock.now().monoMs);
     });
@@ -225,7 +225,7 @@ export class BrokerHost implements Engine, BrokerObserver, PersistenceHost {
   }
 
   settle(taskId: string, fence: number, outcome: AttemptOutcome): MaybePromise<SettleAnswer> {
-    if (this.broker.find(taskId)?.lane === "remote") {
+    if (this.#isRemote(taskId)) {
       const faults = outcomeFaults(outcome);
       if (faults.length > 0) return { kind: "invalid", faults };
       // What a remote worker was answered holds after a crash; an attempt in the process would have died with it.
@@ -331,6 +331,12 @@ export class BrokerHost implements Engine, BrokerObserver, PersistenceHost {
     for (const queue of this.broker.queues()) this.#workers.onOpen(queue);
   }
 
+  /** Whether the attempts at a task run elsewhere, or the one that runs does: its type may have been remote before. */
+  #isRemote(taskId: string): boolean {
+    const task = this.broker.find(taskId);
+    return task !== undefined && (task.lane === "remote" || task.lease !== null);
+  }
+
   /** Whether attempts may start. */
   get #handsOut(): boolean {
     return this.#mode === "open" || (this.#mode === "stopping" && !this.#persistence.isDurable);
@@ -357,11 +363,6 @@ export class BrokerHost implements Engine, BrokerObserver, PersistenceHost {
     this.#timer.arm(now);
     this.#drain.updateSoon();
     return answer;
-  }
-
-  #whenStored<T>(read: () => T): MaybePromise<T> {
-    const stored = this.#persistence.untilAllStored();
-    return stored === null ? read() : stored.then(read);
   }
 }
 

@@ -98,6 +98,10 @@ export function pauseCommand(
     if (queue === undefined) return answered({ kind: "unknown" });
     const refusal: Refusal | null = isPaused ? broker.pauseRefusal(queue) : null;
     if (refusal !== null) return answered(refusal);
+    // Such a queue is not paused, nor about to be. To pin it would bring it into use, maybe beyond the bound.
+    if (!isPaused && !queue.isInUse) {
+      return answered({ kind: "set", queue: reportOf(queue, now.monoMs) });
+    }
     // It must be there, and in use, when the plan is taken.
     broker.pin(queue, now);
     return {

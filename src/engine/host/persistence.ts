@@ -37,8 +37,8 @@ export interface Persistence extends KeyObserver {
 
   /** Null when what memory knows of this task may be shown, else what resolves when it may. */
   untilStored(task: Task): Promise<void> | null;
-  /** The same for all tasks. */
-  untilAllStored(): Promise<void> | null;
+  /** Reads as soon as all that memory knows may be shown. */
+  whenAllStored<T>(read: () => T): MaybePromise<T>;
   /** Stores what there is to store, now. */
   flush(): void;
   /** Stores the rest and lets go of the store. */

@@ -54,8 +54,8 @@ class NoStore implements Persistence {
     return null;
   }
 
-  untilAllStored(): null {
-    return null;
+  whenAllStored<T>(read: () => T): T {
+    return read();
   }
 
   flush(): void {

@@ -105,7 +105,7 @@ export class GroupCommit implements Persistence {
   }
 
   run<Answer>(command: Command<Answer>, now: Instant): MaybePromise<Answer | StorageUnavailable> {
-    if (!this.isAvailable || this.#mode === "closed") {
+    if (!this.#isWriting) {
       const plan = command(now);
       if (plan.kind === "answered") return plan.answer;
       plan.drop(now);
@@ -121,7 +121,10 @@ export class GroupCommit implements Persistence {
       this.#running.note(task);
       return true;
     } catch (error) {
+      // Whoever waits for this tick's group would wait for the end of the outage.
+      this.#refuse(this.#takeEntries(), [], this.#clock.now());
       this.#begin(runningFileFault(error));
+      this.#answerReaders();
       return false;
     }
   }
@@ -155,12 +158,12 @@ export class GroupCommit implements Persistence {
 
   /** No end is shown before it is on disk, unless the disk is away: reads go on with what memory knows. */
   untilStored(task: Task): Promise<void> | null {
-    const isShown = !isFinished(task.status) || !this.isAvailable || !this.#pending.has(task);
-    return isShown ? null : this.#written();
+    const isShown = !isFinished(task.status) || !this.#isWriting || !this.#pending.has(task);
+    return isShown ? null : this.#written(() => undefined);
   }
 
-  untilAllStored(): Promise<void> | null {
-    return this.#pending.isEmpty || !this.isAvailable ? null : this.#written();
+  whenAllStored<T>(read: () => T): MaybePromise<T> {
+    return this.#pending.isEmpty || !this.#isWriting ? read() : this.#written(read);
   }
 
   /** Writes the group, does what was asked for, and answers. */
@@ -168,9 +171,7 @@ export class GroupCommit implements Persistence {
     if (this.#mode === "closed") return;
     this.#mode = "idle";
     const now = this.#clock.now();
-    const entries = this.#entries;
-    this.#entries = [];
-    this.#keys.clear();
+    const entries = this.#takeEntries();
     const planned = this.#commands.plan(now);
     const fault = this.#write(entries, planned);
     if (fault === null) {
@@ -180,7 +181,7 @@ export class GroupCommit implements Persistence {
       this.#refuse(entries, planned, now);
       this.#begin(fault);
     }
-    for (const resolve of this.#readers.splice(0)) resolve();
+    this.#answerReaders();
     if (!this.#commands.isEmpty) this.#soon();
   }
 
@@ -257,9 +258,25 @@ export class GroupCommit implements Persistence {
     this.#commands.refuseAll(now);
   }
 
-  #written(): Promise<void> {
+  /** Whether what waits is going to be written: not once it is closed, whatever workers still do. */
+  get #isWriting(): boolean {
+    return this.isAvailable && this.#mode !== "closed";
+  }
+
+  /** The enqueues that wait, which wait no longer. */
+  #takeEntries(): readonly Entry[] {
+    this.#keys.clear();
+    return this.#entries.splice(0);
+  }
+
+  #answerReaders(): void {
+    for (const answer of this.#readers.splice(0)) answer();
+  }
+
+  /** Reads once the group is written, and at once: when a promise goes on there may be an end that is not. */
+  #written<T>(read: () => T): Promise<T> {
     return new Promise((resolve) => {
-      this.#readers.push(resolve);
+      this.#readers.push(() => resolve(read()));
       this.#soon();
     });
   }

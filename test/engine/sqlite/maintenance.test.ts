@@ -18,24 +18,25 @@ import { readDataFile } from "../../../src/engine/sqlite/file-reader.ts";
 import { backUp, verifyDataFile } from "../../../src/engine/sqlite/maintenance.ts";
 import { MIGRATIONS } from "../../../src/engine/sqlite/migrations.ts";
 import { makeDataFolder } from "../../support/data-folder.ts";
-import { type Life, openLife } from "../../support/sqlite-harness.ts";
+import { REMOTE, REMOTE_TYPES } from "../../support/engine-harness.ts";
+import { openSqlite, type SqliteHarness } from "../../support/sqlite-harness.ts";
 
 const folder = makeDataFolder();
 afterAll(() => folder.remove());
 
-function aLife(): Life {
-  return openLife(folder);
+function anEngine(): SqliteHarness {
+  return openSqlite(folder, { types: REMOTE_TYPES });
 }
 
 /** A closed data file with a task in each status that lasts. */
 async function aFullFile(): Promise<string> {
-  await using life = aLife();
+  await using harness = anEngine();
   for (const status of ["done", "failed", "cancelled", "retrying", "scheduled"] as const) {
-    await life.enqueueIn(status);
+    await harness.enqueueIn(status);
   }
-  await life.engine.enqueue([{ payload: 1 }], "key");
-  await life.engine.setPaused("default", true);
-  return life.path;
+  await harness.engine.enqueue([{ payload: 1 }], "key");
+  await harness.engine.pause("default");
+  return harness.path;
 }
 
 /** Changes a closed data file from outside. */
@@ -45,8 +46,8 @@ function change(path: string, sql: string): void {
   db.close(true);
 }
 
-/** Copies of the files of a life that goes on, as a crash at this moment would leave them. */
-function crashedCopyOf({ path }: Life): string {
+/** Copies of the files of an engine that goes on, as a crash at this moment would leave them. */
+function crashedCopyOf({ path }: SqliteHarness): string {
   const copy = folder.newFile();
   for (const suffix of ["", "-wal"]) copyFileSync(path + suffix, copy + suffix);
   return copy;
@@ -97,10 +98,10 @@ describe("a verification", () => {
   });
 
   test("sees what is still in the log of a file in use", async () => {
-    await using life = aLife();
-    await life.enqueueAll([{}, {}]);
+    await using harness = anEngine();
+    await harness.enqueueAll([{}, {}]);
 
-    expect(verifyDataFile(life.path).counts.queued).toBe(2);
+    expect(verifyDataFile(harness.path).counts.queued).toBe(2);
   });
 
   test.each([
@@ -154,18 +155,18 @@ describe("a verification", () => {
   });
 
   test("finds that a file was copied without its log", async () => {
-    await using life = aLife();
-    await life.enqueue();
-    const path = aCopyOf(life.path);
+    await using harness = anEngine();
+    await harness.enqueue();
+    const path = aCopyOf(harness.path);
 
     expect(verifyDataFile(path).faults).toEqual([lacksLog(path)]);
     expect(verifyDataFile(path).faults).toEqual([lacksLog(path)]);
   });
 
   test("finds that a file was copied with an empty log", async () => {
-    await using life = aLife();
-    await life.enqueue();
-    const path = aCopyOf(life.path);
+    await using harness = anEngine();
+    await harness.enqueue();
+    const path = aCopyOf(harness.path);
     writeFileSync(`${path}-wal`, "");
 
     expect(verifyDataFile(path).faults).toEqual([lacksLog(path)]);
@@ -173,9 +174,9 @@ describe("a verification", () => {
   });
 
   test("moves a log that was left into its file, which then can be copied alone", async () => {
-    await using life = aLife();
-    await life.enqueueAll([{}, {}]);
-    const path = crashedCopyOf(life);
+    await using harness = anEngine();
+    await harness.enqueueAll([{}, {}]);
+    const path = crashedCopyOf(harness);
 
     expect(verifyDataFile(path)).toMatchObject({ counts: { queued: 2 }, faults: [] });
 
@@ -184,9 +185,9 @@ describe("a verification", () => {
   });
 
   test("leaves a log alone when the file has a fault", async () => {
-    await using life = aLife();
-    await life.enqueue();
-    const path = crashedCopyOf(life);
+    await using harness = anEngine();
+    await harness.enqueue();
+    const path = crashedCopyOf(harness);
     const db = new Database(path, { readonly: false });
     db.run("UPDATE tasks SET payload = '{'");
     const [main, log] = [readFileSync(path), readFileSync(`${path}-wal`)];
@@ -202,21 +203,21 @@ describe("a verification", () => {
   });
 
   test("leaves the log of a file in use to its process", async () => {
-    await using life = aLife();
-    await life.enqueue();
-    const before = readFileSync(life.path);
+    await using harness = anEngine();
+    await harness.enqueue();
+    const before = readFileSync(harness.path);
 
-    verifyDataFile(life.path);
+    verifyDataFile(harness.path);
 
-    expect(statSync(`${life.path}-wal`).size).toBeGreaterThan(0);
-    expect(readFileSync(life.path).equals(before)).toBe(true);
+    expect(statSync(`${harness.path}-wal`).size).toBeGreaterThan(0);
+    expect(readFileSync(harness.path).equals(before)).toBe(true);
   });
 
   test("by way of a symbolic link sees the log, too", async () => {
-    await using life = aLife();
-    await life.enqueue();
+    await using harness = anEngine();
+    await harness.enqueue();
     const link = folder.newFile();
-    symlinkSync(life.path, link);
+    symlinkSync(harness.path, link);
 
     expect(verifyDataFile(link)).toMatchObject({ counts: { queued: 1 }, faults: [] });
   });
@@ -245,35 +246,54 @@ describe("a verification", () => {
 
 describe("a backup", () => {
   test("of a file in use is sound, and goes on where the file was", async () => {
-    await using life = aLife();
-    const ids = await life.enqueueAll([{}, {}]);
+    await using harness = anEngine();
+    const ids = await harness.enqueueAll([{}, {}]);
     const copy = folder.newFile();
 
-    backUp(life.path, copy);
-    await life.enqueue();
+    backUp(harness.path, copy);
+    await harness.enqueue();
 
     expect(verifyDataFile(copy)).toMatchObject({ counts: { queued: 2 }, faults: [] });
-    await using next = openLife(folder, {}, copy, life.clock);
+    await using next = harness.open(copy);
     expect(await next.claimAll()).toEqual([...ids]);
   });
 
-  test("says that nothing is missing from it, though the file is in use", async () => {
-    await using life = aLife();
-    await life.enqueue();
+  test("releases the remote claims, also those that a stop has stored", async () => {
+    const first = anEngine();
+    await first.enqueueAll([{ type: "remote" }, { type: "remote" }]);
+    const stored = await first.claimRemote();
+    await using harness = await first.restart();
+    const noted = await harness.claimRemote();
     const copy = folder.newFile();
 
-    backUp(life.path, copy);
+    backUp(harness.path, copy);
+
+    expect(verifyDataFile(copy)).toMatchObject({ counts: { queued: 2, running: 0 }, faults: [] });
+    await using next = harness.open(copy);
+    for (const { taskId, fence } of [stored, noted])
+      expect(await next.engine.extend(taskId, fence, 5000)).toMatchObject({ kind: "claim_lost" });
+    expect(await next.claimAll(REMOTE)).toHaveLength(2);
+    expect(await harness.settleDone(stored)).toMatchObject({ kind: "settled" });
+    expect(await harness.settleDone(noted)).toMatchObject({ kind: "settled" });
+  });
+
+  test("says that nothing is missing from it, though the file is in use", async () => {
+    await using harness = anEngine();
+    await harness.enqueue();
+    const copy = folder.newFile();
+
+    backUp(harness.path, copy);
 
     expect(verifyDataFile(aCopyOf(copy)).faults).toEqual([]);
     expect(besides(copy)).toEqual([]);
   });
 
   test("of a file that lacks its log goes on saying so", async () => {
-    await using life = aLife();
-    await life.enqueue();
+    await using harness = anEngine();
+    await harness.enqueue();
     const copy = folder.newFile();
 
-    const path = aCopyOf(life.path);
+    const path = aCopyOf(harness.path);
     writeFileSync(`${path}-wal`, "");
 
     backUp(path, copy);
@@ -283,9 +303,9 @@ describe("a backup", () => {
   });
 
   test("moves a log that was left into its file", async () => {
-    await using life = aLife();
-    await life.enqueueAll([{}, {}]);
-    const path = crashedCopyOf(life);
+    await using harness = anEngine();
+    await harness.enqueueAll([{}, {}]);
+    const path = crashedCopyOf(harness);
 
     backUp(path, folder.newFile());
 

@@ -10,65 +10,75 @@ const FILE_ID = 123_456;
 const folder = makeDataFolder();
 afterAll(() => folder.remove());
 
-function aBoard(path = folder.newFile(), fileId = FILE_ID): RunningFile {
-  const board = new RunningFile(path, fileId);
-  board.wipe();
-  return board;
+function aRunningFile(path = folder.newFile(), fileId = FILE_ID): RunningFile {
+  const file = new RunningFile(path, fileId);
+  file.restart([]);
+  return file;
 }
+
+const SLOT_BYTES = 7 * 8 + 128;
 
 /** A task at its nth attempt. */
 function running(seq: number, attempt = 1) {
   return Object.assign(aTask({ seq }), { attempt, startedAtMs: 1000 * seq });
 }
 
-/** What the next process finds on a board. */
-function claimsAt(path: string, fileId = FILE_ID) {
-  const board = new RunningFile(path, fileId);
-  const claims = board.earlierClaims();
-  board.close();
-  return [...claims];
+/** A task that a worker elsewhere has claimed. */
+function claimed(seq: number, fence: number, worker: string | null = "w1") {
+  const lease = { lengthMs: 5000, endsAtMs: 1, endsAtWallMs: 9000, timeoutAtMs: 2, worker };
+  return Object.assign(running(seq), { fence, lease });
 }
 
-describe("a claim board", () => {
-  test("has nothing on it when it is new", () => {
+/** What the next process finds in a running file. */
+function claimsAt(path: string, fileId = FILE_ID) {
+  const file = new RunningFile(path, fileId);
+  const claims = file.earlierClaims();
+  file.close();
+  return Array.from(claims, ([seq, { attempt, startedAtMs, claim }]) => {
+    return [seq, { attempt, startedAtMs, claim }] as const;
+  });
+}
+
+describe("a running file", () => {
+  test("has nothing in it when it is new", () => {
     expect(claimsAt(folder.newFile())).toEqual([]);
   });
 
   test("shows what was noted to whoever opens it next, without being closed", () => {
     const path = folder.newFile();
-    const board = aBoard(path);
+    const file = aRunningFile(path);
 
-    board.note(running(7, 2));
-    board.note(running(8));
+    file.note(running(7, 2));
+    file.note(running(8));
 
     expect(claimsAt(path)).toEqual([
-      [7, { attempt: 2, startedAtMs: 7000 }],
-      [8, { attempt: 1, startedAtMs: 8000 }],
+      [7, { attempt: 2, startedAtMs: 7000, claim: null }],
+      [8, { attempt: 1, startedAtMs: 8000, claim: null }],
     ]);
   });
 
   test("shows the latest attempt at a task", () => {
     const path = folder.newFile();
-    const board = aBoard(path);
+    const file = aRunningFile(path);
     const task = running(7, 1);
-    board.note(task);
-    board.note(running(8));
-    board.clear(task);
-    board.clear(running(8));
+    file.note(task);
+    file.note(running(8));
+    file.clear(task);
+    file.clear(running(8));
 
-    board.note(running(7, 2));
+    file.note(running(7, 2));
 
-    expect(claimsAt(path)).toContainEqual([7, { attempt: 2, startedAtMs: 7000 }]);
+    expect(claimsAt(path)).toContainEqual([7, { attempt: 2, startedAtMs: 7000, claim: null }]);
   });
 
   test("uses the places of what is over again", () => {
     const path = folder.newFile();
-    const board = aBoard(path);
+    const file = aRunningFile(path);
     const { size } = statSync(path);
     for (let seq = 1; seq <= 10_000; seq += 1) {
-      board.note(running(seq));
-      board.clear(running(seq));
-      board.written();
+      file.note(running(seq));
+      file.clear(running(seq));
+      file.written();
     }
 
     expect(statSync(path).size).toBe(size);
@@ -77,61 +87,131 @@ describe("a claim board", () => {
 
   test("keeps what is over until that is written", () => {
     const path = folder.newFile();
-    const board = aBoard(path);
-    board.note(running(7));
-    board.clear(running(7));
+    const file = aRunningFile(path);
+    file.note(running(7));
+    file.clear(running(7));
 
-    board.note(running(8));
+    file.note(running(8));
 
     expect(claimsAt(path).map(([seq]) => seq)).toEqual([7, 8]);
   });
 
   test("has room for more than it reserved", () => {
     const path = folder.newFile();
-    const board = aBoard(path);
+    const file = aRunningFile(path);
 
-    for (let seq = 1; seq <= 5000; seq += 1) board.note(running(seq));
+    for (let seq = 1; seq <= 5000; seq += 1) file.note(running(seq));
 
     expect(claimsAt(path)).toHaveLength(5000);
   });
 
+  test("shows a remote claim with its worker, its fence and its lease", () => {
+    const path = folder.newFile();
+    const file = aRunningFile(path);
+
+    file.note(claimed(7, 2 ** 52 + 1));
+    file.note(claimed(8, 12, null));
+
+    const claim = { worker: "w1", leaseMs: 5000, leaseEndsAtMs: 9000, fence: 2 ** 52 + 1 };
+    expect(claimsAt(path)).toEqual([
+      [7, { attempt: 1, startedAtMs: 7000, claim }],
+      [8, { attempt: 1, startedAtMs: 8000, claim: { ...claim, worker: null, fence: 12 } }],
+    ]);
+  });
+
+  test("shows where a claim that was extended ends", () => {
+    const path = folder.newFile();
+    const file = aRunningFile(path);
+    const task = claimed(7, 11);
+    file.note(task);
+    task.lease.endsAtWallMs = 12_000;
+
+    file.note(task);
+
+    expect(claimsAt(path).map(([, { claim }]) => claim?.leaseEndsAtMs)).toEqual([12_000]);
+  });
+
+  test("begins anew with the claims that go on", () => {
+    const path = folder.newFile();
+    const file = aRunningFile(path);
+    file.note(running(6));
+    const task = claimed(7, 11);
+
+    file.restart([task]);
+    file.note(running(8));
+    file.note(task);
+
+    expect(claimsAt(path).map(([seq, { claim }]) => [seq, claim?.fence])).toEqual([
+      [7, 11],
+      [8, undefined],
+    ]);
+  });
+
+  test("has no claim of a slot whose worker's name was torn", () => {
+    const path = folder.newFile();
+    const file = aRunningFile(path);
+    file.note(claimed(7, 11, "a-worker"));
+    const bytes = readFileSync(path);
+    const name = bytes.indexOf("a-worker");
+    bytes.fill(0, name + 4, name + 8);
+    writeFileSync(path, bytes);
+
+    expect(claimsAt(path)).toEqual([]);
+  });
+
+  test("leaves nothing of a claim to the local attempt that gets its slot", () => {
+    const path = folder.newFile();
+    const file = aRunningFile(path);
+    const task = claimed(7, 11, "x".repeat(128));
+    file.note(task);
+    file.clear(task);
+    file.written();
+
+    file.note(running(8));
+
+    expect(claimsAt(path)).toEqual([[8, { attempt: 1, startedAtMs: 8000, claim: null }]]);
+  });
+
   test("speaks of one data file only", () => {
     const path = folder.newFile();
-    aBoard(path).note(running(7));
+    aRunningFile(path).note(running(7));
 
     expect(claimsAt(path, FILE_ID + 1)).toEqual([]);
   });
 
-  test("shows nothing any more once it is wiped", () => {
+  test("shows nothing any more once it has begun anew", () => {
     const path = folder.newFile();
-    const board = aBoard(path);
-    board.note(running(7));
+    const file = aRunningFile(path);
+    file.note(running(7));
 
-    board.wipe();
+    file.restart([]);
 
     expect(claimsAt(path)).toEqual([]);
   });
 
   test("passes over a claim that was torn", () => {
     const path = folder.newFile();
-    const board = aBoard(path);
-    board.note(running(7));
-    board.note(running(8));
+    const file = aRunningFile(path);
+    file.note(running(7));
+    file.note(running(8));
     const bytes = readFileSync(path);
-    bytes.fill(0, 32 + 8, 32 + 16);
+    bytes.fill(0, SLOT_BYTES + 8, SLOT_BYTES + 16);
     writeFileSync(path, bytes);
 
-    expect(claimsAt(path)).toEqual([[8, { attempt: 1, startedAtMs: 8000 }]]);
+    expect(claimsAt(path)).toEqual([[8, { attempt: 1, startedAtMs: 8000, claim: null }]]);
   });
 
   test("shows the claims that are whole when it was cut anywhere", () => {
     const path = folder.newFile();
-    const board = aBoard(path);
-    for (const seq of [1, 2, 3]) board.note(running(seq));
+    const file = aRunningFile(path);
+    for (const seq of [1, 2, 3]) file.note(running(seq));
     const bytes = readFileSync(path);
-    for (let length = 0; length < 5 * 32; length += 1) {
+    // Of a slot without a worker only the numbers count.
+    const numbersBytes = 7 * 8;
+    for (let length = 0; length < 5 * SLOT_BYTES; length += 1) {
       writeFileSync(path, bytes.subarray(0, length));
-      expect(claimsAt(path)).toHaveLength(Math.max(0, Math.min(3, Math.floor(length / 32) - 1)));
+      const whole = Math.floor((length - numbersBytes) / SLOT_BYTES);
+      expect(claimsAt(path)).toHaveLength(Math.max(0, Math.min(3, whole)));
     }
   });
 
@@ -139,7 +219,7 @@ describe("a claim board", () => {
     ["text", "Dear diary"],
     ["zeros", "\0".repeat(320)],
     ["nothing", ""],
-  ])("takes a file of %s for an empty board", (_, content) => {
+  ])("takes a file of %s for an empty one", (_, content) => {
     const path = folder.newFile();
     writeFileSync(path, content);
 
@@ -149,7 +229,7 @@ describe("a claim board", () => {
   test("is gone when it is removed", () => {
     const path = folder.newFile();
 
-    aBoard(path).remove();
+    aRunningFile(path).remove();
 
     expect(existsSync(path)).toBe(false);
   });
@@ -157,7 +237,7 @@ describe("a claim board", () => {
   test("can be read by its owner only", () => {
     const path = folder.newFile();
 
-    aBoard(path);
+    aRunningFile(path);
 
     expect((statSync(path).mode & 0o777).toString(8)).toBe("600");
   });
@@ -171,12 +251,12 @@ describe("a claim board", () => {
     const path = folder.newFile();
     link(target, path);
 
-    expect(() => aBoard(path)).toThrow(`${path} can't be opened: ${why}`);
+    expect(() => aRunningFile(path)).toThrow(`${path} can't be opened: ${why}`);
 
     expect(readFileSync(target, "utf8")).toBe("precious");
   });
 
   test("is not made of a folder", () => {
-    expect(() => aBoard(folder.path)).toThrow(DataFileError);
+    expect(() => aRunningFile(folder.path)).toThrow(DataFileError);
   });
 });
