@@ -7,7 +7,7 @@ import { backUp, verifyDataFile } from "../../../src/engine/sqlite/maintenance.t
 import { MIGRATIONS } from "../../../src/engine/sqlite/migrations.ts";
 import { makeDataFolder } from "../../support/data-folder.ts";
 import { ManualClock } from "../../support/manual-clock.ts";
-import { type Life, openLife } from "../../support/sqlite-harness.ts";
+import { openSqlite, type SqliteHarness } from "../../support/sqlite-harness.ts";
 
 const FIXTURES = join(import.meta.dir, "../../fixtures/data-0.1.0");
 /** Just after they were made: an hour later a retry would be due. */
@@ -43,15 +43,15 @@ function aCopyOf(name: string): string {
   return path;
 }
 
-function opened(name: string): Life {
+function opened(name: string): SqliteHarness {
   const clock = new ManualClock();
   clock.jumpWall(MADE_MS - clock.wallMs);
-  return openLife(folder, { retainMs: CENTURY_MS }, aCopyOf(name), clock);
+  return openSqlite(folder, { retainMs: CENTURY_MS }, aCopyOf(name), clock);
 }
 
 /** All tasks, oldest first. */
-async function tasksIn(life: Life) {
-  const answer = await life.engine.list({ limit: 500 });
+async function tasksIn(harness: SqliteHarness) {
+  const answer = await harness.engine.list({ limit: 500 });
   if (answer.kind !== "page") throw new Error(`no page, but ${answer.kind}`);
   return answer.tasks.toReversed();
 }
@@ -61,15 +61,15 @@ describe.each([
   ["killed.db", [...TASKS, CUT_OFF]],
 ])("a data file of 0.1.0, %s,", (name, expected) => {
   test("has every task as it was", async () => {
-    await using life = opened(name);
+    await using harness = opened(name);
 
-    expect(await tasksIn(life)).toMatchObject(expected);
+    expect(await tasksIn(harness)).toMatchObject(expected);
   });
 
   test("has results and errors", async () => {
-    await using life = opened(name);
+    await using harness = opened(name);
 
-    const [done, failed, retrying] = await tasksIn(life);
+    const [done, failed, retrying] = await tasksIn(harness);
 
     expect(done?.result).toBe('{"seen":{"to":"ada@example.com","n":1}}');
     expect(failed?.errors).toMatchObject([{ code: "handler_error", message: "no such customer" }]);
@@ -77,8 +77,8 @@ describe.each([
   });
 
   test("answers its idempotency keys again", async () => {
-    await using life = opened(name);
-    const tasks = await tasksIn(life);
+    await using harness = opened(name);
+    const tasks = await tasksIn(harness);
 
     const order = [{ type: "ok", payload: { to: "ada@example.com", n: 1 } }];
     const batch = [
@@ -87,33 +87,33 @@ describe.each([
     ];
 
     const idsOf = (...indexes: number[]) => indexes.map((index) => ({ id: tasks[index]?.id }));
-    expect(await life.engine.enqueue(order, "order-1")).toMatchObject({
+    expect(await harness.engine.enqueue(order, "order-1")).toMatchObject({
       kind: "repeated",
       receipts: idsOf(0),
     });
-    expect(await life.engine.enqueue(batch, "batch-1")).toMatchObject({
+    expect(await harness.engine.enqueue(batch, "batch-1")).toMatchObject({
       kind: "repeated",
       receipts: idsOf(7, 8),
     });
   });
 
   test("keeps its pause, and hands out what else is queued", async () => {
-    await using life = opened(name);
-    const free = (await tasksIn(life))
+    await using harness = opened(name);
+    const free = (await tasksIn(harness))
       .filter(({ status, queue }) => status === "queued" && queue === "default")
       .map(({ id }) => id);
 
-    const claimed = await life.claimAll();
+    const claimed = await harness.claimAll();
 
     expect(claimed).toEqual(free);
     expect(claimed).toHaveLength(expected.length - TASKS.length);
   });
 
   test("is of the newest version from then on", async () => {
-    const life = opened(name);
-    await life.close();
+    const harness = opened(name);
+    await harness.close();
 
-    expect(verifyDataFile(life.path)).toMatchObject({ version: MIGRATIONS.length, faults: [] });
+    expect(verifyDataFile(harness.path)).toMatchObject({ version: MIGRATIONS.length, faults: [] });
   });
 
   test("is sound as it lies there", () => {
