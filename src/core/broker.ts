@@ -152,7 +152,7 @@ export class Broker {
     random: Random,
   ): SettleOutcome {
     const answer = this.#attempts.settle(taskId, fence, outcome, now, random);
-    this.forgetWhatIsOver(now);
+    if (answer.kind === "settled") this.forgetWhatIsOver(now);
     return answer;
   }
 

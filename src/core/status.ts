@@ -11,7 +11,7 @@
  */
 
 /** `waiting` tasks hold a place in the bounds of their queue; `finished` ones are kept for reading. */
-export type Phase = "waiting" | "running" | "finished";
+type Phase = "waiting" | "running" | "finished";
 
 /** The structure that keeps a task in a status: a ready list, the schedule of what is due, or retention. */
 export type Holder = "ready" | "schedule" | "retention";

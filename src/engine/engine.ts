@@ -29,8 +29,6 @@ export type { Lane } from "../core/lane.ts";
 export { LIMITS } from "../core/limits.ts";
 export type {
   AttemptOutcome,
-  ClaimEnd,
-  ClaimLost,
   ClaimRequest,
   Refusal,
   Retry,
@@ -99,7 +97,7 @@ export interface FieldFault {
 }
 
 /** A claim, an extend or a settle of a remote worker is out of its bounds, and changed nothing. */
-export interface InvalidClaim {
+interface InvalidClaim {
   readonly kind: "invalid";
   readonly faults: readonly FieldFault[];
 }

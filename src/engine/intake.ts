@@ -187,7 +187,8 @@ function fieldFaults(request: object, fields: Fields): readonly FieldFault[] | n
   }
   for (const name in request) {
     // A library may have given every object more names; they are not the caller's.
-    if (name === "payload" || name in FIELDS || !Object.hasOwn(request, name)) continue;
+    if (name === "payload" || Object.hasOwn(FIELDS, name) || !Object.hasOwn(request, name))
+      continue;
     faults ??= [];
     faults.push({ path: `/${escapeToken(name)}`, message: "there is no such field" });
   }

@@ -18,7 +18,7 @@ export type Encoded =
   /** `path` is a JSON Pointer into the value (RFC 6901). */
   | { readonly kind: "invalid"; readonly path: string; readonly message: string };
 
-export interface EncodedPayload {
+interface EncodedPayload {
   readonly text: string;
   /** The size of the text as UTF-8. */
   readonly bytes: number;

@@ -104,7 +104,7 @@ const OUT_OF_BOUNDS: readonly (readonly [name: string, request: unknown, paths: 
   ["a payload that is a function", { payload: () => 1 }, ["/payload"]],
   ["a payload that is no number", { payload: Number.NaN }, ["/payload"]],
   ["a symbol deep in a payload", { payload: { a: [Symbol("b")] } }, ["/payload/a/0"]],
-  ["a payload with a function", { payload: { toJSON: () => undefined } }, ["/payload/toJSON"]],
+  ["a payload with a function", { payload: { send: () => undefined } }, ["/payload/send"]],
   ["a payload in a cycle", { payload: aCycle() }, [`/payload${"/a".repeat(64)}`]],
 ];
 

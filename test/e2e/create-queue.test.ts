@@ -74,7 +74,11 @@ test("a payload that JSON does not have is refused with its path", async () => {
   expect(answer).toEqual({
     kind: "invalid",
     faults: [
-      { index: 0, path: "/payload/deep/0", message: "is a bigint, which JSON does not have" },
+      {
+        index: 0,
+        path: "/payload/deep/0",
+        message: "has the type bigint, which JSON does not have",
+      },
     ],
   });
 });

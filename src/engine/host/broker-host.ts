@@ -74,7 +74,7 @@ export interface HostOptions {
   readonly random?: Random;
 }
 
-export const STOPPING: Stopping = { kind: "stopping" };
+const STOPPING: Stopping = { kind: "stopping" };
 
 export const STORAGE_UNAVAILABLE: StorageUnavailable = { kind: "storage_unavailable" };
 

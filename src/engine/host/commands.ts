@@ -16,7 +16,7 @@ import { reportOf } from "./views.ts";
 export type Command<Answer> = (now: Instant) => Plan<Answer> | Answered<Answer>;
 
 /** There is nothing to be done. */
-export interface Answered<Answer> {
+interface Answered<Answer> {
   readonly kind: "answered";
   readonly answer: Answer;
   /** The task whose state gave the answer: while a planned step will change that, the answer is not due yet. */
