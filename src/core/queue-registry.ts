@@ -12,7 +12,7 @@ import type { Refusal } from "./outcomes.ts";
 import { Queue, type QueueLimits } from "./queue.ts";
 import type { ReadyList } from "./ready-list.ts";
 import { NOT_LINKED, Ring, type RingMember } from "./ring.ts";
-import { boundPassed, type Load } from "./rules.ts";
+import { boundPassed } from "./rules.ts";
 import type { TaskSpec } from "./task.ts";
 
 export interface QueueRegistryLimits {
@@ -65,11 +65,11 @@ export class QueueRegistry {
     // Most batches go to one queue, as every single task does: no need to group them.
     const queue = entrants[0]?.queue;
     if (queue !== undefined && areFor(queue, entrants)) {
-      return this.#refusalOfShare(queue, loadOf(entrants), 0);
+      return this.#refusalOfShare(queue, entrants, 0);
     }
     let comingIntoUse = 0;
     for (const [name, share] of Map.groupBy(entrants, ({ queue }) => queue)) {
-      const refusal = this.#refusalOfShare(name, loadOf(share), comingIntoUse);
+      const refusal = this.#refusalOfShare(name, share, comingIntoUse);
       if (refusal !== null) return refusal;
       if (this.#byName.get(name)?.isInUse !== true) comingIntoUse += 1;
     }
@@ -216,18 +216,22 @@ export class QueueRegistry {
     return this.#limits.queues.get(name) ?? this.#limits.queue;
   }
 
-  #refusalOfShare(name: string, asked: Load, comingIntoUse: number): Refusal | null {
+  #refusalOfShare(
+    name: string,
+    entrants: readonly Entrant[],
+    comingIntoUse: number,
+  ): Refusal | null {
     const queue = this.#byName.get(name);
     if (!this.mayBeInUse(queue, comingIntoUse)) return this.queuesRefusal(name);
     const limits = queue?.limits ?? this.#limitsOf(name);
-    const bound = boundPassed(limits, queue?.held ?? NOTHING, asked);
+    const heldTasks = queue === undefined ? 0 : queue.waiting + queue.reserved;
+    const heldBytes = queue === undefined ? 0 : queue.waitingBytes + queue.reservedBytes;
+    const bound = boundPassed(limits, heldTasks, heldBytes, entrants.length, bytesOf(entrants));
     if (bound === null) return null;
     const limit = bound === "queue_size" ? limits.size : limits.bytes;
     return { kind: "refused", bound, limit, queue: name };
   }
 }
-
-const NOTHING: Load = { tasks: 0, bytes: 0 };
 
 function areFor(queue: string, entrants: readonly Entrant[]): boolean {
   for (let index = 1; index < entrants.length; index += 1) {
@@ -236,12 +240,12 @@ function areFor(queue: string, entrants: readonly Entrant[]): boolean {
   return true;
 }
 
-function loadOf(entrants: readonly Entrant[]): Load {
+function bytesOf(entrants: readonly Entrant[]): number {
   let bytes = 0;
   for (let index = 0; index < entrants.length; index += 1) {
     bytes += (entrants[index] as Entrant).payloadBytes;
   }
-  return { tasks: entrants.length, bytes };
+  return bytes;
 }
 
 /** Puts a member into its ring, or takes it out. */

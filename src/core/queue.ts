@@ -6,7 +6,6 @@ import { assert } from "./assert.ts";
 import { LANES, type Lane } from "./lane.ts";
 import { ReadyList } from "./ready-list.ts";
 import { NOT_LINKED } from "./ring.ts";
-import type { Load } from "./rules.ts";
 import {
   countersOf,
   FINISHED_STATUSES,
@@ -108,14 +107,6 @@ export class Queue implements QueueView {
   /** Whether nothing holds it but its name. */
   get isIdle(): boolean {
     return this.known === 0 && this.reserved === 0 && this.pins === 0 && !this.isPaused;
-  }
-
-  /** How much of its bounds is taken, by waiting tasks and by those that hold a place. */
-  get held(): Load {
-    return {
-      tasks: this.waiting + this.reserved,
-      bytes: this.waitingBytes + this.reservedBytes,
-    };
   }
 
   /** Holds a place for a task. */

@@ -119,20 +119,16 @@ export function isRetryable(status: TaskStatus): boolean {
   return status === "failed" || status === "cancelled";
 }
 
-/** How much of a queue is taken, or asked for. */
-export interface Load {
-  readonly tasks: number;
-  readonly bytes: number;
-}
-
-/** The bound that these tasks would pass, or null when they fit. */
+/** The bound that more tasks, and their payload bytes, would pass in a queue that holds some; null when they fit. */
 export function boundPassed(
   limits: { readonly size: number; readonly bytes: number },
-  held: Load,
-  asked: Load,
+  heldTasks: number,
+  heldBytes: number,
+  tasks: number,
+  bytes: number,
 ): "queue_size" | "queue_bytes" | null {
-  if (held.tasks + asked.tasks > limits.size) return "queue_size";
-  return held.bytes + asked.bytes > limits.bytes ? "queue_bytes" : null;
+  if (heldTasks + tasks > limits.size) return "queue_size";
+  return heldBytes + bytes > limits.bytes ? "queue_bytes" : null;
 }
 
 /** The errors of a task with one more; of many, the last {@link ERRORS_KEPT} are kept. */

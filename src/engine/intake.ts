@@ -51,6 +51,8 @@ const FIELDS: Readonly<Record<Field, Limit>> = {
 
 const FIELD_NAMES = Object.keys(FIELDS) as readonly Field[];
 
+const KNOWN_NAMES: ReadonlySet<string> = new Set(["payload", ...FIELD_NAMES]);
+
 /** New tasks, and the key that they came under. */
 export interface Admission {
   readonly kind: "admitted";
@@ -187,8 +189,7 @@ function fieldFaults(request: object, fields: Fields): readonly FieldFault[] | n
   }
   for (const name in request) {
     // A library may have given every object more names; they are not the caller's.
-    if (name === "payload" || Object.hasOwn(FIELDS, name) || !Object.hasOwn(request, name))
-      continue;
+    if (KNOWN_NAMES.has(name) || !Object.hasOwn(request, name)) continue;
     faults ??= [];
     faults.push({ path: `/${escapeToken(name)}`, message: "there is no such field" });
   }

@@ -346,23 +346,21 @@ describe("boundPassed", () => {
     [2, 41, "queue_bytes"],
     [0, 0, null],
   ] as const)("%i more tasks of %i bytes in all pass: %p", (tasks, bytes, bound) => {
-    expect(boundPassed(limits, held, { tasks, bytes })).toBe(bound);
+    expect(boundPassed(limits, held.tasks, held.bytes, tasks, bytes)).toBe(bound);
   });
 
   test("a full queue has room for nothing but an empty batch", () => {
     const full = { tasks: 3, bytes: 100 };
 
-    expect(boundPassed(limits, full, { tasks: 0, bytes: 0 })).toBeNull();
-    expect(boundPassed(limits, full, { tasks: 1, bytes: 0 })).toBe("queue_size");
+    expect(boundPassed(limits, full.tasks, full.bytes, 0, 0)).toBeNull();
+    expect(boundPassed(limits, full.tasks, full.bytes, 1, 0)).toBe("queue_size");
   });
 
   test("a queue that was restored with more than it may hold takes nothing", () => {
-    expect(boundPassed(limits, { tasks: 9, bytes: 0 }, { tasks: 1, bytes: 0 })).toBe("queue_size");
+    expect(boundPassed(limits, 9, 0, 1, 0)).toBe("queue_size");
   });
 
   test("a size of nothing lets nothing in", () => {
-    expect(boundPassed({ size: 0, bytes: 0 }, { tasks: 0, bytes: 0 }, { tasks: 1, bytes: 0 })).toBe(
-      "queue_size",
-    );
+    expect(boundPassed({ size: 0, bytes: 0 }, 0, 0, 1, 0)).toBe("queue_size");
   });
 });

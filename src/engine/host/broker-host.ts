@@ -333,6 +333,8 @@ export class BrokerHost implements Engine, BrokerObserver, PersistenceHost {
 
   /** Whether the attempts at a task run elsewhere, or the one that runs does: its type may have been remote before. */
   #isRemote(taskId: string): boolean {
+    // Without any remote claim, none can be settled: the common case asks no further.
+    if (!this.broker.hasLeases) return false;
     const task = this.broker.find(taskId);
     return task !== undefined && (task.lane === "remote" || task.lease !== null);
   }
