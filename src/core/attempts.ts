@@ -30,6 +30,9 @@ export interface Step {
   readonly to: StateChange;
 }
 
+/** How many of the latest claims are found without a search: most settles are for one of them. A power of two. */
+const LATEST_CLAIMS = 64;
+
 /** How long a lease lasts at least after the process started, or did not run for a while: workers could not extend it. */
 export const LEASE_GRACE_MS = 10_000;
 
@@ -38,6 +41,8 @@ export class Attempts {
   readonly #queues: QueueRegistry;
   readonly #observer: AttemptObserver;
   #nextFence: number;
+  /** The tasks of the latest claims that are not done, by the low bits of their fences. */
+  readonly #latest: (Task | undefined)[] = new Array(LATEST_CLAIMS).fill(undefined);
   /** Since when leases have their grace. */
   #graceSinceMs = Number.NEGATIVE_INFINITY;
 
@@ -70,8 +75,11 @@ export class Attempts {
     random: Random,
   ): SettleOutcome {
     if (outcome.kind === "done") {
-      const task = this.#tasks.find(taskId);
+      const slot = fence & (LATEST_CLAIMS - 1);
+      const latest = this.#latest[slot];
+      const task = latest?.id === taskId ? latest : this.#tasks.find(taskId);
       if (task !== undefined && isHeldBy(task, fence)) {
+        this.#latest[slot] = undefined;
         this.#tasks.finish(task, afterDone(fence, outcome.result, now), now);
         return SETTLED_DONE;
       }
@@ -204,6 +212,7 @@ export class Attempts {
     this.#tasks.leave(task);
     task.attempt += 1;
     task.fence = this.#nextFence;
+    this.#latest[task.fence & (LATEST_CLAIMS - 1)] = task;
     this.#nextFence += 1;
     task.startedAtMs = now.wallMs;
     task.progress = null;

@@ -47,29 +47,48 @@ export type FinishedStatus = {
 /** Every status, in the order of a task's life. */
 export const TASK_STATUSES: readonly TaskStatus[] = Object.keys(TABLE) as TaskStatus[];
 
-export const FINISHED_STATUSES: readonly FinishedStatus[] = TASK_STATUSES.filter(isFinished);
+/** A row as it is asked: every step asks several times. */
+interface Meaning {
+  readonly holder: Holder;
+  readonly isWaiting: boolean;
+  readonly isFinished: boolean;
+  readonly next: Readonly<Partial<Record<TaskStatus, true>>>;
+}
 
-/** By status, those that may follow: each task asks at every step, and a look into a record is cheaper than a search. */
-const NEXT = Object.fromEntries(
-  TASK_STATUSES.map((from) => [from, Object.fromEntries(TABLE[from].next.map((to) => [to, true]))]),
-) as Readonly<Record<TaskStatus, Readonly<Partial<Record<TaskStatus, true>>>>>;
+const MEANINGS = Object.fromEntries(
+  TASK_STATUSES.map((status) => {
+    const { phase, holder, next } = TABLE[status];
+    return [
+      status,
+      {
+        holder,
+        isWaiting: phase === "waiting",
+        isFinished: phase === "finished",
+        next: Object.fromEntries(next.map((to) => [to, true])),
+      },
+    ];
+  }),
+) as Readonly<Record<TaskStatus, Meaning>>;
 
 export function isStep(from: TaskStatus, to: TaskStatus): boolean {
-  return NEXT[from][to] === true;
+  return MEANINGS[from].next[to] === true;
 }
 
 /** Whether a task in this status holds a place in its queue's bounds. */
 export function isWaiting(status: TaskStatus): boolean {
-  return TABLE[status].phase === "waiting";
+  return MEANINGS[status].isWaiting;
 }
 
 export function isFinished(status: TaskStatus): status is FinishedStatus {
-  return TABLE[status].phase === "finished";
+  return MEANINGS[status].isFinished;
 }
 
 export function holderOf(status: TaskStatus): Holder {
-  return TABLE[status].holder;
+  return MEANINGS[status].holder;
 }
+
+/** The statuses of finished tasks. */
+export const FINISHED_STATUSES: readonly FinishedStatus[] = TASK_STATUSES.filter(isFinished);
 
 /** A counter for each of these statuses, at zero. */
 export function countersOf<Status extends TaskStatus>(

@@ -196,9 +196,9 @@ export class TaskRegistry {
   enter(task: Task, status: TaskStatus, now: Instant, from: TaskStatus | null = task.status): void {
     assert(from === null || isStep(from, status), "a task only takes a step that exists");
     const { queue } = task;
+    const holder = holderOf(status);
     task.status = status;
     queue.countIn(task, status);
-    const holder = holderOf(status);
     switch (holder) {
       case "ready":
         task.queuedSinceMs = now.monoMs;
@@ -280,8 +280,8 @@ export class TaskRegistry {
     const isCrashed = task.status === "running" && claim === null;
     if (isCrashed) task.apply(afterLoss(task, "crash_loop", now));
     const { queue, status } = task;
-    queue.countIn(task, status);
     const holder = holderOf(status);
+    queue.countIn(task, status);
     if (holder === "ready") {
       task.queuedSinceMs = now.monoMs;
       this.#pushBack(task);
