@@ -51,7 +51,11 @@ const FIELDS: Readonly<Record<Field, Limit>> = {
 
 const FIELD_NAMES = Object.keys(FIELDS) as readonly Field[];
 
-const KNOWN_NAMES: ReadonlySet<string> = new Set(["payload", ...FIELD_NAMES]);
+/** Without a prototype, so that it has no other names. A look into it costs less than into a Set. */
+const KNOWN_NAMES: Readonly<Record<string, true>> = Object.assign(
+  Object.create(null),
+  Object.fromEntries(["payload", ...FIELD_NAMES].map((name) => [name, true])),
+);
 
 /** New tasks, and the key that they came under. */
 export interface Admission {
@@ -189,7 +193,7 @@ function fieldFaults(request: object, fields: Fields): readonly FieldFault[] | n
   }
   for (const name in request) {
     // A library may have given every object more names; they are not the caller's.
-    if (KNOWN_NAMES.has(name) || !Object.hasOwn(request, name)) continue;
+    if (KNOWN_NAMES[name] === true || !Object.hasOwn(request, name)) continue;
     faults ??= [];
     faults.push({ path: `/${escapeToken(name)}`, message: "there is no such field" });
   }
