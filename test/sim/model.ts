@@ -48,6 +48,9 @@ const LOSSES_MAX = 3;
 /** So many tasks of a queue are looked at when a claim names types. */
 const SEARCHED_MAX = 1000;
 
+/** By queue, the tasks that one claim looks at for their types. */
+type LookedAt = Map<ModelQueue, readonly ModelTask[]>;
+
 /** A worker gets so much time to come back after the process was away, or less when its lease is shorter. */
 const LATE_MS = 10_000;
 
@@ -239,11 +242,12 @@ export class Model {
     this.#forgetTasks(now);
   }
 
-  /** A claim of several tasks is as many claims of one. */
+  /** A claim of several tasks is as many claims of one, but together they look at so many tasks of a queue only. */
   claim(request: ClaimRequest, now: Instant): ModelTask[] {
     const claimed: ModelTask[] = [];
+    const lookedAt: LookedAt = new Map();
     while (claimed.length < request.max) {
-      const task = this.#takeNext(request);
+      const task = this.#takeNext(request, lookedAt);
       if (task === undefined) break;
       this.#start(task, request, now);
       claimed.push(task);
@@ -255,16 +259,29 @@ export class Model {
    * The next task of this queue and lane, of one of these types if any are named: the highest priority, within it
    * released ones first, and then the smallest order. Only so many tasks are looked at for their types.
    */
-  nextOf(queue: ModelQueue, lane: Lane, types?: readonly string[]): ModelTask | undefined {
+  nextOf(
+    queue: ModelQueue,
+    lane: Lane,
+    types?: readonly string[],
+    lookedAt: LookedAt = new Map(),
+  ): ModelTask | undefined {
     const isReady = (task: ModelTask) =>
       task.status === "queued" && task.queue === queue && task.fresh.lane === lane;
     if (types === undefined) return least(this.tasks, isReady, isAhead);
-    const isWanted = ({ fresh }: ModelTask) => types.includes(fresh.type);
+    const isWanted = (task: ModelTask) => types.includes(task.fresh.type);
     const ready = this.tasks.filter(isReady).sort((a, b) => (isAhead(a, b) ? -1 : 1));
-    const found = ready.findIndex(isWanted);
-    this.#markIf(found >= SEARCHED_MAX, "claim: nothing of its types among the tasks it looks at");
-    this.#markIf(found === SEARCHED_MAX - 1, "claim: the last task that it looks at");
-    return found < SEARCHED_MAX ? ready[found] : undefined;
+    const looked = lookedAt.get(queue) ?? ready.slice(0, SEARCHED_MAX);
+    lookedAt.set(queue, looked);
+    const found = ready.find((task) => isWanted(task) && looked.includes(task));
+    this.#markIf(
+      found === undefined && ready.some(isWanted),
+      "claim: nothing of its types among the tasks it looks at",
+    );
+    this.#markIf(
+      looked.length === SEARCHED_MAX && found === looked.at(-1),
+      "claim: the last task that it looks at",
+    );
+    return found;
   }
 
   settle(
@@ -666,11 +683,11 @@ export class Model {
   }
 
   /** Takes the task out of the turns: the queue that is next, or the first of those that are named. */
-  #takeNext({ lane, queues, types }: ClaimRequest): ModelTask | undefined {
+  #takeNext({ lane, queues, types }: ClaimRequest, lookedAt: LookedAt): ModelTask | undefined {
     const turns = this.turns[lane];
     if (queues === undefined) {
       for (const queue of turns) {
-        const task = this.nextOf(queue, lane, types);
+        const task = this.nextOf(queue, lane, types, lookedAt);
         if (task === undefined) {
           this.#markIf(true, "claim: passes over a queue without its types");
           continue;
@@ -685,7 +702,7 @@ export class Model {
     }
     for (const name of queues) {
       const queue = turns.find((each) => each.name === name);
-      const task = queue === undefined ? undefined : this.nextOf(queue, lane, types);
+      const task = queue === undefined ? undefined : this.nextOf(queue, lane, types, lookedAt);
       if (task === undefined) continue;
       this.#markPassedOver(task, lane);
       return task;
