@@ -6,7 +6,7 @@
 import { Broker } from "../../src/core/broker.ts";
 import { DueHeap } from "../../src/core/due-heap.ts";
 import { NOT_LINKED, Ring } from "../../src/core/ring.ts";
-import type { NewTask } from "../../src/core/task.ts";
+import { type NewTask, NO_TAGS } from "../../src/core/task.ts";
 import type { Claim, MaybePromise } from "../../src/engine/engine.ts";
 import { createMemoryEngine } from "../../src/engine/memory/engine.ts";
 
@@ -66,6 +66,7 @@ function brokerRun(size: Size): Run {
     id,
     type: "noop",
     queue: "default",
+    tags: NO_TAGS,
     payload,
     payloadBytes: payload.length,
     priority: 0,

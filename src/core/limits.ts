@@ -22,11 +22,17 @@ export interface TextLimit extends Limit {
   readonly lengthMax: number;
 }
 
+export interface ListLimit extends Limit {
+  readonly lengthMax: number;
+}
+
 const HOUR_MS = 60 * 60 * 1000;
 export const DAY_MS = 24 * HOUR_MS;
 
 /** As far ahead as anything may be put off. */
 const AHEAD_MS_MAX = 30 * DAY_MS;
+
+const TAG = text("[A-Za-z0-9._:/-]+", 64, "1 to 64 of A–Z a–z 0–9 . _ : / -");
 
 export const LIMITS = {
   type: text("[A-Za-z0-9._:-]+", 128, "1 to 128 of A–Z a–z 0–9 . _ : -"),
@@ -36,6 +42,9 @@ export const LIMITS = {
     64,
     '1 to 64 of a–z 0–9 . _ - but not "." or ".."',
   ),
+  tag: TAG,
+  /** How many tags a task may have, and each of them. */
+  tags: list(TAG, 8),
   priority: whole(-100, 100),
   maxRetries: whole(0, 100),
   timeoutMs: whole(1, DAY_MS),
@@ -72,6 +81,18 @@ export function whole(min: number, max: number): WholeLimit {
     max,
     allowed: `a whole number from ${min} to ${max}`,
     allows: (value) => Number.isSafeInteger(value) && Number(value) >= min && Number(value) <= max,
+  };
+}
+
+/** A list of at most `lengthMax` entries. */
+function list(entry: TextLimit, lengthMax: number): ListLimit {
+  return {
+    lengthMax,
+    allowed: `a list of at most ${lengthMax}, each ${entry.allowed}`,
+    allows: (value) =>
+      Array.isArray(value) &&
+      value.length <= lengthMax &&
+      value.every((each) => entry.allows(each)),
   };
 }
 

@@ -9,6 +9,8 @@ export interface ListFilter {
   readonly status?: TaskStatus | undefined;
   readonly queue?: string | undefined;
   readonly type?: string | undefined;
+  /** One of its tags. */
+  readonly tag?: string | undefined;
 }
 
 export interface TaskPage {
@@ -45,10 +47,11 @@ export function pageOf(tasks: Iterable<Task>, filter: ListFilter, limit: number)
   return { tasks: page, nextBeforeSeq: null };
 }
 
-function passes(task: Task, { status, queue, type }: ListFilter): boolean {
+function passes(task: Task, { status, queue, type, tag }: ListFilter): boolean {
   return (
     (status === undefined || task.status === status) &&
     (queue === undefined || task.queue.name === queue) &&
-    (type === undefined || task.settings.type === type)
+    (type === undefined || task.settings.type === type) &&
+    (tag === undefined || task.settings.tags.includes(tag))
   );
 }

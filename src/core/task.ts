@@ -13,6 +13,8 @@ import type { TaskStatus } from "./status.ts";
 /** How a task is treated. Most tasks are treated like many others, and share this with them. */
 export interface TaskSettings {
   readonly type: string;
+  /** For lists and people. Most tasks have none, and share that. */
+  readonly tags: readonly string[];
   readonly priority: number;
   readonly maxRetries: number;
   readonly timeoutMs: number;
@@ -123,6 +125,8 @@ export interface Lease {
   readonly worker: string | null;
 }
 
+export const NO_TAGS: readonly string[] = Object.freeze([]);
+
 export const NO_ERRORS: readonly TaskError[] = [];
 
 /** The state of a task that has just been accepted, but for when it is due. */
@@ -230,16 +234,18 @@ export class Task implements TaskState {
   get retainedBytes(): number {
     let bytes = this.payloadBytes + (this.result?.length ?? 0) + (this.progress?.length ?? 0);
     for (const { code, message } of this.errors) bytes += code.length + message.length;
+    for (const tag of this.settings.tags) bytes += tag.length;
     return bytes;
   }
 }
 
 /** The settings of a task: those of the one before where they are the same, so that alike tasks share one copy. */
 export function settingsOf(spec: TaskSettings, before: TaskSettings | null): TaskSettings {
-  const { type, priority, maxRetries, timeoutMs, lane, backoff } = spec;
+  const { type, tags, priority, maxRetries, timeoutMs, lane, backoff } = spec;
   if (
     before !== null &&
     before.type === type &&
+    before.tags === tags &&
     before.priority === priority &&
     before.maxRetries === maxRetries &&
     before.timeoutMs === timeoutMs &&
@@ -248,7 +254,7 @@ export function settingsOf(spec: TaskSettings, before: TaskSettings | null): Tas
   ) {
     return before;
   }
-  return { type, priority, maxRetries, timeoutMs, lane, backoff };
+  return { type, tags, priority, maxRetries, timeoutMs, lane, backoff };
 }
 
 /** A task as the rest of ringq sees it: plain data of one moment. Times are wall-clock; what is not yet known is null. */
@@ -268,6 +274,7 @@ export function viewOf(task: Task): TaskView {
     queue: task.queue.name,
     status: task.status,
     payload: task.payload,
+    tags: settings.tags,
     priority: settings.priority,
     attempt: task.attempt,
     failures: task.failures,

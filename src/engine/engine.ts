@@ -58,6 +58,8 @@ export interface EnqueueRequest {
   readonly payload: unknown;
   readonly type?: string | undefined;
   readonly queue?: string | undefined;
+  /** Up to 8, to find it by. */
+  readonly tags?: readonly string[] | undefined;
   /** −100…100, higher first. */
   readonly priority?: number | undefined;
   /** Attempts after the first. */

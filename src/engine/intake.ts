@@ -7,7 +7,7 @@
 import type { Backoff } from "../core/backoff.ts";
 import { LIMITS, type Limit } from "../core/limits.ts";
 import type { IdempotencyKey } from "../core/outcomes.ts";
-import type { NewTask, When } from "../core/task.ts";
+import { type NewTask, NO_TAGS, type When } from "../core/task.ts";
 import type { EnqueueRequest, FieldFault, RequestFault, TypeRules } from "./engine.ts";
 import { encodePayload, escapeToken } from "./payload.ts";
 
@@ -42,6 +42,7 @@ type Fields = { readonly [Name in Field]-?: EnqueueRequest[Name] };
 const FIELDS: Readonly<Record<Field, Limit>> = {
   type: LIMITS.type,
   queue: LIMITS.queue,
+  tags: LIMITS.tags,
   priority: LIMITS.priority,
   maxRetries: LIMITS.maxRetries,
   timeoutMs: LIMITS.timeoutMs,
@@ -141,6 +142,7 @@ export class Intake {
       id: Bun.randomUUIDv7(),
       type,
       queue: fields.queue ?? rules.queue ?? QUEUE_DEFAULT,
+      tags: fields.tags ?? NO_TAGS,
       payload: encoded.text,
       payloadBytes: encoded.bytes,
       priority: fields.priority ?? 0,
@@ -173,8 +175,12 @@ function isObject(request: unknown): request is EnqueueRequest {
 
 /** Each field is read once: what was checked is what counts, whatever a getter says the next time. */
 function fieldsOf(request: EnqueueRequest): Fields {
-  const { type, queue, priority, maxRetries, timeoutMs, delayMs, runAtMs } = request;
-  return { type, queue, priority, maxRetries, timeoutMs, delayMs, runAtMs };
+  const { type, queue, tags, priority, maxRetries, timeoutMs, delayMs, runAtMs } = request;
+  // A copy, since the caller may change the list afterwards; of no more than tells that it is too long.
+  const ownTags = Array.isArray(tags)
+    ? Object.freeze(tags.slice(0, LIMITS.tags.lengthMax + 1))
+    : tags;
+  return { type, queue, tags: ownTags, priority, maxRetries, timeoutMs, delayMs, runAtMs };
 }
 
 const NO_FIELDS = fieldsOf({ payload: null });

@@ -76,6 +76,7 @@ export function describeIdempotency(contract: Contract): void {
       ["its payload", [{ payload: { n: 2 } }]],
       ["its type", [{ ...base, type: "other" }]],
       ["its queue", [{ ...base, queue: "other" }]],
+      ["its tags", [{ ...base, tags: ["a"] }]],
       ["its priority", [{ ...base, priority: 1 }]],
       ["its retries", [{ ...base, maxRetries: 1 }]],
       ["its timeout", [{ ...base, timeoutMs: 1 }]],

@@ -142,6 +142,50 @@ export function describeLimits(contract: Contract): void {
     });
   });
 
+  describe("tags", () => {
+    const longest = "t".repeat(64);
+
+    test.each([[[]], [["a"]], [new Array(8).fill(longest)], [["A-Z_0.9:/"]]])(
+      "%p is taken",
+      async (tags) => {
+        await using harness = await contract.open();
+
+        const id = await harness.enqueue({ tags });
+
+        expect((await harness.task(id)).tags).toEqual(tags);
+      },
+    );
+
+    test.each(
+      rows([
+        new Array(9).fill("a"),
+        [`${longest}t`],
+        [""],
+        ["a b"],
+        ["ü"],
+        [1],
+        ["a", null],
+        "a",
+        {},
+        null,
+      ]),
+    )("%p is refused with a pointer to the field", async (tags) => {
+      await using harness = await contract.open();
+
+      expect(await ask(harness, { tags })).toEqual(faultAt("tags"));
+    });
+
+    test("a list that its caller changes afterwards stays as it was", async () => {
+      await using harness = await contract.open();
+      const tags = ["a"];
+      const id = await harness.enqueue({ tags });
+
+      tags.push("b");
+
+      expect((await harness.task(id)).tags).toEqual(["a"]);
+    });
+  });
+
   describe("delayMs and runAtMs", () => {
     test("a delay together with a time is refused", async () => {
       await using harness = await contract.open();

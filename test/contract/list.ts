@@ -131,6 +131,20 @@ export function describeList(contract: Contract): void {
       expect(ids).toEqual([wanted]);
     });
 
+    test("a filter by tag gives the tasks that have it, and no others", async () => {
+      await using harness = await contract.open();
+      const [, second, third] = await harness.enqueueAll([
+        {},
+        { tags: ["a", "b"] },
+        { tags: ["b"] },
+        { tags: ["ab"] },
+      ]);
+
+      expect<unknown>(await harness.listAll({ tag: "b" })).toEqual([third, second]);
+      expect<unknown>(await harness.listAll({ tag: "a" })).toEqual([second]);
+      expect(await harness.listAll({ tag: "c" })).toEqual([]);
+    });
+
     test("a filter finds what is far apart, page by page", async () => {
       await using harness = await contract.open({ queueSize: 100 });
       const wanted: string[] = [];

@@ -26,6 +26,7 @@ const WHOLE: Readonly<Record<string, readonly [limit: WholeLimit, min: number, m
 const TEXT: Readonly<
   Record<string, readonly [limit: TextLimit, max: number, yes: string, no: string]>
 > = {
+  tag: [LIMITS.tag, 64, "azAZ09._:/-", " ä\u0000\n"],
   type: [LIMITS.type, 128, "azAZ09._:-", " /äå\u0000\n"],
   queue: [LIMITS.queue, 64, "az09_-", "A:/ ä\u0000\n"],
   idempotencyKey: [LIMITS.idempotencyKey, 255, "!~az09{}", " \u007fä\t\n"],
@@ -35,7 +36,7 @@ const TEXT: Readonly<
 
 describe("LIMITS", () => {
   test("every limit is tested here", () => {
-    const tested = [...Object.keys(WHOLE), ...Object.keys(TEXT)];
+    const tested = [...Object.keys(WHOLE), ...Object.keys(TEXT), "tags"];
 
     expect(tested.sort()).toEqual(Object.keys(LIMITS).sort());
   });
@@ -43,6 +44,13 @@ describe("LIMITS", () => {
   test("a day has 24 hours", () => {
     expect(DAY_MS).toBe(24 * 60 * 60 * 1000);
   });
+});
+
+test("a list of tags has at most eight, each a tag", () => {
+  const { allows } = LIMITS.tags;
+
+  expect([[], ["a"], new Array(8).fill("a")].map(allows)).toEqual([true, true, true]);
+  expect([new Array(9).fill("a"), ["a b"], [1], "a", null, {}].some(allows)).toBe(false);
 });
 
 describe("a limit of whole numbers", () => {

@@ -19,6 +19,7 @@ import { aTask, at, BROKEN, DONE, NO_CHANCE, RELEASED } from "../support/builder
 const FENCE = 77;
 const SETTINGS = {
   type: "default",
+  tags: [],
   priority: 0,
   maxRetries: 2,
   timeoutMs: 30_000,

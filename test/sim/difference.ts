@@ -67,6 +67,7 @@ function differenceInTask(task: Task, model: ModelTask): string | null {
     task.status === model.status &&
     task.payload === fresh.payload &&
     task.settings.priority === fresh.priority &&
+    task.settings.tags.join() === fresh.tags.join() &&
     task.attempt === model.attempt &&
     task.failures === model.failures &&
     task.losses === model.losses &&
@@ -95,6 +96,7 @@ function differenceInTask(task: Task, model: ModelTask): string | null {
     differs("status", task.status, model.status) ??
     differs("payload", task.payload, fresh.payload) ??
     differs("priority", task.settings.priority, fresh.priority) ??
+    differs("tags", task.settings.tags.join(), fresh.tags.join()) ??
     differs("attempt", task.attempt, model.attempt) ??
     differs("failures", task.failures, model.failures) ??
     differs("losses", task.losses, model.losses) ??

@@ -16,6 +16,7 @@ import { FENCE_MAX, type Setup } from "./setup.ts";
 
 const KEYS = ["k1", "k2", "k3", "k4", "k5", "k6"];
 const TYPES = ["x", "y"];
+const TAGS: readonly (readonly string[])[] = [[], [], ["red"], ["red", "blue"]];
 const UNKNOWN_ID = "t0";
 const UNKNOWN_QUEUE = "q";
 const UNKNOWN_TYPE = "z";
@@ -104,6 +105,7 @@ export class Draw {
       id,
       type: prng.pick(TYPES),
       queue,
+      tags: prng.pick(TAGS),
       payload: id,
       payloadBytes: prng.whole(0, payloadBytesMax),
       priority: prng.pick(priorities),
@@ -286,9 +288,10 @@ export class Draw {
     const status = prng.oneIn(3) ? prng.pick(TASK_STATUSES) : undefined;
     const queue = prng.oneIn(3) ? this.#queue() : undefined;
     const type = prng.oneIn(3) ? prng.pick(TYPES) : undefined;
+    const tag = prng.oneIn(4) ? prng.pick(["red", "blue", "none"]) : undefined;
     return {
       kind: "list",
-      filter: { status, queue, type },
+      filter: { status, queue, type, tag },
       limit: prng.whole(1, 9),
       beforeSeq: prng.oneIn(2) ? FOREVER : prng.whole(0, this.#lastId + 2),
     };

@@ -138,6 +138,7 @@ function listInWords(
     if (filter.status !== undefined && filter.status !== status) continue;
     if (filter.queue !== undefined && filter.queue !== fresh.queue) continue;
     if (filter.type !== undefined && filter.type !== fresh.type) continue;
+    if (filter.tag !== undefined && !fresh.tags.includes(filter.tag)) continue;
     ids.push(fresh.id);
   }
   return pageInWords(ids, null);

@@ -99,7 +99,8 @@ export function isWaiting({ status }: ModelTask): boolean {
 /** The payload, the result, the last progress and the errors are what a finished task is kept for. */
 export function keptBytes({ fresh, result, progress, errors }: ModelTask): number {
   const said = errors.map(({ code, message }) => code + message).join("");
-  return fresh.payloadBytes + `${result ?? ""}${progress ?? ""}${said}`.length;
+  const tags = fresh.tags.join("");
+  return fresh.payloadBytes + `${result ?? ""}${progress ?? ""}${said}${tags}`.length;
 }
 
 export function bytesOf(tasks: readonly NewTask[]): number {

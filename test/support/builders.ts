@@ -9,7 +9,7 @@ import type { Instant } from "../../src/core/instant.ts";
 import type { AttemptOutcome, ClaimRequest, SettleOutcome } from "../../src/core/outcomes.ts";
 import { Queue, type QueueLimits } from "../../src/core/queue.ts";
 import type { SavedTask } from "../../src/core/snapshot.ts";
-import { INITIAL_STATE, type NewTask, settingsOf, Task } from "../../src/core/task.ts";
+import { INITIAL_STATE, type NewTask, NO_TAGS, settingsOf, Task } from "../../src/core/task.ts";
 
 const UNBOUNDED = Number.POSITIVE_INFINITY;
 
@@ -35,6 +35,7 @@ export function aNewTask(fresh: Partial<NewTask> = {}): NewTask {
     id: "t",
     type: "default",
     queue: "default",
+    tags: NO_TAGS,
     payload: "null",
     payloadBytes: 4,
     priority: 0,

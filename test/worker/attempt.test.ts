@@ -10,6 +10,7 @@ const STOP_REASONS: readonly StopReason[] = ["timeout", "cancelled", "shutdown"]
 const TASK: TaskView = {
   id: "task-1",
   type: "default",
+  tags: [],
   queue: "default",
   status: "running",
   payload: "null",

@@ -8,6 +8,7 @@ import type { SavedClaim } from "../../core/snapshot.ts";
 import {
   INITIAL_STATE,
   NO_ERRORS,
+  NO_TAGS,
   type SettleReceipt,
   type Task,
   type TaskSpec,
@@ -49,6 +50,11 @@ const SPEC_COLUMNS: Columns<Task, SpecRow> = {
   type: { name: "type", write: (task) => task.settings.type, read: String },
   queue: { name: "queue", write: (task) => task.queue.name, read: String },
   payload: { name: "payload", write: (task) => task.payload, read: String },
+  tags: {
+    name: "tags",
+    write: ({ settings: { tags } }) => (tags.length === 0 ? null : JSON.stringify(tags)),
+    read: (value) => jsonOrNull<readonly string[]>(value) ?? NO_TAGS,
+  },
   priority: { name: "priority", write: (task) => task.settings.priority, read: Number },
   maxRetries: { name: "max_retries", write: (task) => task.settings.maxRetries, read: Number },
   timeoutMs: { name: "timeout_ms", write: (task) => task.settings.timeoutMs, read: Number },

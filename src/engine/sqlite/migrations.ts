@@ -65,4 +65,8 @@ export const MIGRATIONS: readonly string[] = [
   -- 1 while the log may have something that the file itself lacks.
   ALTER TABLE identity ADD COLUMN in_use INTEGER NOT NULL DEFAULT 0;
   `,
+  `
+  -- JSON; NULL for none.
+  ALTER TABLE tasks ADD COLUMN tags TEXT;
+  `,
 ];

@@ -21,6 +21,8 @@ const QueueName = text(LIMITS.queue);
 
 const TaskType = text(LIMITS.type);
 
+const Tag = text(LIMITS.tag);
+
 export const IdempotencyKey = text(
   LIMITS.idempotencyKey,
   "Makes a request repeatable: under the same key the first answer is given again.",
@@ -45,6 +47,9 @@ export const EnqueueBody = Type.Object(
     ),
     type: Type.Optional(TaskType),
     queue: Type.Optional(QueueName),
+    tags: Type.Optional(
+      Type.Array(Tag, { maxItems: LIMITS.tags.lengthMax, description: LIMITS.tags.allowed }),
+    ),
     priority: Type.Optional(whole(LIMITS.priority, "Higher first. Default: 0.")),
     delay_ms: Type.Optional(
       whole(LIMITS.delayMs, "Start no sooner than this many milliseconds from now."),
@@ -100,6 +105,7 @@ export const TaskJson = Type.Object({
   type: Type.String(),
   queue: Type.String(),
   status: Status,
+  tags: Type.Array(Type.String()),
   payload: Type.Unknown(),
   priority: Type.Integer(),
   attempt: Type.Integer({ description: "The number of starts." }),
@@ -128,6 +134,7 @@ export const ListQuery = Type.Object(
     status: Type.Optional(Status),
     queue: Type.Optional(QueueName),
     type: Type.Optional(TaskType),
+    tag: Type.Optional(Tag),
     limit: Type.Optional(whole(LIMITS.pageTasks, "Default: 50.")),
     cursor: Type.Optional(
       Type.String({ minLength: 1, description: "The next_cursor of the previous page." }),

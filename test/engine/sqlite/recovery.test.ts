@@ -70,6 +70,18 @@ describe.each(["restart", "crash"] as const)("after a %s", (end) => {
     expect([waiting, waitingBytes]).toEqual([3, 4 + 4 + 10]);
   });
 
+  test("a task keeps its tags", async () => {
+    const harness = open();
+    const done = await harness.enqueueIn("done", { tags: ["done"] });
+    const waiting = await harness.enqueue({ tags: ["customer:7", "a/b"] });
+
+    await using next = await harness[end]();
+
+    expect((await next.task(waiting)).tags).toEqual(["customer:7", "a/b"]);
+    expect((await next.task(done)).tags).toEqual(["done"]);
+    expect(await next.listAll({ tag: "done" })).toEqual([done]);
+  });
+
   test.each(["a delay", "a time of day"])("a task goes on waiting for %s", async (what) => {
     const harness = open();
     const runAtMs = harness.wallMs + MINUTE_MS;

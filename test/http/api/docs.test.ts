@@ -79,6 +79,7 @@ describe("the description of the API", () => {
       "status",
       "queue",
       "type",
+      "tag",
       "limit",
       "cursor",
     ]);

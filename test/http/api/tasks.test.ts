@@ -44,6 +44,7 @@ describe("GET /tasks/:id", () => {
       type: "default",
       queue: "default",
       status: "scheduled",
+      tags: [],
       payload: { a: 1 },
       priority: 0,
       attempt: 0,
@@ -60,6 +61,31 @@ describe("GET /tasks/:id", () => {
     });
     expect(task.enqueued_at).toMatch(RFC_3339_MS);
   });
+
+  test("shows the tags of a task, and a list by tag has it", async () => {
+    await using scene = await openScene();
+    const id = await scene.enqueue({ payload: 1, tags: ["customer:7"], delay_ms: 60_000 });
+    await scene.enqueue({ payload: 1, delay_ms: 60_000 });
+
+    expect((await scene.task(id)).tags).toEqual(["customer:7"]);
+    const page = await bodyOf<{ tasks: TaskBody[] }>(await scene.get("/tasks?tag=customer:7"));
+    expect(page.tasks.map((task) => task.id)).toEqual([id]);
+    await expectProblem(scene.get("/tasks?tag=a%20b"), "invalid_request");
+  });
+
+  test.each([[["a b"]], [new Array(9).fill("a")], ["a"], [[""]]])(
+    "refuses the tags %p with their path",
+    async (tags) => {
+      await using scene = await openScene();
+
+      const problem = await expectProblem(
+        scene.post("/enqueue", { payload: 1, tags }),
+        "invalid_request",
+      );
+
+      expect(problem.errors?.[0]?.path).toStartWith("/tags");
+    },
+  );
 
   test("shows a running task", async () => {
     await using scene = await openScene();
