@@ -22,7 +22,12 @@ const EXIT_INTERRUPTED = 130;
  * The codes with which Bun fails to listen on a host that is unknown, of another machine, or no
  * name at all.
  */
-const HOST_ERRORS: readonly unknown[] = ["EINVAL", "EADDRNOTAVAIL", "ERR_INVALID_ARG_TYPE"];
+const HOST_ERRORS: readonly unknown[] = [
+  "EINVAL",
+  "EADDRNOTAVAIL",
+  "ENOTFOUND",
+  "ERR_INVALID_ARG_TYPE",
+];
 
 await main();
 

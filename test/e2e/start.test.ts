@@ -101,6 +101,8 @@ describe("the process", () => {
     ["is unknown", "nosuch.invalid"],
     ["belongs to another machine", "192.0.2.1"],
     ["is no name", "::g"],
+    ["has a port", "127.0.0.1:80"],
+    ["has a blank", "a b"],
   ])("exits 2 when its host %s, and starts nothing", async (_, host) => {
     expect(await startInVain(SIMULATED, { HOST: host })).toEqual({
       exitCode: 2,

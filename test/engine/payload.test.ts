@@ -68,6 +68,19 @@ describe("encodePayload", () => {
   test("a payload is encoded however many siblings there are", () => {
     expect(encodePayload(Array.from({ length: 100_000 }, () => [])).kind).toBe("encoded");
   });
+
+  test("a payload is encoded without what a library puts on every object", () => {
+    Object.defineProperty(Object.prototype, "each", {
+      value: () => undefined,
+      enumerable: true,
+      configurable: true,
+    });
+    try {
+      expect(encodePayload({ a: [{ b: 1 }] })).toMatchObject({ text: '{"a":[{"b":1}]}' });
+    } finally {
+      Reflect.deleteProperty(Object.prototype, "each");
+    }
+  });
 });
 
 describe("encodePayload of what can not be encoded", () => {
