@@ -1,6 +1,6 @@
 /**
- * The commands beside the server: `ringq backup FILE` and `ringq verify FILE`. Each says on the
- * terminal what it did, and its exit code says whether that is good.
+ * The commands `ringq backup FILE` and `ringq verify FILE`. Each prints its result, and its exit
+ * code reports success or failure.
  */
 
 import packageJson from "../package.json" with { type: "json" };
@@ -14,7 +14,7 @@ const EXIT_USAGE = 2;
 
 const USAGE = `Usage:
   ringq               Start the server
-  ringq backup FILE   Copy the data file (DATA_FILE) to FILE; the server may be running
+  ringq backup FILE   Copy the data file (DATA_FILE) to FILE; works while the server runs
   ringq verify FILE   Check a data file, or a copy of one
   ringq --help        Show this text
   ringq --version     Show the version
@@ -27,7 +27,10 @@ const INFO: ReadonlyMap<string | undefined, string> = new Map([
   ["--version", `${packageJson.version}\n`],
 ]);
 
-/** Prints what needs no configuration, if the arguments ask for that. Returns whether they did. */
+/**
+ * Prints help or the version, which need no configuration, if the arguments ask for it. Returns
+ * whether it did.
+ */
 export function printInfo(args: readonly string[]): boolean {
   const text = args.length === 1 ? INFO.get(args[0]) : undefined;
   if (text === undefined) return false;
@@ -35,7 +38,9 @@ export function printInfo(args: readonly string[]): boolean {
   return true;
 }
 
-/** Runs the command that these arguments name and gives its exit code; null when they name none. */
+/**
+ * Runs the command in these arguments and returns its exit code; null when they contain no command.
+ */
 export function runCommand(args: readonly string[], config: Config): number | null {
   const [command, path, ...rest] = args;
   if (command === undefined) return null;
@@ -53,7 +58,7 @@ export function runCommand(args: readonly string[], config: Config): number | nu
 
 function backup(from: string | null, to: string): number {
   if (from === null) {
-    writeToStderr("ringq: DATA_FILE is not set: set it to the file to copy\n");
+    writeToStderr("ringq: DATA_FILE is not set. Set it to the path of the file to copy\n");
     return EXIT_USAGE;
   }
   backUp(from, to);

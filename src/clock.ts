@@ -1,16 +1,20 @@
 /**
- * The clocks and the timer that an engine lives by. The only place that reads them; tests bring a manual one.
+ * The clocks and the timer of an engine. Only this file reads the system's clocks; tests use a
+ * manual clock.
  */
 
 import type { Instant } from "./core/instant.ts";
 
 export interface Clock {
   now(): Instant;
-  /** Calls `fire` once after `delayMs` of monotonic time, unless the returned function is called first. */
+  /**
+   * Calls `fire` once after `delayMs` of monotonic time, unless the returned function is called
+   * first.
+   */
   after(delayMs: number, fire: () => void): () => void;
 }
 
-/** Timers beyond 2³¹ − 1 ms fire at once, so a longer wait is done in steps of a day. */
+/** Timers beyond 2³¹ − 1 ms fire at once, so a longer wait runs in steps of a day. */
 const STEP_MAX_MS = 24 * 60 * 60 * 1000;
 
 export const systemClock: Clock = clockInSteps(STEP_MAX_MS);

@@ -1,7 +1,7 @@
 /**
- * What can be configured, with its default and its bounds, and the only reader of the environment.
- * A configuration is checked whole: every fault is reported, by name, with what was allowed, so
- * that nobody has to start five times to find five typos.
+ * The settings, with defaults and bounds, and the only reader of the environment. All settings are
+ * checked together, and every fault is reported by name, with the allowed values. So five typos do
+ * not take five starts to find.
  */
 
 import { isIP } from "node:net";
@@ -14,16 +14,19 @@ type Durability = (typeof DURABILITIES)[number];
 
 /** Times are milliseconds, sizes are bytes. */
 export interface Config {
-  /** 0 picks a free one. */
+  /** With 0, the system picks a free port. */
   readonly port: number;
   readonly host: string;
-  /** How many tasks run on the event loop at the same time. */
+  /** The number of tasks that run on the event loop at the same time. */
   readonly workers: number;
-  /** How many tasks of types with `isolation: "thread"` run at the same time, each in a thread. */
+  /**
+   * The number of tasks of types with `isolation: "thread"` that run at the same time, each in a
+   * thread.
+   */
   readonly threads: number;
-  /** Bounds, per queue, the tasks that wait. */
+  /** Bounds the waiting tasks of each queue. */
   readonly queueSize: number;
-  /** Bounds, per queue, the payload bytes of the tasks that wait. */
+  /** Bounds the payload bytes of the waiting tasks of each queue. */
   readonly queueBytes: number;
   readonly maxQueues: number;
   /** Attempts after the first. */
@@ -43,9 +46,9 @@ export interface Config {
   readonly retainBytes: number;
   readonly retainMs: number;
   readonly maxBodyBytes: number;
-  /** Bounds the bytes of long answers that clients have not read yet, all together. */
+  /** Bounds the unread bytes of all long answers together. */
   readonly answerBytesTotal: number;
-  /** Further hosts that the server is known by, in `Host`. */
+  /** Further host names of the server, allowed in `Host`. */
   readonly allowedHosts: readonly string[];
   /** Origins whose web pages may use the server. */
   readonly corsOrigins: readonly string[];
@@ -53,7 +56,8 @@ export interface Config {
   /** The path of the file that keeps the tasks; null to keep them in memory only. */
   readonly dataFile: string | null;
   /**
-   * What a power cut may take from the data file: nothing (`full`), or the last moments (`normal`).
+   * The loss that a power cut may cause in the data file: nothing (`full`), or the last moments
+   * (`normal`).
    */
   readonly durability: Durability;
   readonly logLevel: LogLevel;
@@ -70,9 +74,9 @@ interface Setting<T> {
   /** Its name in the environment. */
   readonly env: string;
   readonly fallback: T;
-  /** What is allowed, to follow "must be". */
+  /** The allowed values, to follow "must be". */
   readonly allowed: string;
-  /** Reads it from text that is not empty; undefined when it has not the form. */
+  /** Reads the value from text that is not empty; undefined when the text has the wrong form. */
   readonly read: (text: string) => unknown;
   readonly allows: (value: unknown) => value is T;
 }
@@ -86,7 +90,7 @@ const SETTINGS: { readonly [Name in keyof Config]: Setting<Config[Name]> } = {
   allowedHosts: list("ALLOWED_HOSTS", "a list of host names or IP addresses without ports", isHost),
   corsOrigins: list("CORS_ORIGINS", "a list of origins such as https://app.example:8443", isOrigin),
   workers: whole("WORKERS", 4, 1, 10_000),
-  // One core is left to the event loop, which has to answer whatever the threads are busy with.
+  // One core stays free for the event loop, which has to answer even when all threads are busy.
   threads: whole("THREADS", Math.max(1, navigator.hardwareConcurrency - 1), 1, 256),
   queueSize: whole("QUEUE_SIZE", 64, 1),
   queueBytes: whole("QUEUE_BYTES", 64 * MIB, KIB),
@@ -129,13 +133,13 @@ export function readProcessConfig(): ConfigOutcome {
 }
 
 /**
- * Checks options given by a program, and fills in the defaults of those left out. Throws a
- * RangeError with every fault.
+ * Checks options from a program, and fills in the defaults of missing ones. Throws a RangeError
+ * with every fault.
  */
 export function configOf(options: Partial<Config>): Config {
   const unknown = Object.keys(options).filter((name) => !Object.hasOwn(SETTINGS, name));
   const outcome = check(options, (name) => name);
-  const faults = unknown.map((name) => `there is no option ${name}`);
+  const faults = unknown.map((name) => `unknown option ${name}`);
   if (outcome.kind === "invalid") faults.push(...outcome.faults);
   if (outcome.kind === "invalid" || faults.length > 0) throw new RangeError(faults.join("; "));
   return outcome.config;
@@ -160,8 +164,8 @@ function check(
 }
 
 /**
- * Text without the form of a value stays text, which no setting but those of text allows: so it
- * shows in the fault.
+ * A value of the wrong form stays text, so that the fault shows it. Only settings of type text
+ * allow it.
  */
 function readOrKeep(setting: Setting<unknown>, raw: string): unknown {
   return setting.read(raw) ?? raw;
@@ -241,9 +245,7 @@ function isHost(text: string): boolean {
   return isIP(text) !== 0 || /^[\w-]+(\.[\w-]+)*$/.test(text);
 }
 
-/**
- * An origin as a browser writes it: without a path, without the port that its scheme has anyway.
- */
+/** An origin as a browser writes it: without a path, and without the default port of its scheme. */
 function isOrigin(text: string): boolean {
   return /^https?:/.test(text) && URL.canParse(text) && new URL(text).origin === text;
 }

@@ -28,9 +28,9 @@ type HttpSetting =
   | "allowedHosts"
   | "corsOrigins";
 
-/** What can be configured of a queue: all but what HTTP needs. */
+/** The settings of a queue: all but those of HTTP. */
 export type QueueOptions = Partial<Omit<Config, "handlers" | HttpSetting>> & {
-  /** Hears every event. Without it there is silence. */
+  /** Receives every event. Default: no log. */
   readonly log?: Log;
 };
 
@@ -41,20 +41,20 @@ export interface Task extends Omit<TaskView, "payload" | "progress" | "result"> 
   readonly result: unknown;
 }
 
-/** What an engine answers, with the task that it is about, if there is one, as values. */
+/** An answer of the engine. If it contains a task, its payload, progress and result are values. */
 export type WithTask<Answer> = Answer extends { readonly task: TaskView }
   ? Omit<Answer, "task"> & { readonly task: Task }
   : Answer;
 
-/** The answer to the enqueue of one task: its id and status, or why it was not taken. */
+/** The answer to the enqueue of one task: its id and status, or the reason for the refusal. */
 export type EnqueueOneAnswer =
   | ({ readonly kind: "accepted" | "repeated" } & Receipt)
   | Exclude<EnqueueAnswer, { readonly kind: "accepted" | "repeated" }>;
 
 /**
- * Starts a queue that works with these handlers, or with those of the module at this path; types with
- * `isolation: "thread"` need the path. Rejects with a RangeError for options out of bounds, and with a HandlersError for
- * handlers that can't be used.
+ * Starts a queue with these handlers, or with those of the module at this path. Types with
+ * `isolation: "thread"` need the path. Rejects with a RangeError for options out of bounds, and
+ * with a HandlersError for unusable handlers.
  */
 export async function createQueue(
   handlers: Handlers | string,
@@ -75,12 +75,14 @@ export class Queue {
     this.#engine = runtime.engine;
   }
 
-  /** Takes a task. Repeating it under the same `idempotencyKey` gives the first answer again. */
+  /**
+   * Enqueues a task. A repeated call with the same `idempotencyKey` gives the first answer again.
+   */
   async enqueue(request: EnqueueRequest, idempotencyKey?: string): Promise<EnqueueOneAnswer> {
     return answerOfOne(await this.#engine.enqueue([request], idempotencyKey));
   }
 
-  /** Takes all of these tasks, or none. */
+  /** Enqueues all of these tasks, or none. */
   enqueueBatch(
     requests: readonly EnqueueRequest[],
     idempotencyKey?: string,
@@ -88,13 +90,16 @@ export class Queue {
     return this.#engine.enqueue(requests, idempotencyKey);
   }
 
-  /** The task as it is now; undefined when there is none, or when it has finished and was forgotten. */
+  /**
+   * The current state of the task; undefined when it does not exist, or has finished and was
+   * forgotten.
+   */
   async find(id: string): Promise<Task | undefined> {
     const task = await this.#engine.find(id);
     return task && taskOf(task);
   }
 
-  /** The task once it has finished, or as it is when `waitMs` are over or `signal` aborts. */
+  /** The task once it has finished, or its state when `waitMs` are over or `signal` aborts. */
   async waitFor(
     id: string,
     waitMs: number,
@@ -113,7 +118,7 @@ export class Queue {
     return withTask(await this.#engine.retry(id));
   }
 
-  /** Every queue that there is, by name. */
+  /** All queues, by name. */
   queues(): MaybePromise<readonly QueueReport[]> {
     return this.#engine.queues();
   }

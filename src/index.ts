@@ -1,6 +1,4 @@
-/**
- * What the package exports: how to define handlers, and how to run ringq inside of another program.
- */
+/** The exports of the package: handler definitions, and ringq inside another program. */
 
 export {
   createQueue,

@@ -1,6 +1,4 @@
-/**
- * The only writer of output: one line an event. JSON for machines, columns for people.
- */
+/** The only writer of output: one line per event. JSON for machines, columns for people. */
 
 import {
   atEveryLevel,
@@ -13,7 +11,7 @@ import {
 
 export interface LogOptions {
   readonly level: LogLevel;
-  /** Columns for a person instead of JSON. */
+  /** Writes columns for a person instead of JSON. */
   readonly isForPeople: boolean;
   readonly write: (line: string) => void;
 }
@@ -33,12 +31,12 @@ export function createLog({ level, isForPeople, write }: LogOptions): Log {
 }
 
 /**
- * A log on this process's stdout. Its reader may be slow or go away, and its disk may be full: then
- * lines are lost, but no tasks.
+ * A log on this process's stdout. A slow or closed reader, or a full disk, can lose lines but never
+ * tasks.
  */
 export function stdoutLog(level: LogLevel): Log {
   const { stdout, stderr } = process;
-  // Every write hears of its own failure. Without a listener, an error would also end the process.
+  // Every write gets its own error. Without a listener, an error would also end the process.
   stdout.on("error", () => undefined);
   stderr.on("error", () => undefined);
   const writer = new BoundedWriter({
@@ -52,31 +50,31 @@ export function stdoutLog(level: LogLevel): Log {
 }
 
 /**
- * How much may wait for the reader of the output, in characters: minutes of events, and little
+ * The largest number of characters that may wait for the reader: minutes of events, and little
  * memory.
  */
 const WAITING_LENGTH_MAX = 1024 * 1024;
 
 export interface BoundedWriterOptions {
-  /** Calls `onWritten` when the line has been written, or with the error that it failed with. */
+  /** Calls `onWritten` when the line is written, or with the error of the write. */
   readonly write: (line: string, onWritten: (error?: Error | null) => void) => void;
-  /** Called when writing begins to fail: once, until a line gets through again. */
+  /** Called once when writes begin to fail, and again only after a line was written. */
   readonly onFailure: (error: Error) => void;
-  /** Called when lines get through again, with the number of those that did not. */
+  /** Called when writes work again, with the number of lost lines. */
   readonly onLoss: (lines: number) => void;
 }
 
 /**
- * Bounds the lines that wait for a slow reader, and counts those that are dropped or can't be
- * written.
+ * Bounds the lines that wait for a slow reader, and counts lost lines: dropped ones and failed
+ * writes.
  */
 export class BoundedWriter {
   readonly #options: BoundedWriterOptions;
   #waitingLength = 0;
   #lost = 0;
   /**
-   * From the first line that is dropped until half of the room is free: so there is one gap, not
-   * one after each line.
+   * Set from the first dropped line until half of the room is free. So there is one gap, not one
+   * after each line.
    */
   #isFull = false;
   #isFailing = false;
@@ -117,8 +115,7 @@ export function writeToStdout(text: string): void {
 }
 
 /**
- * Writes plain text for a person who has to read it before anything else runs: usage, faults of the
- * configuration.
+ * Writes plain text that a person has to read before anything runs: usage, configuration faults.
  */
 export function writeToStderr(text: string): void {
   process.stderr.write(text);
@@ -126,7 +123,8 @@ export function writeToStderr(text: string): void {
 
 function formatAsJson(time: Date, level: LogLevel, event: string, fields: LogFields): string {
   const head = { time: time.toISOString(), level, event };
-  // The head comes first and has the last word: no field of a handler's can pass for another event.
+  // The head comes first and also overrides the fields, so that no field of a handler can look like
+  // another event.
   return JSON.stringify({ ...head, ...fields, ...head });
 }
 
@@ -156,12 +154,11 @@ function formatForPeople(time: Date, level: LogLevel, event: string, fields: Log
 }
 
 /**
- * Quotes what has blanks or control characters in it, so that no text can forge a line or move the
- * cursor.
+ * Quotes text with blanks or control characters, so that it can't forge a line or move the cursor.
  */
 function quoteIfNeeded(text: string): string {
   if (/^[\x21-\x7e]+$/.test(text)) return text;
-  // JSON escapes the control characters of ASCII, but neither those of Latin 1 nor what turns the
+  // JSON escapes the control characters of ASCII, but not those of Latin 1 or those that change the
   // writing direction.
   return JSON.stringify(text).replace(
     /[\x7f-\x9f\p{Bidi_Control}\p{Zl}\p{Zp}]/gu,

@@ -1,21 +1,21 @@
 /**
- * What a log is: named events with fields, each of a level. It writes nothing by itself, and
- * imports nothing. Payloads and results never get in here.
+ * The log interface: named events with fields, each with a level. It writes nothing itself, and
+ * imports nothing. Payloads and results never enter the log.
  */
 
 export const LOG_LEVELS = ["debug", "info", "warn", "error", "silent"] as const;
 
 export type LogLevel = (typeof LOG_LEVELS)[number];
 
-/** What an event may be; `silent` is only a threshold. */
+/** The level of an event; `silent` is only a threshold. */
 export type EventLevel = Exclude<LogLevel, "silent">;
 
-/** What an event is about. Values are what JSON has; an undefined one is left out. */
+/** The fields of an event. Values are those of JSON; undefined values are left out. */
 export type LogFields = Readonly<Record<string, string | number | boolean | null | undefined>>;
 
 /** Events are named in snake_case, as facts: `server_listening`, `task_failed`. */
 export interface Log {
-  /** Whether debug events are written: what only they need should not be computed for nothing. */
+  /** Whether debug events are written. If not, values for debug events need not be computed. */
   readonly isDebug: boolean;
   debug(event: string, fields?: LogFields): void;
   info(event: string, fields?: LogFields): void;
@@ -23,7 +23,7 @@ export interface Log {
   error(event: string, fields?: LogFields): void;
 }
 
-/** The functions of a log, each made for its level. */
+/** Makes one function for each level of a log. */
 export function atEveryLevel(
   at: (level: EventLevel) => (event: string, fields?: LogFields) => void,
 ): Omit<Log, "isDebug"> {
@@ -34,8 +34,8 @@ export function atEveryLevel(
 export const silentLog: Log = { isDebug: false, ...atEveryLevel(() => () => undefined) };
 
 /**
- * A log that never throws: what the given one throws becomes an uncaught error of the program that
- * gave it. Whoever logs is in the middle of a step, and has to finish it.
+ * A log that never throws. An error of the given log becomes an uncaught error of the program that
+ * gave it. The caller is in the middle of a step and must finish it.
  */
 export function shielded(log: Log): Log {
   return {

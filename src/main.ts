@@ -1,7 +1,7 @@
 #!/usr/bin/env bun
 /**
- * The process: reads the configuration, starts the server, and turns signals into a stop and the
- * stop into an exit code.
+ * The process: reads the configuration, starts the server, stops it on a signal, and sets the exit
+ * code.
  */
 
 import { readFileSync } from "node:fs";
@@ -13,14 +13,13 @@ import { stdoutLog, writeToStderr } from "./log-output.ts";
 import { HandlersError } from "./runtime.ts";
 import { type Server, startServer } from "./server.ts";
 
-/** The configuration is wrong: nothing was started. */
+/** The configuration is invalid: nothing was started. */
 const EXIT_CONFIG = 2;
-/** A second signal asked to end at once. */
+/** A second signal ended the process at once. */
 const EXIT_INTERRUPTED = 130;
 
 /**
- * The codes with which Bun fails to listen on a host that is unknown, of another machine, or no
- * name at all.
+ * Bun's error codes for a host that is unknown, belongs to another machine, or is not a valid name.
  */
 const HOST_ERRORS: readonly unknown[] = [
   "EINVAL",
@@ -59,13 +58,13 @@ async function main(): Promise<void> {
   }
 }
 
-/** Fails where the server would fail to listen, before tasks of a data file start to run. */
+/** Fails if the server could not listen, before tasks of a data file start to run. */
 async function probeAddress({ host, port }: Config): Promise<void> {
   const fetch = () => new Response(null, { status: 503 });
   await Bun.serve({ hostname: host, port, reusePort: false, fetch }).stop(true);
 }
 
-/** The setting that is wrong and why, or null when the error is no fault of the configuration. */
+/** The invalid setting and its fault, or null when the configuration did not cause the error. */
 function configFaultOf(error: unknown, { host }: Config): string | null {
   if (error instanceof HandlersError) return `HANDLERS: ${error.message}`;
   if (error instanceof DataFileError) return `DATA_FILE: ${error.message}`;
@@ -75,7 +74,7 @@ function configFaultOf(error: unknown, { host }: Config): string | null {
   return null;
 }
 
-/** Stops on signals from now on. Call the returned function with the server, once there is one. */
+/** Stops on signals. Call the returned function with the server once it exists. */
 function stopOnSignals(log: Log): (server: Server) => void {
   let server: Server | null = null;
   let isStopping = false;
@@ -84,19 +83,18 @@ function stopOnSignals(log: Log): (server: Server) => void {
   const stop = async (): Promise<void> => {
     if (isStopping) return;
     isStopping = true;
-    // While it starts nothing is accepted yet: there is nothing to finish and nothing to lose.
+    // During the start nothing is accepted yet: there is nothing to finish and nothing to lose.
     const { unfinished, areLost } = (await server?.stop()) ?? { unfinished: 0, areLost: false };
     process.exit(hasFault || (unfinished > 0 && areLost) ? 1 : 0);
   };
   const onSignal = (signal: NodeJS.Signals): void => {
-    // A terminal that closes hangs up, and so may its shell: both mean the same stop.
+    // A closed terminal sends SIGHUP, and so may its shell: both mean the same stop.
     if (isStopping && signal === "SIGHUP") return;
     log.info("signal_received", { signal });
     if (isStopping) process.exit(EXIT_INTERRUPTED);
     void stop();
   };
-  // Something escaped every place that catches: the state may be wrong, so finish what can be
-  // finished and end.
+  // No `catch` handled this error. The state may be wrong, so finish running work and exit.
   const onFault = (fault: unknown): void => {
     hasFault = true;
     log.error("process_fault", {
@@ -115,8 +113,8 @@ function stopOnSignals(log: Log): (server: Server) => void {
 }
 
 /**
- * Whether this process was started to outlive its terminal, as by nohup: a listener would undo
- * that. Where the system does not say, only a process on a terminal can be hung up.
+ * Whether this process was started to outlive its terminal, for example by nohup: a listener would
+ * undo that. Where the system does not tell, only a process on a terminal can get a hang-up.
  */
 function ignoresHangUp(): boolean {
   try {

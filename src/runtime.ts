@@ -1,6 +1,6 @@
 /**
- * The engine and the workers that work on it: how they are put together, and the order in which they stop. The server
- * puts HTTP before it; createQueue hands it out as it is.
+ * The engine and its workers: starts them, connects them, and stops them in order. The server adds
+ * HTTP; createQueue returns the runtime directly.
  */
 
 import { resolve } from "node:path";
@@ -20,11 +20,12 @@ import { ThreadPool } from "./worker/thread/pool.ts";
 
 export interface Runtime {
   readonly engine: Engine;
-  /** What runs the tasks, in a few words. */
+  /** A short description of the handlers. */
   readonly handlers: string;
   /**
-   * Stops gracefully: takes nothing more, finishes what can be finished within the grace, gives the rest back, and closes
-   * `doors` before the engine. Once; every later call gets the same promise.
+   * Stops gracefully: accepts nothing more, finishes what it can within the grace period, gives the
+   * rest back, and closes `doors` before the engine. It runs once; every later call gets the same
+   * promise.
    */
   stop(doors?: () => Promise<void>): Promise<StopReport>;
 }
@@ -36,12 +37,15 @@ export interface StopReport {
   readonly areLost: boolean;
 }
 
-/** The handlers can't be used: their module does not load, or says something that can't be. */
+/** The handlers can't be used: their module does not load, or contains an invalid definition. */
 export class HandlersError extends Error {
   override readonly name = "HandlersError";
 }
 
-/** Starts to work. `given` are handlers that the caller has in hand; otherwise `config.handlers` names their module. */
+/**
+ * Starts the engine and the workers. `given` are the caller's own handlers; without them,
+ * `config.handlers` names the module.
+ */
 export async function startRuntime(
   settings: Config,
   given: Handlers | null,
@@ -96,7 +100,7 @@ export async function startRuntime(
       finished: finishedWhileStopping,
       interrupted: interrupted.reduce((sum, count) => sum + count, 0),
       unfinished,
-      // Only worth a word when a copy of the data file would miss something.
+      // Logged only when a copy of the data file alone would be incomplete.
       log_left: isStoreWhole ? undefined : true,
       took_ms: Math.round(performance.now() - startedMs),
     });
@@ -113,7 +117,10 @@ export async function startRuntime(
   };
 }
 
-/** Resolves the paths before any handler runs: each of them may change the working directory of the process. */
+/**
+ * Resolves the paths before any handler runs: a handler may change the working directory of the
+ * process.
+ */
 function withAbsolutePaths(config: Config): Config {
   const { handlers, dataFile } = config;
   return {
@@ -160,7 +167,10 @@ function makeEngine(config: Config, handlers: Handlers, log: Log): Engine {
     : createSqliteEngine({ ...options, path: dataFile, durability });
 }
 
-/** The threads, if any type wants one. They load their handlers themselves, so these have to be in a module. */
+/**
+ * Starts the threads if any type needs one. Threads load their handlers themselves, so the handlers
+ * have to be in a module.
+ */
 async function startThreads(
   config: Config,
   handlers: Handlers,
@@ -172,7 +182,7 @@ async function startThreads(
   if (first === undefined) return null;
   if (config.handlers === null) {
     throw new HandlersError(
-      `${first[0]} has isolation "thread": give the handlers as the path of their module, so that threads can load them`,
+      `${first[0]} has isolation "thread": pass the path of the handlers module, so that threads can load it`,
     );
   }
   const threads = new ThreadPool({

@@ -1,6 +1,4 @@
-/**
- * HTTP before a running queue: starts to listen, and stops in the right order.
- */
+/** HTTP for a running queue: starts to listen, and stops in the right order. */
 
 import packageJson from "../package.json" with { type: "json" };
 import { type Config, configOf } from "./config.ts";
@@ -13,48 +11,46 @@ import type { Handlers } from "./worker/handlers/define.ts";
 type BunServer = Bun.Server<unknown>;
 
 export interface Server {
-  /** Where it listens, as in `http://127.0.0.1:8080`. */
+  /** The address of the server, as in `http://127.0.0.1:8080`. */
   readonly url: string;
   /** Stops gracefully, once; every later call gets the same promise. */
   stop(): Promise<StopReport>;
 }
 
 /**
- * Everything that can be configured, under its name in {@link Config}, and what only a program can
- * give.
+ * All settings, under their names in {@link Config}, and the options that only a program can give.
  */
 export type ServerOptions = Partial<Omit<Config, "handlers">> & {
-  /** Handlers, or the path of a module of them. Types with `isolation: "thread"` need the path. */
+  /** Handlers, or the path of their module. Types with `isolation: "thread"` need the path. */
   readonly handlers?: Handlers | string;
-  /** Hears every event. Without it there is silence. */
+  /** Receives every event. Default: no log. */
   readonly log?: Log;
 };
 
 /**
- * How long open connections get to read their last answer. A client that never reads must not hold
- * up the stop.
+ * The time for open connections to read their last answer. A client that never reads must not delay
+ * the stop.
  */
 const CLOSE_GRACE_MS = 1000;
 
 /**
- * How long it has to be quiet before the doors close, and how long that may take. Clients that keep
- * a connection alive may have their next request on the way already: whoever comes while the server
- * stops is told that it does, and that this was the last answer on this connection. Closing at once
- * would leave such requests without any.
+ * The quiet time before the server stops listening, and the longest time to wait for it. Clients
+ * that keep a connection alive may already have sent their next request. During the stop each such
+ * request gets an answer, which is the last one on its connection. If the server closed at once,
+ * these requests would get no answer.
  */
 const QUIET_MS = 100;
 const LINGER_MS_MAX = 1000;
 
 /**
- * A connection that has been silent for so long is closed, in seconds. Long enough for clients that
- * keep connections alive between tasks; long polls set their own.
+ * A connection without traffic for this many seconds is closed. This is long enough for clients
+ * that keep connections alive between tasks; long polls set their own limit.
  */
 const IDLE_TIMEOUT_S = 30;
 
 /**
  * Starts a server inside this program. Rejects with a RangeError for options out of bounds, a
- * {@link HandlersError} for handlers that can't be used, and whatever the system says when it can't
- * listen.
+ * {@link HandlersError} for unusable handlers, and the system's error when it can't listen.
  */
 export async function createServer({
   handlers,
@@ -70,10 +66,7 @@ export async function createServer({
   );
 }
 
-/**
- * Starts a server with a complete configuration. `handlers` are used instead of the module that it
- * names.
- */
+/** Starts a server with a complete configuration. `handlers` replace the module that it names. */
 export async function startServer(
   config: Config,
   log: Log,
@@ -101,17 +94,17 @@ function listen(config: Config, runtime: Runtime, log: Log): Server {
   app.listen({
     port: config.port,
     hostname: config.host,
-    // Elysia shares the port by default: a second server would start in silence and take half of
-    // the tasks.
+    // Elysia shares the port by default: a second server would start without an error and take half
+    // of the tasks.
     reusePort: false,
     development: false,
     idleTimeout: IDLE_TIMEOUT_S,
-    // http/body.ts bounds bodies itself: Bun's own 413 has no body that says so.
+    // http/body.ts bounds bodies itself: Bun's own 413 has no body that gives the reason.
     maxRequestBodySize: Number.MAX_SAFE_INTEGER,
   });
   const { server } = app;
   if (server === null) throw new Error("the HTTP server did not start");
-  // With brackets around an IPv6 address, which its hostname has not.
+  // An IPv6 address has brackets here, but not in the hostname.
   const url = server.url.origin;
   log.info("server_listening", {
     url,
@@ -139,8 +132,8 @@ function listen(config: Config, runtime: Runtime, log: Log): Server {
 }
 
 /**
- * From now on every answer is the last one on its connection. Returns what waits until nobody has
- * asked for a while, or until so many milliseconds have gone by since now.
+ * Makes every answer the last one on its connection. The returned promise resolves when no request
+ * has come for a while, or after the given milliseconds.
  */
 function answerForTheLastTime(
   server: BunServer,

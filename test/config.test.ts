@@ -296,7 +296,7 @@ describe("options of a program", () => {
 
   test("that do not exist are refused by name", () => {
     expect(() => configOf(unchecked({ prot: 80, toString: 1 }))).toThrow(
-      new RangeError("there is no option prot; there is no option toString"),
+      new RangeError("unknown option prot; unknown option toString"),
     );
   });
 });

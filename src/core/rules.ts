@@ -86,8 +86,8 @@ export function afterRelease(state: TaskState, delayMs: number, now: Instant): S
 export type LossCode = "crash_loop" | "lease_lost";
 
 const LOSS_MESSAGES: Readonly<Record<LossCode, string>> = {
-  crash_loop: `the attempt was lost ${LOSSES_MAX} times in a row, at last when the process ended`,
-  lease_lost: `the attempt was lost ${LOSSES_MAX} times in a row, at last when its lease ended`,
+  crash_loop: `the attempt was lost ${LOSSES_MAX} times in a row, the last time when the process ended`,
+  lease_lost: `the attempt was lost ${LOSSES_MAX} times in a row, the last time when its lease ended`,
 };
 
 /** A lost attempt: the task waits again and nobody is charged, but the third in a row fails it. */

@@ -160,7 +160,7 @@ export class Intake {
       return { index: null, path: "", message: `must be ${LIMITS.idempotencyKey.allowed}` };
     }
     if (tasks <= Math.max(1, keyedTasksMax)) return null;
-    const message = `a batch with an idempotency key may have at most ${keyedTasksMax} tasks (RETAIN_TASKS)`;
+    const message = `a batch with an idempotency key can have at most ${keyedTasksMax} tasks (RETAIN_TASKS)`;
     return { index: null, path: "", message };
   }
 }
@@ -201,11 +201,11 @@ function fieldFaults(request: object, fields: Fields): readonly FieldFault[] | n
     // A library may have given every object more names; they are not the caller's.
     if (KNOWN_NAMES[name] === true || !Object.hasOwn(request, name)) continue;
     faults ??= [];
-    faults.push({ path: `/${escapeToken(name)}`, message: "there is no such field" });
+    faults.push({ path: `/${escapeToken(name)}`, message: "unknown field" });
   }
   if (fields.runAtMs !== undefined && fields.delayMs !== undefined) {
     faults ??= [];
-    faults.push({ path: "/runAtMs", message: "can't be given together with a delay" });
+    faults.push({ path: "/runAtMs", message: "can't be combined with a delay" });
   }
   return faults;
 }

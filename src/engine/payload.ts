@@ -30,7 +30,8 @@ export function encodePayload(value: unknown): Encoded {
     const fault = findFault(value, 1);
     if (fault !== null && fault !== OWN_FORM) return { kind: "invalid", ...fault };
     const text: string | undefined = JSON.stringify(value);
-    if (text === undefined) return { kind: "invalid", path: "", message: "has no form in JSON" };
+    if (text === undefined)
+      return { kind: "invalid", path: "", message: "can't be written as JSON" };
     // What counts is what is written.
     const writtenFault = fault === OWN_FORM ? findFault(JSON.parse(text), 1) : null;
     if (writtenFault !== null) return { kind: "invalid", ...writtenFault };
@@ -63,8 +64,8 @@ function findFault(value: unknown, depth: number): Fault | null {
   }
   if (typeof value === "string" || typeof value === "boolean" || value === null) return null;
   if (typeof value !== "object")
-    return { path: "", message: `has the type ${typeof value}, which JSON does not have` };
-  if (depth > DEPTH_MAX) return { path: "", message: `nests deeper than ${DEPTH_MAX} levels` };
+    return { path: "", message: `has the type ${typeof value}, which JSON can't represent` };
+  if (depth > DEPTH_MAX) return { path: "", message: `is nested deeper than ${DEPTH_MAX} levels` };
   if ("toJSON" in value && typeof value.toJSON === "function") return OWN_FORM;
   if (Array.isArray(value)) {
     for (let index = 0; index < value.length; index += 1) {

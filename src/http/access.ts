@@ -1,15 +1,16 @@
 /**
- * Access to a server without keys. Any web page can make a browser send requests to a server on the
- * same machine: across sites, or under the page's own name once that name points to the machine (DNS
- * rebinding). Both are refused. This file only decides: the words are the binding's.
+ * Access control for a server without keys. Any web page can make a browser send requests to a
+ * server on the same machine: across sites, or under the page's own name once that name points to
+ * the machine (DNS rebinding). Both are refused. This file only decides; each binding words the
+ * refusal.
  */
 
 import { isIP } from "node:net";
 
 export interface AccessOptions {
-  /** Where the server listens. */
+  /** The address on which the server listens. */
   readonly host: string;
-  /** Further hosts that it is known by. */
+  /** Further host names of the server. */
   readonly allowedHosts: readonly string[];
   /** Origins whose pages may use it. */
   readonly corsOrigins: readonly string[];
@@ -19,7 +20,7 @@ export class Access {
   readonly #own: string;
   readonly #allowed: ReadonlySet<string>;
   readonly #origins: ReadonlySet<string>;
-  /** The last Host header that was allowed: nearly always the next one too. */
+  /** The last allowed Host header. The next request nearly always has the same one. */
   #lastHost: string | undefined;
 
   constructor({ host, allowedHosts, corsOrigins }: AccessOptions) {
@@ -28,12 +29,12 @@ export class Access {
     this.#origins = new Set(corsOrigins);
   }
 
-  /** Whether any origin is listed: only then do answers depend on the origin. */
+  /** Whether any origin is listed. Only then do answers depend on the origin. */
   get hasOrigins(): boolean {
     return this.#origins.size > 0;
   }
 
-  /** Whether this `Host` is a name of the server. No header (HTTP/1.0) is none. */
+  /** Whether this `Host` names the server. A missing header (HTTP/1.0) does not. */
   allowsHost(host: string | null): boolean {
     if (host === this.#lastHost) return true;
     if (host === null || !this.#isKnown(host)) return false;
@@ -41,7 +42,7 @@ export class Access {
     return true;
   }
 
-  /** Whether a page of another site sent this, as far as its browser tells. */
+  /** Whether the browser says that a page of another site sent this request. */
   isCrossSite(headers: Headers): boolean {
     const origin = headers.get("origin");
     if (origin !== null && this.#origins.has(origin)) return false;
@@ -53,16 +54,13 @@ export class Access {
     return authority !== host.toLowerCase() && !this.#allowed.has(hostOf(authority) ?? "");
   }
 
-  /** The origin of this request if it is listed, else null. */
+  /** The origin of this request if it is listed; null otherwise. */
   allowedOrigin(headers: Headers): string | null {
     const origin = headers.get("origin");
     return origin !== null && this.#origins.has(origin) ? origin : null;
   }
 
-  /**
-   * A page can't come to use a host without a dot or an address as its own name, so these are no
-   * rebinding.
-   */
+  /** DNS rebinding can't use a name without a dot or an address, so these are safe. */
   #isKnown(header: string): boolean {
     const host = hostOf(header);
     if (host === null) return false;
@@ -76,10 +74,10 @@ export class Access {
   }
 }
 
-/** A host with an optional port, as it stands in a Host header; an IPv6 address in brackets. */
+/** A host with an optional port, as in a Host header. An IPv6 address is in brackets. */
 const HOST_AND_PORT = /^(\[[\da-f:.]+\]|[\w.-]+)(?::\d*)?$/i;
 
-/** The host without its port, or null for text that is none. */
+/** The host without its port, or null for text that is not a host. */
 function hostOf(text: string): string | null {
   const [, host] = HOST_AND_PORT.exec(text) ?? [];
   return host === undefined ? null : bare(host);

@@ -1,17 +1,18 @@
 /**
- * Sends answers of JSON, and bounds the bytes of those that wait for their clients to read them.
+ * Sends JSON answers, and bounds the bytes that wait for clients to read them.
  *
- * A long answer is a stream that is asked for a piece when the connection has room, so what a
- * client has not read is known. Any other answer leaves at once into a buffer without a bound, for
- * as long as the client does not read.
+ * A long answer is a stream. The connection asks it for a piece when it has room, so the unread
+ * bytes are known. Any other answer goes at once into a buffer without a bound, where it stays
+ * until the client reads it.
  */
 
 /**
- * From this length on an answer is a stream. A shorter one fits into the buffers of its connection.
+ * An answer of at least this length is a stream. A shorter one fits into the buffers of its
+ * connection.
  */
 const LONG = 64 * 1024;
 
-/** As many bytes as the stream gives at a time. */
+/** The bytes that the stream gives at a time. */
 const PIECE_BYTES = 64 * 1024;
 
 export class Answers {
@@ -23,14 +24,14 @@ export class Answers {
   }
 
   /**
-   * Whether no room is left for an answer of these parts. One that is already due is sent all the
-   * same.
+   * Whether there is no room for an answer of these parts. An answer that is already due is sent
+   * anyway.
    */
   hasNoRoomFor(parts: readonly string[]): boolean {
     return this.#unreadBytes >= this.#bytesMax && isLong(parts);
   }
 
-  /** An answer of these parts of JSON text. */
+  /** An answer made of these parts of JSON text. */
   json(parts: readonly string[], { status = 200, headers = {} }: AnswerOptions = {}): Response {
     return new Response(isLong(parts) ? this.#streamOf(parts) : parts.join(""), {
       status,
@@ -58,7 +59,7 @@ export class Answers {
         // The client has gone.
         cancel: () => read(unreadBytes),
       },
-      // Nothing is taken before the connection asks for it.
+      // Nothing is read before the connection asks for it.
       { highWaterMark: 0 },
     );
   }
@@ -76,8 +77,8 @@ function isLong(parts: readonly string[]): boolean {
 }
 
 /**
- * The text of these parts, the last one first, as bytes, piece by piece. Takes them out, so that
- * none is kept.
+ * Yields the text of these parts as bytes, piece by piece. `parts` is in reverse order; each part
+ * is removed when it is read, so that it does not stay in memory.
  */
 function* piecesOf(parts: string[]): Generator<Uint8Array, undefined> {
   while (parts.length > 0) {

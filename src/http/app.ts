@@ -1,6 +1,6 @@
 /**
- * The HTTP application: the routes of every concern, who may use them, and one place where whatever
- * goes wrong becomes a problem.
+ * The HTTP application: it puts the routes together, checks access, and turns every error into a
+ * problem in one place.
  */
 
 import type { TSchema } from "@sinclair/typebox";
@@ -32,7 +32,7 @@ export function createApp(options: AppOptions) {
   const { engine, bodyBytesMax, version, log } = options;
   const failed = (error: unknown, method: string): Response => {
     log.error("request_failed", { method, error: String(error) });
-    return problem("internal_error", "The request could not be answered. The log has the reason.");
+    return problem("internal_error", "The request failed. See the log.");
   };
   const access = new Access(options.access);
   const answers = new Answers(options.answerBytesTotal);
@@ -41,16 +41,16 @@ export function createApp(options: AppOptions) {
   const app = new Elysia({
     precompile: true,
     normalize: false,
-    // The one route that carries the load skips Elysia's context, which would be the dearest part
-    // of it. Elysia has the same route, for its other forms and for the API's description;
+    // The one route that carries the load skips Elysia's context, which would be its most expensive
+    // part. Elysia has the same route, for its other forms and for the API description;
     // docs/DECISIONS.md has the reasons.
     serve: {
       routes: { "/enqueue": { POST: guarded(enqueueOne, access) } },
-      // Only that route's errors come here: those of the others Elysia gives to onError.
+      // Only errors of that route come here. Elysia gives those of other routes to onError.
       error: (error: unknown) => failed(error, "POST"),
     },
-    // Elysia otherwise takes hosts to have four characters at least, and finds the path of
-    // http://a/x/tasks at /tasks.
+    // Without this, Elysia expects a host to have at least four characters, and looks for the path
+    // of http://a/x/tasks at /tasks.
     handler: { standardHostname: false },
   })
     .onRequest(({ request, set }): Response | undefined => {
@@ -65,8 +65,7 @@ export function createApp(options: AppOptions) {
     })
     .use(healthRoutes(engine))
     .use(openapiRoutes(version))
-    // Above are the routes that take no notice of a query: probes and caches add parameters of
-    // their own to them.
+    // The routes above ignore a query: probes and caches add their own parameters.
     .onBeforeHandle(({ request }): Response | undefined => {
       const faults = repeatedParameters(request.url);
       return faults.length === 0 ? undefined : invalidRequest(faults);
@@ -78,8 +77,8 @@ export function createApp(options: AppOptions) {
 }
 
 /**
- * The hot route for those who may use it. A page of another site can't send its content type
- * without a preflight, which it is not granted, so that its Host is all there is to look at.
+ * Guards the hot route. A page of another site can't send its content type without a preflight, and
+ * gets no permission, so only its Host needs checking.
  */
 function guarded(handle: EnqueueHandler, access: Access): EnqueueHandler {
   const guard = (request: Request): MaybePromise<Response> =>
@@ -95,7 +94,7 @@ function guarded(handle: EnqueueHandler, access: Access): EnqueueHandler {
 }
 
 /**
- * Probes come from supervisors and balancers, by whatever name these know the server, and hold no
+ * Probes come from supervisors and load balancers, under any host name, and their answers have no
  * data.
  */
 function isProbe(url: string): boolean {
@@ -104,9 +103,9 @@ function isProbe(url: string): boolean {
 
 function notFound(routes: readonly Route[], path: string): Response {
   const allowed = allowedMethods(routes, path);
-  if (allowed.length === 0) return problem("not_found", "There is nothing at this path.");
+  if (allowed.length === 0) return problem("not_found", "No route matches this path.");
   const allow = allowed.join(", ");
-  return problem("method_not_allowed", `This path answers ${allow}.`, { headers: { allow } });
+  return problem("method_not_allowed", `This path allows ${allow}.`, { headers: { allow } });
 }
 
 function* faultsOf(error: ValidationError): Generator<Fault> {
@@ -117,7 +116,7 @@ function* faultsOf(error: ValidationError): Generator<Fault> {
   }
 }
 
-/** Of a choice the checker only says that it is a union: name what there is to choose from. */
+/** Names the choices of a union. The checker only says that the value does not match it. */
 function choicesOf({ schema }: { readonly schema: TSchema }): string | null {
   const choices: readonly TSchema[] = schema["anyOf"] ?? [];
   if (choices.length === 0) return null;
@@ -129,7 +128,7 @@ interface Route {
   readonly path: string;
 }
 
-/** The methods of all routes that this path fits, with or without a slash at its end. */
+/** The methods of all routes that match this path, with or without a slash at its end. */
 function allowedMethods(routes: readonly Route[], path: string): string[] {
   const segments = path.replace(/\/$/, "").split("/");
   return routes

@@ -1,10 +1,9 @@
 /**
- * Reads the body of a request: JSON, within the limit, of the shape that its schema says. Finds
- * faults in the order in which they are cheapest to find, and answers values: the words are the
- * binding's.
+ * Reads the body of a request: JSON, within the size limit, in the shape of its schema. The
+ * cheapest checks come first. The results are values; each binding words them.
  *
- * Elysia could parse and check bodies itself, but not in this order, not with a problem in the 413,
- * and a parser of one's own costs it a stream per request; docs/DECISIONS.md has the reasons.
+ * Elysia could parse and check bodies itself, but not in this order and not with a problem in the
+ * 413, and a custom parser costs it a stream per request; docs/DECISIONS.md has the reasons.
  */
 
 import type { Static, TSchema } from "@sinclair/typebox";
@@ -19,8 +18,8 @@ export type Body<T> =
   | { readonly kind: "misshapen"; readonly faults: Iterable<Fault> };
 
 /**
- * Answers with what `answer` makes of the body. One asynchronous function with one wait in the
- * common case: every further one would cost each request.
+ * Answers with the result of `answer` for the body. The common case is one asynchronous function
+ * with one `await`: each further one would cost every request.
  */
 export async function withBody<T extends TSchema, Answer>(
   request: Request,
@@ -41,7 +40,7 @@ export async function withBody<T extends TSchema, Answer>(
     if (bytes === null) return answer({ kind: "too_large", bytesMax });
     value = JSON.parse(UTF_8.decode(bytes));
   } catch {
-    // What the parser says may quote the body, so it is not passed on.
+    // The parser's message may quote the body, so it is not passed on.
     return answer({ kind: "invalid_json" });
   }
   return answer(
@@ -52,8 +51,8 @@ export async function withBody<T extends TSchema, Answer>(
 }
 
 /**
- * Strict: bytes that are no UTF-8 would become U+FFFD, and bodies that differ would be stored as
- * the same. Skips a byte order mark.
+ * Strict: otherwise bytes that are not UTF-8 would become U+FFFD, and different bodies would be
+ * stored as the same. Skips a byte order mark.
  */
 const UTF_8 = new TextDecoder("utf-8", { fatal: true });
 
@@ -62,10 +61,10 @@ function isJson(contentType: string | null): boolean {
   return contentType !== null && /^application\/json\s*(;|$)/i.test(contentType);
 }
 
-/** Reads a body of unknown length, or gives up with null as soon as it is too long. */
+/** Reads a body of unknown length. Returns null as soon as it is too long. */
 async function readUpTo(request: Request, bytesMax: number): Promise<Uint8Array | null> {
-  // One buffer for all chunks: kept one by one, a million chunks of a byte would take a hundred
-  // times their size.
+  // One buffer for all chunks: a million separate chunks of one byte would take a hundred times
+  // their size.
   const sink = new Bun.ArrayBufferSink();
   sink.start({ asUint8Array: true });
   let bytes = 0;

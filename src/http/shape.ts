@@ -1,15 +1,15 @@
 /**
- * Checks values against schemas, and says what is wrong with one that does not fit.
+ * Checks values against schemas, and lists the faults of a value that does not fit.
  *
- * TypeBox compiles a schema to code that is fast but for one thing: to find properties that the
- * schema does not name, it makes a list of all names of every object. This part is done here;
+ * The code that TypeBox compiles from a schema is fast with one exception: to find unknown
+ * properties, it lists all names of every object. This file does that check itself;
  * docs/DECISIONS.md has the figures.
  */
 
 import type { Static, TSchema } from "@sinclair/typebox";
 import { TypeCompiler } from "@sinclair/typebox/compiler";
 
-/** One thing that is wrong with a request. */
+/** One fault in a request. */
 export interface Fault {
   /** A JSON Pointer into the body (RFC 6901), or the name of a query parameter or header. */
   readonly path: string;
@@ -18,7 +18,7 @@ export interface Fault {
 
 export interface Shape<T extends TSchema> {
   fits(value: unknown): value is Static<T>;
-  /** What is wrong with a value that does not fit. */
+  /** The faults of a value that does not fit. */
   errors(value: unknown): Iterable<Fault>;
 }
 
@@ -34,7 +34,7 @@ export function shapeOf<T extends TSchema>(schema: T): Shape<T> {
   };
 }
 
-/** The same schema, but for properties that it does not name: those it allows. */
+/** The same schema, but it allows unknown properties. */
 function openOf(schema: TSchema): TSchema {
   if (schema["type"] === "array") return { ...schema, items: openOf(schema["items"]) };
   if (schema["type"] !== "object") return schema;
@@ -46,7 +46,10 @@ function openOf(schema: TSchema): TSchema {
   };
 }
 
-/** Whether a value that fits the open schema names nothing else; null where any name may be. */
+/**
+ * Checks that a value that fits the open schema has no unknown property; null where any name is
+ * allowed.
+ */
 function namesOf(schema: TSchema): ((value: unknown) => boolean) | null {
   if (schema["type"] === "array") {
     const item = namesOf(schema["items"]);
@@ -63,8 +66,8 @@ function namesOf(schema: TSchema): ((value: unknown) => boolean) | null {
   return (value) => {
     const object = value as Readonly<Record<string, unknown>>;
     if (isStrict) {
-      // A library may have put an enumerable property on Object.prototype: that is no name of this
-      // object.
+      // A library may have put an enumerable property on Object.prototype. It does not belong to
+      // this object.
       for (const name in object) if (!names.has(name) && Object.hasOwn(object, name)) return false;
     }
     for (const { name, check } of inner) {

@@ -70,7 +70,7 @@ export class Context implements HandlerContext {
   get progress(): (value: unknown) => void {
     return (value) => {
       const json = jsonTextOf(value, this.#options.progressBytesMax);
-      if (json.kind !== "text") throw new TypeError(`the progress can't be shown: ${json.why}`);
+      if (json.kind !== "text") throw new TypeError(`the progress is invalid: ${json.why}`);
       this.#noteProgress(json.text);
     };
   }

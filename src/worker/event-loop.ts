@@ -32,7 +32,7 @@ export function runOnEventLoop({
   const call = (attempt: Attempt): unknown => {
     const { claim, task } = attempt;
     const entry = handlers.types.get(task.type);
-    if (entry === undefined) throw new NoHandlerError(`there is no handler for type ${task.type}`);
+    if (entry === undefined) throw new NoHandlerError(`no handler for type ${task.type}`);
     const context = new Context(attempt, options, (text) => {
       engine.noteProgress(claim.taskId, claim.fence, text);
     });

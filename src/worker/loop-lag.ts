@@ -28,7 +28,7 @@ export function watchLoopLag(takeActiveTypes: () => readonly string[], log: Log)
     log.warn("event_loop_blocked", {
       ms: Math.round(lagMs),
       types: listOf(types),
-      advice: 'handlers that compute for long belong in a thread: isolation: "thread"',
+      advice: 'run long computations in a thread: isolation: "thread"',
     });
   }, INTERVAL_MS);
   // It must not keep a program alive that has nothing else to do.

@@ -29,7 +29,7 @@ export function jsonTextOf(value: unknown, bytesMax: number): JsonText {
       return { kind: "not_json", why: `a ${typeof value} is not a JSON value` };
     const bytes = Buffer.byteLength(text);
     if (bytes <= bytesMax) return { kind: "text", text };
-    return { kind: "too_large", why: `it has ${bytes} bytes, and ${bytesMax} are allowed` };
+    return { kind: "too_large", why: `it has ${bytes} bytes; the limit is ${bytesMax}` };
   } catch (thrown) {
     return { kind: "not_json", why: describe(thrown).message };
   }

@@ -27,7 +27,7 @@ export function runSimulated({
   random = Math.random,
 }: SimulatedOptions): RunAttempt {
   const conclude = (): void => {
-    if (random() < failureRate) throw new SimulatedFailure("the simulated work failed");
+    if (random() < failureRate) throw new SimulatedFailure("the simulated attempt failed");
   };
   const work = async ({ signal }: Attempt): Promise<void> => {
     await sleep(Math.min(workMs, TIMER_MAX_MS), undefined, { signal });

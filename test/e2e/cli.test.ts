@@ -130,7 +130,7 @@ describe("ringq backup", () => {
     expect(ringq(["backup", copy])).toEqual({
       exitCode: 2,
       stdout: "",
-      stderr: "ringq: DATA_FILE is not set: set it to the file to copy\n",
+      stderr: "ringq: DATA_FILE is not set. Set it to the path of the file to copy\n",
     });
     expect(existsSync(copy)).toBe(false);
   });
@@ -180,7 +180,7 @@ describe("ringq verify", () => {
     expect(ringq(["verify", path])).toEqual({
       exitCode: 1,
       stdout: "",
-      stderr: `ringq: ${path} is not a data file of ringq\n`,
+      stderr: `ringq: ${path} is not a ringq data file\n`,
     });
   });
 });
@@ -265,7 +265,7 @@ test("ringq verify misses the log in a copy, and moves one that a reader left", 
     exitCode: 1,
     stderr:
       `ringq: ${early}: may have been copied or moved without its log (${early}-wal): ` +
-      "tasks may be missing. Copy both\n",
+      "tasks may be missing. Copy both files\n",
   });
   expect(ringq(["verify", late])).toMatchObject({
     exitCode: 0,
@@ -290,6 +290,6 @@ test("a data file that can't be used ends the start, by name", () => {
   expect(ringq([], { DATA_FILE: path })).toEqual({
     exitCode: 2,
     stdout: "",
-    stderr: `ringq: DATA_FILE: ${path} is not a data file of ringq\n`,
+    stderr: `ringq: DATA_FILE: ${path} is not a ringq data file\n`,
   });
 });

@@ -77,7 +77,7 @@ test("a payload that JSON does not have is refused with its path", async () => {
       {
         index: 0,
         path: "/payload/deep/0",
-        message: "has the type bigint, which JSON does not have",
+        message: "has the type bigint, which JSON can't represent",
       },
     ],
   });
@@ -131,7 +131,7 @@ test("handlers at a path run in threads where they want to", async () => {
 test("handlers that want threads but are in nobody's module are refused", async () => {
   const inThread = defineHandlers({ a: { handler: () => 1, isolation: "thread" } });
   expect(createQueue(inThread)).rejects.toThrow(
-    'a has isolation "thread": give the handlers as the path of their module',
+    'a has isolation "thread": pass the path of the handlers module',
   );
 });
 

@@ -54,7 +54,7 @@ for (const lane of ["loop", "thread"]) {
         result: null,
       });
       expect(error?.message).toBe(
-        "the result is too large: it has 65538 bytes, and 65536 are allowed",
+        "the result is too large: it has 65538 bytes; the limit is 65536",
       );
     });
 
@@ -180,7 +180,7 @@ for (const lane of ["loop", "thread"]) {
 
     test("gets a TypeError for progress that is not JSON", async () => {
       const { error } = await run("progress-of-a-function");
-      expect(error?.message).toBe("the progress can't be shown: a function is not a JSON value");
+      expect(error?.message).toBe("the progress is invalid: a function is not a JSON value");
     });
 
     test("learns of a cancel from its signal, and the task stays cancelled", async () => {

@@ -38,7 +38,7 @@ describe("the rules of a type and of a queue", () => {
     expect(task).toMatchObject({
       status: "failed",
       attempt: 1,
-      error: { code: "no_handler", message: "there is no handler for type unknown" },
+      error: { code: "no_handler", message: "no handler for type unknown" },
     });
   });
 

@@ -44,7 +44,7 @@ describe("a thread", () => {
       next: "still here",
       replaced: 1,
     });
-    expect(error?.message).toStartWith(`the thread of the attempt ended: ${why}`);
+    expect(error?.message).toStartWith(`the thread ended during the attempt: ${why}`);
   });
 
   test("is killed at the timeout of a handler that blocks it, and replaced", async () => {

@@ -180,7 +180,7 @@ describe("a runtime does not start", () => {
     const handlers = defineHandlers({ a: { handler: () => 7, isolation: "thread" } });
 
     expect(await refusalOf({}, handlers)).toStartWith(
-      'a has isolation "thread": give the handlers as the path of their module',
+      'a has isolation "thread": pass the path of the handlers module',
     );
   });
 

@@ -10,7 +10,7 @@ test("a server with options out of bounds rejects, as it does for everything els
   expect(outcome).toMatchObject({
     status: "rejected",
     reason: new RangeError(
-      "there is no option prot; workers must be a whole number of at least 1, but is 0",
+      "unknown option prot; workers must be a whole number of at least 1, but is 0",
     ),
   });
 });

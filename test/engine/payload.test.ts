@@ -93,7 +93,7 @@ describe("encodePayload of what can not be encoded", () => {
       expect(encodePayload(nested(DEPTH_MAX + 1))).toEqual({
         kind: "invalid",
         path: step.repeat(DEPTH_MAX),
-        message: "nests deeper than 64 levels",
+        message: "is nested deeper than 64 levels",
       });
     },
   );

@@ -53,7 +53,7 @@ test("a second name of the file, a hard link, is refused, whoever has it", async
 
   const second = await startInVain(HANDLERS, { DATA_FILE: join(scratch.folder, "other.db") });
 
-  expect(second.stderr).toContain("other.db has a second name (a hard link)");
+  expect(second.stderr).toContain("other.db has a hard link; remove it");
   expect(second.exitCode).toBe(2);
   expect((await first.request("/readyz")).status).toBe(200);
 });
@@ -89,7 +89,7 @@ test("of several that start at once over a file that is still to be made, one ge
 });
 
 test.each<readonly [name: string, make: (path: string) => void, says: string]>([
-  ["a text", (path) => writeFileSync(path, "dear diary\n"), "is not a data file of ringq"],
+  ["a text", (path) => writeFileSync(path, "dear diary\n"), "is not a ringq data file"],
   ["a folder", (path) => mkdirSync(path), "is not a file"],
 ])("over %s the process ends before it listens, and says so", async (_, make, says) => {
   using scratch = makeScratch();

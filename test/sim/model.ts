@@ -537,7 +537,7 @@ export class Model {
       if (task.losses === LOSSES_MAX) {
         task.status = "failed";
         task.finishedAtMs = now.wallMs;
-        const message = `the attempt was lost ${LOSSES_MAX} times in a row, at last when the process ended`;
+        const message = `the attempt was lost ${LOSSES_MAX} times in a row, the last time when the process ended`;
         this.#addError(task, "crash_loop", message, now);
       }
       this.heard.push(task.fresh.id, "running", task.status);
@@ -784,7 +784,7 @@ export class Model {
     this.#markIf(task.losses === 3, "tick: a third lease in a row is lost");
     if (task.losses < LOSSES_MAX) this.#release(task, 0, now);
     else {
-      const message = `the attempt was lost ${LOSSES_MAX} times in a row, at last when its lease ended`;
+      const message = `the attempt was lost ${LOSSES_MAX} times in a row, the last time when its lease ended`;
       this.#addError(task, "lease_lost", message, now);
       this.#step(task, "failed", now);
     }

@@ -124,7 +124,7 @@ describe("the context of a handler", () => {
   test.each<[string, unknown, string]>([
     ["a BigInt", 10n, "BigInt"],
     ["a function", () => 1, "a function is not a JSON value"],
-    ["what is too large", "x".repeat(99), "it has 101 bytes, and 100 are allowed"],
+    ["what is too large", "x".repeat(99), "it has 101 bytes; the limit is 100"],
   ])("refuses %s as progress", (_, value, why) => {
     const { context, shown } = aContext();
 

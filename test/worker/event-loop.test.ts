@@ -116,7 +116,7 @@ describe("a handler on the event loop", () => {
     const task = await finished((_, { progress }) => progress(10n), { maxRetries: 0 });
 
     expect(task?.errors).toMatchObject([
-      { code: "handler_error", message: expect.stringContaining("the progress can't be shown") },
+      { code: "handler_error", message: expect.stringContaining("the progress is invalid") },
     ]);
   });
 
@@ -200,7 +200,7 @@ test("a task without a handler fails at once, whatever retries it has", async ()
   expect(task).toMatchObject({
     status: "failed",
     attempt: 1,
-    errors: [{ code: "no_handler", message: "there is no handler for type nobody.does" }],
+    errors: [{ code: "no_handler", message: "no handler for type nobody.does" }],
   });
 });
 

@@ -36,9 +36,7 @@ describe("watchLoopLag", () => {
       types: "report.render, email.send",
     });
     expect(warning["ms"]).toBeGreaterThan(1000);
-    expect(warning["advice"]).toBe(
-      'handlers that compute for long belong in a thread: isolation: "thread"',
-    );
+    expect(warning["advice"]).toBe('run long computations in a thread: isolation: "thread"');
   });
 
   test("names at most 20 types in its line", async () => {

@@ -98,7 +98,7 @@ describe("outcomeOfReturn", () => {
     expect(returned("é".repeat(4), 9)).toEqual({
       kind: "failed",
       code: "result_too_large",
-      message: "the result is too large: it has 10 bytes, and 9 are allowed",
+      message: "the result is too large: it has 10 bytes; the limit is 9",
       retry: { kind: "backoff" },
     });
   });

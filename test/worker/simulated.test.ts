@@ -9,7 +9,7 @@ import { isPending, ManualClock } from "../support/manual-clock.ts";
 const FAILED: AttemptOutcome = {
   kind: "failed",
   code: "simulated_failure",
-  message: "the simulated work failed",
+  message: "the simulated attempt failed",
   retry: { kind: "backoff" },
 };
 const DONE: AttemptOutcome = { kind: "done", result: null };

@@ -161,7 +161,7 @@ function isThere(path: string): boolean {
   if (stat !== undefined) {
     if (!stat.isFile()) throw new DataFileError(`${path} is not a file`);
     // Under another name it would get another lock and another log, and be torn between the two.
-    if (stat.nlink > 1) throw new DataFileError(`${path} has a second name (a hard link)`);
+    if (stat.nlink > 1) throw new DataFileError(`${path} has a hard link; remove it`);
     if (stat.size > 0) {
       checkHeader(path);
       return true;
@@ -169,7 +169,7 @@ function isThere(path: string): boolean {
   }
   if (!isLogEmpty(path)) {
     throw new DataFileError(
-      `${path} is ${stat === undefined ? "missing" : "empty"}, but ${path}-wal is not: they belong together`,
+      `${path} is ${stat === undefined ? "missing" : "empty"}, but ${path}-wal is not. Restore both together`,
     );
   }
   return false;
@@ -248,7 +248,9 @@ export function configure(db: Database, path: string, durability: Durability): v
     db.query(`PRAGMA ${name} = ${value}`).all();
     const actual = pragmaOf(db, name);
     if (actual !== readBack) {
-      throw new DataFileError(`${path}: SQLite has ${name} = ${actual} where ${readBack} was set`);
+      throw new DataFileError(
+        `${path}: SQLite did not accept ${name} = ${readBack} (it has ${actual})`,
+      );
     }
   }
 }

@@ -33,10 +33,10 @@ export function headerFault(path: string, newest: number): string | null {
     closeSync(descriptor);
   }
   if (header.toString("latin1", 0, SQLITE_MAGIC.length) !== SQLITE_MAGIC) {
-    return `${path} is not a data file of ringq`;
+    return `${path} is not a ringq data file`;
   }
   if (header.readUInt32BE(APPLICATION_ID_OFFSET) !== APPLICATION_ID) {
-    return `${path} is a data file of another program`;
+    return `${path} is an SQLite file of another program`;
   }
   const fault = versionFault(header.readUInt32BE(VERSION_OFFSET), path, newest);
   if (fault !== null) return fault;
@@ -48,7 +48,7 @@ export function headerFault(path: string, newest: number): string | null {
 /** Why a file of this version can't be used, in a sentence; null when it can. */
 export function versionFault(version: number, path: string, newest: number): string | null {
   if (version <= newest) return null;
-  return `${path} has version ${version}, and this ringq knows versions up to ${newest}: use a newer one`;
+  return `${path} has version ${version}, but this ringq supports versions up to ${newest}. Use a newer ringq`;
 }
 
 /** SQLite takes what is missing of a file's last page for zeros, and would not notice. */
@@ -60,5 +60,5 @@ function lengthFault(path: string, header: Buffer, bytes: number): string | null
   const pageBytes = rawPageBytes === 1 ? 65_536 : rawPageBytes;
   const expected = header.readUInt32BE(PAGES_OFFSET) * pageBytes;
   if (!isKnown || bytes >= expected) return null;
-  return `${path} is damaged: it has ${bytes} of ${expected} bytes`;
+  return `${path} is damaged: it has only ${bytes} of ${expected} bytes`;
 }

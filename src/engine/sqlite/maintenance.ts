@@ -103,7 +103,7 @@ function verificationOf({ path, db, version, isLogMissing }: ReadableFile): Veri
   if (faults.length === 0) faults.push(...contentFaults(db));
   if (isLogMissing) {
     const what = `may have been copied or moved without its log (${path}-wal)`;
-    faults.push(`${what}: tasks may be missing. Copy both`);
+    faults.push(`${what}: tasks may be missing. Copy both files`);
   }
   return {
     version,
@@ -124,19 +124,19 @@ const FINISHED = TASK_STATUSES.filter(isFinished).map(quoted).join();
 
 /** What no data file has, with how to count it. */
 const CONTRADICTIONS = {
-  "tasks with the id of another task": "SELECT count(*) - count(DISTINCT id) FROM tasks",
+  "tasks with a duplicate id": "SELECT count(*) - count(DISTINCT id) FROM tasks",
   "tasks whose payload is not JSON": "SELECT count(*) FROM tasks WHERE NOT json_valid(payload)",
   "states without a task": "SELECT count(*) FROM states WHERE seq NOT IN (SELECT seq FROM tasks)",
   "states with an unknown status": `
     SELECT count(*) FROM states WHERE status NOT IN (${TASK_STATUSES.map(quoted).join()})`,
-  "finished tasks without an end, or unfinished ones with an end": `
+  "finished tasks without an end time, or unfinished tasks with one": `
     SELECT count(*) FROM states WHERE (finished_at IS NULL) = (status IN (${FINISHED}))`,
   "tasks whose errors, result or progress is not JSON": `
     SELECT count(*) FROM states WHERE NOT (json_valid(errors)
       AND json_valid(ifnull(result, 'null')) AND json_valid(ifnull(progress, 'null')))`,
   "idempotency keys whose receipts are not JSON":
     "SELECT count(*) FROM keys WHERE NOT json_valid(receipts)",
-  "idempotency keys that another one repeats": "SELECT count(*) - count(DISTINCT key) FROM keys",
+  "duplicate idempotency keys": "SELECT count(*) - count(DISTINCT key) FROM keys",
 } as const;
 
 function* contentFaults(db: Database): Generator<string> {

@@ -1,6 +1,4 @@
-/**
- * The engine's answers about tasks and queues, on the wire.
- */
+/** Puts the engine's answers about tasks and queues on the wire. */
 
 import type {
   CancelAnswer,
@@ -19,14 +17,14 @@ import {
   storageProblem,
 } from "./problem.ts";
 
-/** Answers a read with these parts of JSON, unless clients leave too much unread. */
+/** Answers a read with these parts of JSON, unless too many bytes of earlier answers are unread. */
 export function readAnswer(answers: Answers, parts: readonly string[]): Response {
   return answers.hasNoRoomFor(parts) ? overloadedProblem() : answers.json(parts);
 }
 
 /**
- * Answers with what was done, or why it was not. `missing` is the answer when there is no such task
- * or queue.
+ * Answers a change with its result, or with the reason for its refusal. `missing` is the answer
+ * when the task or queue does not exist.
  */
 export function changeAnswer(
   answer: CancelAnswer | RetryAnswer | PauseAnswer | PurgeAnswer,
@@ -35,7 +33,7 @@ export function changeAnswer(
 ): Response {
   switch (answer.kind) {
     case "cancelled":
-      // It is done: an answer is due, however much is unread.
+      // The change is done, so an answer is due, even if many bytes are unread.
       return answers.json([taskJson(answer.task)]);
     case "queued":
       return retried(answer.task);
@@ -67,12 +65,12 @@ function retried({ id }: TaskView): Response {
 }
 
 export function unknownTask(): Response {
-  return problem("not_found", "There is no such task, or it has finished and was forgotten.");
+  return problem("not_found", "Task not found. Finished tasks are forgotten after a time.");
 }
 
 export function unknownQueue(): Response {
   return problem(
     "not_found",
-    "There is no such queue. A queue is created by its first task and forgotten when idle.",
+    "Queue not found. A queue is created by its first task and forgotten when idle.",
   );
 }

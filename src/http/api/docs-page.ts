@@ -1,9 +1,9 @@
 /**
- * The description of the API as a page for people: made of the same document that machines read, in
- * one file that has no script and loads nothing.
+ * The API description as a page for people. It is made from the OpenAPI document, in one file that
+ * has no script and loads nothing.
  */
 
-/** What the page reads of an OpenAPI document. */
+/** The parts of an OpenAPI document that the page reads. */
 export interface ApiDocument {
   readonly info: { readonly title: string; readonly version: string; readonly description: string };
   readonly tags: readonly { readonly name: string; readonly description: string }[];

@@ -1,6 +1,4 @@
-/**
- * Takes tasks in: one by one, or many at once, all or nothing.
- */
+/** Accepts tasks: one at a time, or many in a batch, all or none. */
 
 import { Elysia } from "elysia";
 import {
@@ -71,7 +69,7 @@ export function enqueueRoutes(
 ) {
   const many: Form = {
     pathOf: (index) => `/tasks/${index}`,
-    // The tasks are accepted: an answer is due, however much is unread.
+    // The tasks are accepted, so an answer is due, even if many bytes are unread.
     accepted: (receipts, headers) =>
       answers.json([JSON.stringify({ tasks: receipts })], { status: 202, headers }),
   };
@@ -101,7 +99,7 @@ export function enqueueRoutes(
         parse: "none",
         query: schemas.NoQuery,
         detail: describeRoute({
-          summary: "Enqueue many tasks, all or none",
+          summary: "Enqueue a batch of tasks, all or none",
           tag: "Enqueue",
           body: schemas.BatchBody,
           hasIdempotencyKey: true,
@@ -113,8 +111,8 @@ export function enqueueRoutes(
 }
 
 /**
- * What differs between one task and many: where a task stands in the body, and how its receipt is
- * handed out.
+ * The differences between one task and many: the path of a task in the body, and the answer with
+ * its receipt.
  */
 interface Form {
   readonly pathOf: (index: number) => string;
@@ -128,7 +126,7 @@ const ONE: Form = {
     if (receipt === undefined) throw new Error("an accepted task has a receipt");
     const { id, status } = receipt;
     headers["location"] = `/tasks/${id}`;
-    // Neither has anything to escape, so this costs less than JSON.stringify.
+    // Neither value has anything to escape, so this costs less than JSON.stringify.
     return new Response(`{"id":"${id}","status":"${status}"}`, { status: 202, headers });
   },
 };
@@ -177,7 +175,7 @@ function respond(answer: EnqueueAnswer, form: Form): Response {
     case "key_reused":
       return problem(
         "idempotency_key_reused",
-        "Another request was sent with this Idempotency-Key before.",
+        "This Idempotency-Key was used for a different request.",
       );
     case "invalid":
       return invalidRequest(

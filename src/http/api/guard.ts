@@ -1,11 +1,12 @@
 /**
- * Refuses requests that {@link Access} does not allow, and answers the pages of listed origins (CORS).
+ * Refuses requests that {@link Access} does not allow, and answers the pages of listed origins
+ * (CORS).
  */
 
 import type { Access } from "../access.ts";
 import { problem } from "./problem.ts";
 
-/** Why this request is not answered, or null. */
+/** The refusal of this request, or null if it is allowed. */
 export function accessProblem(access: Access, request: Request): Response | null {
   if (!access.allowsHost(request.headers.get("host"))) return hostProblem();
   if (!READS.has(request.method) && access.isCrossSite(request.headers)) return crossSiteProblem();
@@ -17,20 +18,20 @@ const READS: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS"]);
 export function hostProblem(): Response {
   return problem(
     "host_not_allowed",
-    "This server is not known by the name in the Host header. Add it to ALLOWED_HOSTS.",
+    "The Host header does not name this server. Add it to ALLOWED_HOSTS.",
   );
 }
 
 function crossSiteProblem(): Response {
   return problem(
     "cross_site",
-    "A page of another site sent this request. Add its origin to CORS_ORIGINS to allow it.",
+    "A page of another site sent this request. To allow it, add its origin to CORS_ORIGINS.",
   );
 }
 
 /**
- * The answer to a browser that asks whether a page may send a request; null if it does not, or the
- * page may not.
+ * The answer to a browser's preflight request. Null if this is not a preflight request, or the page
+ * has no access.
  */
 export function preflightAnswer(access: Access, { method, headers }: Request): Response | null {
   if (method !== "OPTIONS" || !headers.has("access-control-request-method")) return null;
@@ -42,14 +43,14 @@ export function preflightAnswer(access: Access, { method, headers }: Request): R
 const PREFLIGHT_HEADERS = {
   "access-control-allow-methods": "GET, POST, DELETE",
   "access-control-allow-headers": "content-type, idempotency-key, authorization",
-  // Two hours, the most that every browser remembers it for.
+  // Two hours: no browser remembers the answer for longer.
   "access-control-max-age": "7200",
 };
 
-/** The headers of an answer that let a page of a listed origin read it. */
+/** The headers that let a page of a listed origin read the answer. */
 export function corsHeaders(access: Access, headers: Headers): Readonly<Record<string, string>> {
   const origin = access.allowedOrigin(headers);
-  // A cache must not give one origin the answer to another, nor to no origin.
+  // A cache must not give the answer for one origin to another, or to a request without an origin.
   if (origin === null) return { vary: "origin" };
   return {
     vary: "origin",

@@ -1,6 +1,6 @@
 /**
- * Tasks and queues as they stand on the wire: what a body asks the engine for, and what is shown of
- * what it keeps.
+ * Translates tasks and queues between JSON and the engine: bodies into requests, and views into
+ * answers.
  */
 
 import type { Static } from "@sinclair/typebox";
@@ -16,8 +16,9 @@ import type { EnqueueBody, QueueJson } from "./schemas.ts";
 type Asked = { readonly [Field in keyof EnqueueRequest]-?: EnqueueRequest[Field] };
 
 /**
- * What this body asks for. A `run_at` that is no moment gives NaN: {@link runAtFault} says why.
- * Spelled out, since a loop over the names costs more; the type refuses to leave one out.
+ * The request in this body. An invalid `run_at` gives NaN: {@link runAtFault} says why. The fields
+ * are spelled out, since a loop over the names costs more; the type makes sure that none is
+ * missing.
  */
 export function requestOf(body: EnqueueBody): Asked {
   return {
@@ -33,7 +34,7 @@ export function requestOf(body: EnqueueBody): Asked {
   };
 }
 
-/** By field of a request, its name on the wire. */
+/** The wire name of each request field. */
 const NAMES: Readonly<Record<keyof EnqueueRequest, keyof EnqueueBody>> = {
   payload: "payload",
   type: "type",
@@ -49,7 +50,7 @@ const NAMES: Readonly<Record<keyof EnqueueRequest, keyof EnqueueBody>> = {
 const NAME_OF: ReadonlyMap<string, string> = new Map(Object.entries(NAMES));
 
 /**
- * A pointer into a request of the engine as a pointer into the body: `/maxRetries` is
+ * Turns a pointer into an engine request into a pointer into the body: `/maxRetries` is
  * `/max_retries`.
  */
 export function wirePath(path: string): string {
@@ -57,24 +58,24 @@ export function wirePath(path: string): string {
   return path === "" ? "" : `/${NAME_OF.get(field) ?? field}${rest}`;
 }
 
-/** The form of a time (RFC 3339), as in `2026-11-24T09:30:00.250Z` or with an offset. */
+/** The format of a time (RFC 3339), as in `2026-11-24T09:30:00.250Z` or with an offset. */
 export const RFC_3339 =
   "^\\d{4}-\\d{2}-\\d{2}[Tt]\\d{2}:\\d{2}:\\d{2}(\\.\\d+)?([Zz]|[+-]\\d{2}:\\d{2})$";
 
-/** Why a body can't start when it says; null when it can. */
+/** The fault in the start time of a body; null when there is none. */
 export function runAtFault({ run_at: runAt, delay_ms: delayMs }: EnqueueBody): string | null {
   if (runAt === undefined) return null;
-  if (delayMs !== undefined) return "can't be given together with delay_ms";
-  // No clock of a computer shows one, and nobody knows those to come.
-  if (runAt.slice(17, 19) === "60") return "is in a leap second: give the second after it";
+  if (delayMs !== undefined) return "can't be combined with delay_ms";
+  // Computer clocks do not show leap seconds, and future ones are unknown.
+  if (runAt.slice(17, 19) === "60") return "is in a leap second: use the next second";
   const ms = msOfTime(runAt);
-  if (Number.isNaN(ms)) return "is not a time that exists";
-  return LIMITS.runAtMs.allows(ms) ? null : "is not in the years 0000 to 9999 of UTC";
+  if (Number.isNaN(ms)) return "is not an existing time";
+  return LIMITS.runAtMs.allows(ms) ? null : "is outside the years 0000 to 9999 (UTC)";
 }
 
 /**
- * Milliseconds since the Unix epoch, or NaN for a time that does not exist. Its form alone does not
- * tell: parsers take 30 February for 2 March, and 24:00, which RFC 3339 does not have, for the next
+ * Milliseconds since the Unix epoch, or NaN for a time that does not exist. The format alone is not
+ * enough: parsers read 30 February as 2 March, and 24:00, which RFC 3339 does not have, as the next
  * day.
  */
 function msOfTime(time: string): number {
@@ -84,7 +85,9 @@ function msOfTime(time: string): number {
   return time.slice(11, 13) === "24" ? Number.NaN : Date.parse(time.toUpperCase());
 }
 
-/** The task as JSON text. Payload, progress and result are text already, and go in as they are. */
+/**
+ * The task as JSON text. Payload, progress and result are already text, and are inserted unchanged.
+ */
 export function taskJson(task: TaskView): string {
   const errors = task.errors.map(errorJson);
   const known = JSON.stringify({

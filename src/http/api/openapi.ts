@@ -1,6 +1,6 @@
 /**
- * Descriptions of routes, and the description of the whole API that the official plugin makes of
- * them: as JSON at /openapi.json, and as a page at /docs.
+ * Describes the routes. The official plugin makes the API description from them: JSON at
+ * /openapi.json, and a page at /docs.
  */
 
 import { openapi, toOpenAPISchema } from "@elysiajs/openapi";
@@ -15,14 +15,14 @@ export interface RouteDescription {
   readonly tag: "Enqueue" | "Tasks" | "Queues" | "Health";
   readonly body?: TSchema;
   readonly hasIdempotencyKey?: boolean;
-  /** By status: the schema of the JSON that is answered, or a sentence where the body is empty. */
+  /** By status: the schema of the JSON body, or a sentence where the body is empty. */
   readonly answers: Readonly<Record<number, TSchema | string>>;
-  /** Whether the answer says in `Location` where the task is. */
+  /** Whether the answer has the path of the task in `Location`. */
   readonly hasLocation?: boolean;
   readonly problems?: readonly ProblemCode[];
 }
 
-/** What a route passes to Elysia as its `detail`. */
+/** The `detail` that a route passes to Elysia. */
 export function describeRoute(route: RouteDescription): DocumentDecoration {
   const { summary, tag, body, hasIdempotencyKey = false, problems = [] } = route;
   const common = tag === "Health" ? [] : COMMON_PROBLEMS;
@@ -39,7 +39,7 @@ export function describeRoute(route: RouteDescription): DocumentDecoration {
   } as DocumentDecoration;
 }
 
-/** Of every route but the probes: another name in Host, a parameter that it does not have. */
+/** The problems of every route but the probes: an unknown name in Host, an unknown parameter. */
 const COMMON_PROBLEMS: readonly ProblemCode[] = ["host_not_allowed", "invalid_request"];
 
 const IDEMPOTENCY_KEY = {
@@ -52,12 +52,12 @@ const IDEMPOTENCY_KEY = {
 const LOCATION = { description: "The path of the task.", schema: Type.String() };
 
 const IDEMPOTENCY_REPLAYED = {
-  description: "`true` when this is the first answer again and nothing was enqueued.",
+  description: "`true` when the first answer is repeated and nothing was enqueued.",
   schema: Type.Literal("true"),
 };
 
 const RETRY_AFTER = {
-  description: "When to retry, in seconds.",
+  description: "The time to wait before a retry, in seconds.",
   schema: Type.Integer({ minimum: 1 }),
 };
 
@@ -101,7 +101,9 @@ function problemResponses(codes: readonly ProblemCode[]): Record<string, object>
 const NAMED: Readonly<Record<string, TSchema>> = { ...NAMED_SCHEMAS, Problem: ProblemSchema };
 const NAMES = new Map(Object.entries(NAMED).map(([name, schema]) => [schema, name]));
 
-/** A schema for the document: a named one is written once, and referred to everywhere else. */
+/**
+ * A schema for the document. A named schema is written once, and referenced in all other places.
+ */
 function refer(schema: TSchema): TSchema {
   const name = NAMES.get(schema);
   return name === undefined
@@ -143,7 +145,7 @@ export function openapiRoutes(version: string) {
       { name: "Enqueue", description: "Enqueue tasks." },
       { name: "Tasks", description: "Read, cancel and retry tasks." },
       { name: "Queues", description: "Read, pause, resume and purge queues." },
-      { name: "Health", description: "Probes for the supervisor of the process." },
+      { name: "Health", description: "Liveness and readiness." },
     ],
     components: {
       schemas: Object.fromEntries(
@@ -153,7 +155,7 @@ export function openapiRoutes(version: string) {
   };
   let page: string | null = null;
   const routes = new Elysia()
-    // The plugin's own pages load their scripts from elsewhere; ours works without the internet.
+    // The plugin's own pages load their scripts from other sites; ours works without the internet.
     .use(
       openapi({
         specPath: "/openapi.json",
@@ -164,7 +166,7 @@ export function openapiRoutes(version: string) {
     .get(
       "/docs",
       () => {
-        // The plugin's types allow for all of OpenAPI; the page knows what describeRoute writes.
+        // The plugin's types allow all of OpenAPI; the page knows what describeRoute writes.
         const paths = toOpenAPISchema(routes).paths as unknown as ApiDocument["paths"];
         page ??= docsPage({ ...documentation, paths });
         return new Response(page, { headers: PAGE_HEADERS });
@@ -174,7 +176,7 @@ export function openapiRoutes(version: string) {
   return routes;
 }
 
-/** The page has no script and loads nothing: whatever would make it do so is refused. */
+/** The page has no script and loads nothing. These headers refuse both. */
 const PAGE_HEADERS = {
   "content-type": "text/html; charset=utf-8",
   "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'",

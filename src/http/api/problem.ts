@@ -1,6 +1,7 @@
 /**
- * Every refusal of the API in its words: RFC 9457 problem details with a stable `code`. The same in
- * production as in development, and never with a stack, a payload or another parser's words in it.
+ * Words every refusal of the API: RFC 9457 problem details with a stable `code`. They are the same
+ * in production and in development, and never contain a stack, a payload or the words of another
+ * parser.
  */
 
 import { Type } from "@sinclair/typebox";
@@ -8,7 +9,7 @@ import type { Refusal } from "../../engine/engine.ts";
 import type { Body } from "../body.ts";
 import type { Fault } from "../shape.ts";
 
-/** Every code there is, with the status it comes with. Clients may rely on these. */
+/** All codes, each with its status. Clients may rely on these. */
 export const PROBLEMS = {
   invalid_json: { status: 400, title: "Invalid JSON" },
   unauthorized: { status: 401, title: "Unauthorized" },
@@ -44,8 +45,8 @@ export const ProblemSchema = Type.Object(
 );
 
 /**
- * When a client that is refused for now should ask again, in seconds. Queues move fast, and the
- * load is the client's.
+ * The Retry-After of temporary refusals, in seconds. Queues move fast, and the load is the
+ * client's.
  */
 const RETRY_AFTER_S = "1";
 
@@ -54,7 +55,7 @@ export interface ProblemOptions {
   readonly headers?: Readonly<Record<string, string>>;
 }
 
-/** An answer with this problem in it; `detail` says what it is about this time, in a sentence. */
+/** An answer with this problem. `detail` is a sentence about this case. */
 export function problem(
   code: ProblemCode,
   detail: string,
@@ -73,7 +74,8 @@ export function problem(
 }
 
 /**
- * Faults in one answer: enough to mend the request, and no way to make the server talk for long.
+ * The largest number of faults in one answer: enough to fix the request, few enough to bound the
+ * answer.
  */
 const ERRORS_MAX = 20;
 
@@ -92,13 +94,13 @@ export function invalidRequest(errors: Iterable<Fault>): Response {
   return problem("invalid_request", detail, { errors: told });
 }
 
-/** The problem of a body that could not be read. */
+/** The problem of an unreadable body. */
 export function bodyProblem(body: Exclude<Body<unknown>, { readonly kind: "body" }>): Response {
   switch (body.kind) {
     case "unsupported_media_type":
       return problem(
         "unsupported_media_type",
-        "Send the body as application/json, without a Content-Encoding.",
+        "Send the body as application/json, without Content-Encoding.",
       );
     case "too_large":
       return problem("body_too_large", `The body is larger than ${body.bytesMax} bytes.`);
@@ -145,7 +147,7 @@ export function storageProblem(): Response {
   );
 }
 
-/** A path is made of the client's own keys, which can be as long as a body. */
+/** A path consists of the client's own keys, which can be as long as a body. */
 function truncate(path: string): string {
   return path.length <= 200 ? path : `${path.slice(0, 199)}…`;
 }

@@ -1,17 +1,14 @@
 /**
- * The query of a request. Nothing in one is ignored: a purge whose filter was passed over would
+ * Checks the query of a request. No parameter is ignored: a purge that ignored its filter would
  * purge too much.
  */
 
 import type { Fault } from "../shape.ts";
 
-/** A whole number as a query writes it. */
+/** A whole number in a query. */
 const DIGITS = /^\d{1,15}$/;
 
-/**
- * Before a query is checked: what has the form of an integer becomes one, since all in a query is
- * text.
- */
+/** Before a query is checked: converts integers, since query values are text. */
 export function readIntegers({ query }: { readonly query: Record<string, unknown> }): void {
   for (const name of ["limit", "wait_ms"]) {
     const text = query[name];
@@ -19,14 +16,14 @@ export function readIntegers({ query }: { readonly query: Record<string, unknown
   }
 }
 
-/** The parameters that are given more than once, of which one would be ignored. */
+/** The parameters that are given more than once. One value of each would be ignored. */
 export function repeatedParameters(url: string): Fault[] {
   const names = namesIn(url);
   const repeated = new Set(names.filter((name, index) => names.indexOf(name) !== index));
   return Array.from(repeated, (path) => ({ path, message: "is given more than once" }));
 }
 
-/** Every parameter of a route that has none. */
+/** Every parameter of a route that takes none. */
 export function unexpectedParameters(url: string): Fault[] {
   return Array.from(new Set(namesIn(url)), (path) => ({ path, message: "Unexpected property" }));
 }

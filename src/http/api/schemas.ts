@@ -1,6 +1,6 @@
 /**
- * The shapes on the wire, and the only source of them: requests are checked against these, types
- * are derived from these, and the API description is made of these. Every bound comes from LIMITS.
+ * The schemas of the wire format, and their only source: requests are checked against them, and the
+ * types and the API description are derived from them. Every bound comes from LIMITS.
  */
 
 import { type Static, Type } from "@sinclair/typebox";
@@ -25,7 +25,7 @@ const Tag = text(LIMITS.tag);
 
 export const IdempotencyKey = text(
   LIMITS.idempotencyKey,
-  "Makes a request repeatable: under the same key the first answer is given again.",
+  "Makes a request safe to repeat: the same key gives the first answer again.",
 );
 
 const Status = Type.Union(TASK_STATUSES.map((status) => Type.Literal(status)));
@@ -42,7 +42,7 @@ export const EnqueueBody = Type.Object(
     max_retries: Type.Optional(
       whole(
         LIMITS.maxRetries,
-        "Attempts after the first. Default: that of the type, or MAX_RETRIES.",
+        "Attempts after the first. Default: the value of the type, or MAX_RETRIES.",
       ),
     ),
     type: Type.Optional(TaskType),
@@ -51,25 +51,23 @@ export const EnqueueBody = Type.Object(
       Type.Array(Tag, { maxItems: LIMITS.tags.lengthMax, description: LIMITS.tags.allowed }),
     ),
     priority: Type.Optional(whole(LIMITS.priority, "Higher first. Default: 0.")),
-    delay_ms: Type.Optional(
-      whole(LIMITS.delayMs, "Start no sooner than this many milliseconds from now."),
-    ),
+    delay_ms: Type.Optional(whole(LIMITS.delayMs, "The earliest start, in milliseconds from now.")),
     run_at: Type.Optional(
       Type.String({
         pattern: RFC_3339,
-        description: "Start no sooner than at this RFC 3339 time. Not with delay_ms.",
+        description: "The earliest start, as an RFC 3339 time. Not with delay_ms.",
       }),
     ),
     timeout_ms: Type.Optional(
       whole(
         LIMITS.timeoutMs,
-        "How long an attempt may take. Default: that of the type, or TASK_TIMEOUT_MS.",
+        "The time limit of an attempt. Default: the value of the type, or TASK_TIMEOUT_MS.",
       ),
     ),
   },
   {
     additionalProperties: false,
-    // For readers of the description. http/api/json.ts checks it, with a message of its own.
+    // For readers of the description. http/api/json.ts checks it, with its own message.
     not: { required: ["delay_ms", "run_at"] },
   },
 );
@@ -79,7 +77,7 @@ export const BatchBody = Type.Object(
   {
     tasks: Type.Array(EnqueueBody, {
       minItems: 1,
-      description: "As many as fit into MAX_BODY_BYTES.",
+      description: "The tasks. MAX_BODY_BYTES bounds their number.",
     }),
   },
   { additionalProperties: false },
@@ -146,13 +144,13 @@ export const ListQuery = Type.Object(
 export const WaitQuery = Type.Object(
   {
     wait_ms: Type.Optional(
-      whole(LIMITS.waitMs, "Answer when the task has finished, or after this many milliseconds."),
+      whole(LIMITS.waitMs, "Wait until the task has finished, at most this many milliseconds."),
     ),
   },
   { additionalProperties: false },
 );
 
-/** A route that has no parameters. */
+/** The query of a route without parameters. */
 export const NoQuery = Type.Object({}, { additionalProperties: false });
 
 const Count = Type.Integer({ minimum: 0 });
@@ -164,7 +162,10 @@ function counts(names: readonly string[], description: string) {
 export const QueueJson = Type.Object({
   name: Type.String(),
   paused: Type.Boolean(),
-  capacity: Type.Object({ tasks: Count, bytes: Count }, { description: "The most that may wait." }),
+  capacity: Type.Object(
+    { tasks: Count, bytes: Count },
+    { description: "The limits for waiting tasks." },
+  ),
   waiting: Type.Object(
     { tasks: Count, bytes: Count },
     { description: "Queued, scheduled and retrying tasks." },
@@ -173,7 +174,7 @@ export const QueueJson = Type.Object({
     counts(TASK_STATUSES, "Tasks by status. Finished tasks count while they are kept."),
   ),
   oldest_waiting_ms: Type.Union([Count, Type.Null()], {
-    description: "For how long the oldest queued task has been queued.",
+    description: "The time since the oldest queued task was queued.",
   }),
   totals: Type.Unsafe<QueueReport["totals"]>(
     counts(
@@ -187,7 +188,7 @@ export const QueuesJson = Type.Object({ queues: Type.Array(QueueJson) });
 
 export const PurgeJson = Type.Object({ cancelled: Count });
 
-/** The shapes that the API description knows by name. */
+/** The schemas that have a name in the API description. */
 export const NAMED_SCHEMAS = {
   EnqueueBody,
   BatchBody,

@@ -1,6 +1,4 @@
-/**
- * Reads tasks, waits for them, cancels and retries them.
- */
+/** The routes that list, read, cancel and retry tasks. A read can wait for the task to finish. */
 
 import { Elysia } from "elysia";
 import type { Engine, ListAnswer } from "../../engine/engine.ts";
@@ -15,8 +13,8 @@ import { ListQuery, NoQuery, Receipt, TaskJson, TaskPageJson, WaitQuery } from "
 const LIMIT_DEFAULT = 50;
 
 /**
- * Added to a long poll's own time before the connection counts as idle, so that the answer always
- * comes first.
+ * A connection counts as idle only this long after the end of a long poll, so that the answer
+ * always comes first.
  */
 const IDLE_MARGIN_S = 15;
 
@@ -51,7 +49,7 @@ export function taskRoutes(engine: Engine, answers: Answers) {
         transform: readIntegers,
         query: WaitQuery,
         detail: describeRoute({
-          summary: "Read a task, now or when it has finished",
+          summary: "Read a task, or wait until it has finished",
           tag: "Tasks",
           answers: { 200: TaskJson },
           problems: ["not_found", "overloaded"],
@@ -96,7 +94,7 @@ export function taskRoutes(engine: Engine, answers: Answers) {
     );
 }
 
-/** The page in parts: what has been sent of it is not kept for its last task. */
+/** The page in parts: a part is freed when it has been sent, not when the whole page has. */
 function pageJson({ tasks, nextCursor }: Extract<ListAnswer, { readonly kind: "page" }>): string[] {
   return [
     '{"tasks":[',

@@ -123,7 +123,7 @@ export function defineHandlers<Payloads extends Record<string, unknown>>(
   for (const [name, options] of Object.entries<unknown>(queues)) {
     faults.push(...faultsOfQueue(name, options).map((fault) => `queue ${name}: ${fault}`));
   }
-  if (faults.length > 0) throw new TypeError(`the handlers are wrong: ${faults.join("; ")}`);
+  if (faults.length > 0) throw new TypeError(`invalid handlers: ${faults.join("; ")}`);
   return { [HANDLERS_MARK]: true, types, queues: new Map(Object.entries(queues)) };
 }
 
@@ -264,7 +264,7 @@ function faultsOfQueue(name: string, options: unknown): readonly string[] {
 function faultsOf(options: Record<string, unknown>, rules: OptionRules): readonly string[] {
   return Object.entries(options).flatMap(([name, value]) => {
     const rule = Object.hasOwn(rules, name) ? rules[name] : undefined;
-    if (rule === undefined) return [`there is no option ${name}`];
+    if (rule === undefined) return [`unknown option ${name}`];
     return value === undefined || rule.allows(value) ? [] : [`${name} must be ${rule.allowed}`];
   });
 }

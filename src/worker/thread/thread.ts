@@ -128,7 +128,7 @@ export class Thread {
         resolve();
       });
     });
-    this.#terminate("the process stops");
+    this.#terminate("the process is stopping");
   }
 
   #terminate(why: string): void {
@@ -193,7 +193,7 @@ export class Thread {
     this.#reportDropped(this.#logRoom.takeLost());
     this.#settleLoaded(this.#endReason);
     this.#options.onEnd();
-    const message = `the thread of the attempt ended: ${this.#endReason}`;
+    const message = `the thread ended during the attempt: ${this.#endReason}`;
     this.#finish(failed("thread_crashed", message, { kind: "backoff" }));
   }
 }

@@ -341,7 +341,7 @@ describe("refused, and left as it is, is", () => {
     const path = folder.newFile();
     writeFileSync(path, "Dear diary,\n".repeat(100));
 
-    expectRefusal(path, "is not a data file of ringq");
+    expectRefusal(path, "is not a ringq data file");
     expect(existsSync(`${path}-lock`)).toBe(false);
   });
 
@@ -349,21 +349,21 @@ describe("refused, and left as it is, is", () => {
     const path = aDataFile();
     writeFileSync(path, "Dear diary,\n".repeat(100));
 
-    expectRefusal(path, "is not a data file of ringq");
+    expectRefusal(path, "is not a ringq data file");
   });
 
   test("a file shorter than a header", () => {
     const path = folder.newFile();
     writeFileSync(path, "SQLite format 3\0");
 
-    expectRefusal(path, "is a data file of another program");
+    expectRefusal(path, "is an SQLite file of another program");
   });
 
   test("a database of another program", () => {
     const path = folder.newFile();
     change(path, "CREATE TABLE t (x)");
 
-    expectRefusal(path, "is a data file of another program");
+    expectRefusal(path, "is an SQLite file of another program");
   });
 
   test("a data file of a newer version", () => {
@@ -372,7 +372,7 @@ describe("refused, and left as it is, is", () => {
 
     expectRefusal(
       path,
-      `has version 99, and this ringq knows versions up to ${MIGRATIONS.length}: use a newer one`,
+      `has version 99, but this ringq supports versions up to ${MIGRATIONS.length}. Use a newer ringq`,
     );
   });
 
@@ -380,7 +380,7 @@ describe("refused, and left as it is, is", () => {
     const path = aDataFile();
     linkSync(path, folder.newFile());
 
-    expectRefusal(path, "has a second name (a hard link)");
+    expectRefusal(path, "has a hard link; remove it");
   });
 
   test("a folder", () => {
@@ -396,7 +396,7 @@ describe("refused, and left as it is, is", () => {
     writeFileSync(`${path}-wal`, "something");
 
     expect(() => openDataFile(path, "full")).toThrow(
-      new DataFileError(`${path} is missing, but ${path}-wal is not: they belong together`),
+      new DataFileError(`${path} is missing, but ${path}-wal is not. Restore both together`),
     );
     expect(readFileSync(`${path}-wal`, "utf8")).toBe("something");
   });
@@ -407,7 +407,7 @@ describe("refused, and left as it is, is", () => {
     writeFileSync(`${path}-wal`, "something");
 
     expect(() => openDataFile(path, "full")).toThrow(
-      new DataFileError(`${path} is empty, but ${path}-wal is not: they belong together`),
+      new DataFileError(`${path} is empty, but ${path}-wal is not. Restore both together`),
     );
   });
 

@@ -75,7 +75,7 @@ function unfinished(): readonly string[] {
 
 function lacksLog(path: string): string {
   const what = `may have been copied or moved without its log (${path}-wal)`;
-  return `${what}: tasks may be missing. Copy both`;
+  return `${what}: tasks may be missing. Copy both files`;
 }
 
 describe("a verification", () => {
@@ -107,7 +107,7 @@ describe("a verification", () => {
   test.each([
     [
       "UPDATE tasks SET id = (SELECT min(id) FROM tasks) WHERE seq < 3",
-      /^tasks with the id of another task: \d$/,
+      /^tasks with a duplicate id: \d$/,
     ],
     ["UPDATE tasks SET payload = '{' WHERE seq = 1", /^tasks whose payload is not JSON: 1$/],
     ["DELETE FROM tasks WHERE seq = 1", /^states without a task: 1$/],
@@ -123,7 +123,7 @@ describe("a verification", () => {
     ["UPDATE keys SET receipts = ''", /^idempotency keys whose receipts are not JSON: 1$/],
     [
       "INSERT INTO keys SELECT seq + 100, key, fingerprint, receipts, NULL FROM keys",
-      /^idempotency keys that another one repeats: 1$/,
+      /^duplicate idempotency keys: 1$/,
     ],
   ])("finds what a data file never has: %s", async (sql, fault) => {
     const path = await aFullFile();

@@ -290,7 +290,7 @@ describe("POST /enqueue", () => {
     });
 
     const { errors } = await expectProblem(answering, "invalid_request");
-    expect(errors).toMatchObject([{ message: "nests deeper than 64 levels" }]);
+    expect(errors).toMatchObject([{ message: "is nested deeper than 64 levels" }]);
     expect(errors?.[0]?.path).toStartWith("/payload/a/a/");
   });
 
@@ -395,9 +395,9 @@ describe("when a task starts", () => {
   });
 
   test.each([
-    ["9999-12-31T23:59:59-00:01", "is not in the years 0000 to 9999 of UTC"],
-    ["2030-06-30T23:59:60Z", "is in a leap second: give the second after it"],
-    ["2030-02-30T00:00:00Z", "is not a time that exists"],
+    ["9999-12-31T23:59:59-00:01", "is outside the years 0000 to 9999 (UTC)"],
+    ["2030-06-30T23:59:60Z", "is in a leap second: use the next second"],
+    ["2030-02-30T00:00:00Z", "is not an existing time"],
   ])("not at %s, and says why", async (run_at, message) => {
     await using scene = await openScene();
 
@@ -417,7 +417,7 @@ describe("when a task starts", () => {
     });
 
     const { errors } = await expectProblem(answering, "invalid_request");
-    expect(errors).toEqual([{ path: "/run_at", message: "can't be given together with delay_ms" }]);
+    expect(errors).toEqual([{ path: "/run_at", message: "can't be combined with delay_ms" }]);
   });
 });
 
@@ -499,7 +499,7 @@ describe("POST /enqueue/batch", () => {
     });
 
     const { errors } = await expectProblem(answering, "invalid_request");
-    expect(errors).toEqual([{ path: "/tasks/1/run_at", message: "is not a time that exists" }]);
+    expect(errors).toEqual([{ path: "/tasks/1/run_at", message: "is not an existing time" }]);
   });
 
   test("says which payload is too deep", async () => {

@@ -139,6 +139,6 @@ describe("a path that is none", () => {
 
     const { detail } = await expectProblem(scene.get("/<script>alert(1)"), "not_found");
 
-    expect(detail).toBe("There is nothing at this path.");
+    expect(detail).toBe("No route matches this path.");
   });
 });

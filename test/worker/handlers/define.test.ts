@@ -85,8 +85,8 @@ describe("defineHandlers", () => {
     ["a list", [handler], NO_HANDLER],
     ["an object without a handler", { timeoutMs: 1 }, NO_HANDLER],
     ["a handler that is none", { handler: "f" }, "handler must be a function"],
-    ["an unknown option", { handler, timeout: 1 }, "there is no option timeout"],
-    ["an option of every object", { handler, toString: 1 }, "there is no option toString"],
+    ["an unknown option", { handler, timeout: 1 }, "unknown option timeout"],
+    ["an option of every object", { handler, toString: 1 }, "unknown option toString"],
     ["no time", { handler, timeoutMs: 0 }, TIMEOUT],
     ["too much time", { handler, timeoutMs: LIMITS.timeoutMs.max + 1 }, TIMEOUT],
     ["a time in text", { handler, timeoutMs: "5" }, TIMEOUT],
@@ -106,16 +106,12 @@ describe("defineHandlers", () => {
     ],
     ["a backoff that is none", { handler, backoff: 200 }, BACKOFF_OPTION],
   ])("refuses %s", (_, entry, fault) => {
-    expect(() => define({ a: entry })).toThrow(
-      new TypeError(`the handlers are wrong: a: ${fault}`),
-    );
+    expect(() => define({ a: entry })).toThrow(new TypeError(`invalid handlers: a: ${fault}`));
   });
 
   test.each(["", "a b", "é", "x".repeat(129)])("refuses the type %p", (type) => {
     expect(() => define({ [type]: handler })).toThrow(
-      new TypeError(
-        `the handlers are wrong: ${type}: the name of a type must be ${LIMITS.type.allowed}`,
-      ),
+      new TypeError(`invalid handlers: ${type}: the name of a type must be ${LIMITS.type.allowed}`),
     );
   });
 
@@ -127,7 +123,7 @@ describe("defineHandlers", () => {
       { a: { concurrency: Number.POSITIVE_INFINITY } },
       "queue a: concurrency must be a whole number of at least 1",
     ],
-    ["an unknown option", { a: { depth: 1 } }, "queue a: there is no option depth"],
+    ["an unknown option", { a: { depth: 1 } }, "queue a: unknown option depth"],
     ["no options", { a: null }, "queue a: must be an object"],
     ["no name", { "": {} }, `queue : the name of a queue must be ${LIMITS.queue.allowed}`],
     [
@@ -136,7 +132,7 @@ describe("defineHandlers", () => {
       `queue ..: the name of a queue must be ${LIMITS.queue.allowed}`,
     ],
   ])("refuses a queue with %s", (_, queues, fault) => {
-    expect(() => define({}, { queues })).toThrow(new TypeError(`the handlers are wrong: ${fault}`));
+    expect(() => define({}, { queues })).toThrow(new TypeError(`invalid handlers: ${fault}`));
   });
 
   test("names every fault at once", () => {
@@ -144,7 +140,7 @@ describe("defineHandlers", () => {
       define({ a: 1, b: { handler, timeoutMs: 0, maxRetries: -1 } }, { queues: { c: 1 } }),
     ).toThrow(
       new TypeError(
-        `the handlers are wrong: a: ${NO_HANDLER}; b: ${TIMEOUT}; b: ${RETRIES}; queue c: must be an object`,
+        `invalid handlers: a: ${NO_HANDLER}; b: ${TIMEOUT}; b: ${RETRIES}; queue c: must be an object`,
       ),
     );
   });

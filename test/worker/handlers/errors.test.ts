@@ -39,7 +39,7 @@ describe("a RetryAfterError", () => {
     "refuses %p ms",
     (ms) => {
       expect(() => new RetryAfterError(ms)).toThrow(
-        new RangeError(`RetryAfterError takes 0 to ${MONTH_MS} ms, not ${ms}`),
+        new RangeError(`ms must be from 0 to ${MONTH_MS}, but is ${ms}`),
       );
     },
   );

@@ -55,5 +55,5 @@ test("an option that does not exist is refused by the compiler too", () => {
       // @ts-expect-error: it is called timeoutMs.
       a: { handler: () => 1, timeout: 5 },
     });
-  expect(define).toThrow("a: there is no option timeout");
+  expect(define).toThrow("a: unknown option timeout");
 });

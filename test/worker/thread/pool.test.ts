@@ -207,7 +207,7 @@ describe("a handler in a thread", () => {
 
     expect(await harness.finished(type)).toMatchObject({
       status: "failed",
-      errors: [{ code: "thread_crashed", message: `the thread of the attempt ended: ${why}` }],
+      errors: [{ code: "thread_crashed", message: `the thread ended during the attempt: ${why}` }],
     });
 
     expect(await harness.log.next("thread_replaced")).toEqual({ why });

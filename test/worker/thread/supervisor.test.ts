@@ -232,5 +232,5 @@ test("a thread that never ends to load holds up the stop for a second at most", 
   const stopping = harness.supervisor.stop();
   await harness.clock.advance(1000);
   await stopping;
-  expect(await starting).toBe("the process stops");
+  expect(await starting).toBe("the process is stopping");
 });
