@@ -1,13 +1,13 @@
 /**
- * The checks of what remote workers send: claims, extends and settles. As for tasks, the bounds are those of core/limits.ts,
- * and nothing out of them gets any further, whichever way it came.
+ * Checks requests of remote workers: claims, extends and settles. The bounds are those of
+ * core/limits.ts, as for tasks. Values out of bounds never enter the engine, whatever their source.
  */
 
 import { LIMITS, type Limit } from "../core/limits.ts";
 import type { AttemptOutcome, ClaimRequest } from "../core/outcomes.ts";
 import type { FieldFault } from "./engine.ts";
 
-/** What is wrong with a claim of a remote worker; nothing when it is fine. */
+/** The faults of a remote worker's claim; none when it is valid. */
 export function claimFaults({
   max,
   leaseMs,
@@ -28,7 +28,10 @@ export function extendFaults(leaseMs: number): readonly FieldFault[] {
   return faultOf("/leaseMs", leaseMs, LIMITS.leaseMs);
 }
 
-/** What is wrong with an outcome that a remote worker reports. Longer messages than are kept are the binding's to cut. */
+/**
+ * The faults of an outcome that a remote worker reports. A message that is too long is cut by the
+ * binding, not here.
+ */
 export function outcomeFaults(outcome: AttemptOutcome): readonly FieldFault[] {
   switch (outcome.kind) {
     case "done":

@@ -1,9 +1,10 @@
 /**
- * The seam between those who ask and those who keep: what HTTP and the workers see of a queue. Every implementation
- * passes the same contract suite, test/contract/contract.ts.
+ * The engine's interface: everything that HTTP and the workers use. Every implementation passes the
+ * same contract suite, test/contract/contract.ts.
  *
- * An answer may come at once or as a promise: an engine that has to write before it may say yes needs the promise, one
- * in memory would only pay for it. Everything that crosses the seam is plain data of one moment.
+ * An answer comes at once or as a promise: an engine that has to write before it may answer needs
+ * the promise, and an engine in memory avoids its cost. All values that cross this interface are
+ * plain data of one moment.
  */
 
 import type { Backoff } from "../core/backoff.ts";
@@ -40,40 +41,46 @@ export type { SettleReceipt, TaskError, TaskView } from "../core/task.ts";
 
 export type MaybePromise<T> = T | Promise<T>;
 
-/** What the tasks of one type get that do not say otherwise, and what their payloads have to be. */
+/** The defaults for the tasks of one type, and the check of their payloads. */
 export interface TypeRules {
   readonly queue?: string | undefined;
   readonly maxRetries?: number | undefined;
   readonly timeoutMs?: number | undefined;
   readonly backoff?: Backoff | undefined;
-  /** Where they run. */
+  /** The lane where they run. */
   readonly lane?: Lane | undefined;
-  /** What is wrong with a payload; nothing when it is fine. */
+  /** The faults of a payload; none when it is valid. */
   readonly check?: ((payload: unknown) => readonly FieldFault[]) | undefined;
 }
 
-/** A task as it is asked for. What is left out takes the engine's default. The bounds are in core/limits.ts. */
+/**
+ * A request for a task. Missing fields take the engine's defaults. The bounds are in
+ * core/limits.ts.
+ */
 export interface EnqueueRequest {
   /** Any JSON value. */
   readonly payload: unknown;
   readonly type?: string | undefined;
   readonly queue?: string | undefined;
-  /** Up to 8, to find it by. */
+  /** Up to 8 tags, to find the task by. */
   readonly tags?: readonly string[] | undefined;
   /** −100…100, higher first. */
   readonly priority?: number | undefined;
   /** Attempts after the first. */
   readonly maxRetries?: number | undefined;
   readonly timeoutMs?: number | undefined;
-  /** Not before so many milliseconds from now. Not together with `runAtMs`. */
+  /** The earliest start, in milliseconds from now. Not together with `runAtMs`. */
   readonly delayMs?: number | undefined;
-  /** Not before this time: wall-clock milliseconds since the Unix epoch. */
+  /** The earliest start: wall-clock milliseconds since the Unix epoch. */
   readonly runAtMs?: number | undefined;
 }
 
 export type EnqueueAnswer =
   | { readonly kind: "accepted"; readonly receipts: readonly Receipt[] }
-  /** The same key came with the same tasks before: the first answer again, and nothing new. */
+  /**
+   * The same key came with the same tasks before: the first answer is repeated, and nothing is
+   * enqueued.
+   */
   | { readonly kind: "repeated"; readonly receipts: readonly Receipt[] }
   | { readonly kind: "key_reused" }
   | { readonly kind: "invalid"; readonly faults: readonly RequestFault[] }
@@ -81,32 +88,35 @@ export type EnqueueAnswer =
   | StorageUnavailable
   | Refusal;
 
-/** The engine is stopping, and takes nothing more of this kind. */
+/** The engine is stopping, and accepts no more requests of this kind. */
 export interface Stopping {
   readonly kind: "stopping";
 }
 
-/** What was asked for could not be written, and so was not done: nothing of it is left. It may be tried again. */
+/** The request could not be stored, and nothing was changed. Retry later. */
 export interface StorageUnavailable {
   readonly kind: "storage_unavailable";
 }
 
-/** What is wrong with something that was sent. */
+/** A fault in a value that was sent. */
 export interface FieldFault {
-  /** A JSON Pointer into it (RFC 6901). */
+  /** A JSON Pointer into the value (RFC 6901). */
   readonly path: string;
   readonly message: string;
 }
 
-/** A claim, an extend or a settle of a remote worker is out of its bounds, and changed nothing. */
+/** A claim, an extend or a settle of a remote worker is out of bounds, and changed nothing. */
 interface InvalidClaim {
   readonly kind: "invalid";
   readonly faults: readonly FieldFault[];
 }
 
-/** What is wrong with an enqueue. The path leads into the request, as `/payload/to` or `/maxRetries`; none for the key. */
+/**
+ * A fault in an enqueue. The path leads into the request, as in `/payload/to` or `/maxRetries`; it
+ * is empty for the key.
+ */
 export interface RequestFault extends FieldFault {
-  /** Which of the requests; null for the idempotency key, which belongs to all of them. */
+  /** The index of the request; null for the idempotency key, which belongs to all requests. */
   readonly index: number | null;
 }
 
@@ -129,19 +139,19 @@ export type PauseAnswer =
   | Refusal;
 
 export type PurgeAnswer =
-  /** So many waiting tasks are cancelled now. */
+  /** The number of cancelled tasks. */
   | { readonly kind: "purged"; readonly cancelled: number }
   | { readonly kind: "unknown" }
   | StorageUnavailable;
 
 export interface ListRequest extends ListFilter {
-  /** How many tasks to return at most. */
+  /** The largest number of tasks to return. */
   readonly limit: number;
-  /** What the page before gave as `nextCursor`. */
+  /** The `nextCursor` of the previous page. */
   readonly cursor?: string | undefined;
 }
 
-/** A page may come out short, or empty, before the last one: only a cursor of null says that there is no more. */
+/** A page before the last one may be short or empty. Only a null cursor marks the last page. */
 export type ListAnswer =
   | {
       readonly kind: "page";
@@ -150,24 +160,29 @@ export type ListAnswer =
     }
   | { readonly kind: "invalid_cursor" };
 
-/** A queue with what only a clock can say of it. */
+/** A queue, with the values that need a clock. */
 export interface QueueReport extends QueueView {
-  /** How long its longest-waiting queued task has been queued, or null when none is. */
+  /** The time since its longest-waiting queued task was queued, or null when none is queued. */
   readonly oldestQueuedMs: number | null;
 }
 
-/** One attempt at a task, handed to a worker. Plain data: it can leave the process and come back. */
+/** One attempt at a task, given to a worker. Plain data: it can leave the process and come back. */
 export interface Claim {
   readonly taskId: string;
-  /** Makes the settle of this claim unique: a settle with another fence changes nothing, and no fence ever comes again. */
+  /**
+   * Makes the settle of this claim unique: a settle with another fence changes nothing, and no
+   * fence is ever used again.
+   */
   readonly fence: number;
-  /** When it ends unless it is settled, or extended, before: wall-clock milliseconds. */
+  /**
+   * The end of the lease unless the claim is settled or extended before: wall-clock milliseconds.
+   */
   readonly leaseEndsAtMs: number;
   readonly task: TaskView;
 }
 
 export type ClaimAnswer =
-  /** None when nothing can start now. */
+  /** Empty when nothing can start now. */
   | { readonly kind: "claimed"; readonly claims: readonly Claim[] }
   | InvalidClaim
   | Stopping
@@ -177,83 +192,100 @@ export type SettleAnswer = SettleOutcome | InvalidClaim | StorageUnavailable;
 
 export type ExtendAnswer = ExtendOutcome | InvalidClaim;
 
-/** Runs the tasks of a lane. It must not call the engine from inside these, only afterwards. */
+/**
+ * Runs the tasks of a lane. It must not call the engine from inside these methods, only afterwards.
+ */
 export interface EngineWorker {
-  /** So many tasks have just become claimable. */
+  /** `count` tasks have just become claimable. */
   onReady(count: number): void;
-  /** The attempt lost its task: stop it, and expect its outcome to be ignored. */
+  /** The attempt lost its task: stop it. Its outcome will be ignored. */
   onRevoke(taskId: string, fence: number, reason: RevokeReason): void;
 }
 
 export interface Engine {
   /**
-   * Takes all of these tasks, or none. `invalid` names everything that is out of its bounds; nothing of the request is
-   * left then. An `idempotencyKey` makes it safe to send the request again.
+   * Enqueues all of these tasks, or none. `invalid` lists every fault, and then nothing was
+   * changed. An `idempotencyKey` makes it safe to send the request again.
    */
   enqueue(
     requests: readonly EnqueueRequest[],
     idempotencyKey?: string,
   ): MaybePromise<EnqueueAnswer>;
-  /** The task as it is now; undefined when it is unknown or forgotten. No end is shown before it is stored. */
+  /**
+   * The current state of the task; undefined when it is unknown or forgotten. A finished state is
+   * not shown before it is stored.
+   */
   find(id: string): MaybePromise<TaskView | undefined>;
-  /** The task once it has finished, or as it is when `waitMs` are over, `signal` aborts or the engine stops. */
+  /**
+   * The task once it has finished, or its state when `waitMs` are over, `signal` aborts or the
+   * engine stops.
+   */
   waitFor(id: string, waitMs: number, signal: AbortSignal): Promise<TaskView | undefined>;
-  /** A page of the tasks that pass the filter, newest first. */
+  /** One page of the tasks that match the filter, newest first. */
   list(request: ListRequest): MaybePromise<ListAnswer>;
-  /** Cancels a task that has not finished. A running attempt is revoked. */
+  /** Cancels an unfinished task. A running attempt is revoked. */
   cancel(id: string): MaybePromise<CancelAnswer>;
-  /** Queues a failed or cancelled task again, with all its retries. It obeys the bounds of its queue. */
+  /**
+   * Queues a failed or cancelled task again, with all its retries. The bounds of its queue apply.
+   */
   retry(id: string): MaybePromise<RetryAnswer>;
-  /** Every queue that is known. */
+  /** All known queues. */
   queues(): MaybePromise<readonly QueueReport[]>;
   /** One queue; undefined when it is unknown or forgotten. */
   queue(name: string): MaybePromise<QueueReport | undefined>;
-  /** Starts no more tasks of a queue; running ones go on. */
+  /** Pauses a queue: no more of its tasks start, and running ones continue. */
   pause(name: string): MaybePromise<PauseAnswer>;
-  /** Starts tasks of a paused queue again. */
+  /** Resumes a paused queue: its tasks start again. */
   resume(name: string): MaybePromise<PauseAnswer>;
   /** Cancels all waiting tasks of a queue. */
   purge(name: string): MaybePromise<PurgeAnswer>;
 
-  /** From now on this worker hears of what concerns the tasks of this lane. One worker a lane. */
+  /** Registers the worker of a lane. One per lane. */
   attach(lane: Lane, worker: EngineWorker): void;
-  /** Starts up to `max` attempts at the tasks that are next. */
+  /** Starts attempts at the next tasks, up to `max`. */
   claim(request: ClaimRequest): MaybePromise<ClaimAnswer>;
   /**
-   * Reports how an attempt ended. The settle of a claim that was settled before with the same outcome word gets the first
-   * answer again; that of any other claim that is over is `claim_lost`. Neither changes anything.
+   * Reports the end of an attempt. If the claim was settled before with the same outcome word, the
+   * first answer is repeated. If the claim ended in another way, or was settled with another word,
+   * the answer is `claim_lost`. Neither changes anything.
    */
   settle(taskId: string, fence: number, outcome: AttemptOutcome): MaybePromise<SettleAnswer>;
-  /** Makes the lease of a remote claim end `leaseMs` from now, but not beyond its timeout. */
+  /** Extends the lease of a remote claim to `leaseMs` from now, but not beyond its timeout. */
   extend(taskId: string, fence: number, leaseMs: number): MaybePromise<ExtendAnswer>;
-  /** Shows the progress of a running attempt on its task: JSON text. Null, or why it was ignored. */
+  /**
+   * Shows the progress of a running attempt on its task: JSON text. Returns null, or the reason why
+   * it was ignored.
+   */
   noteProgress(taskId: string, fence: number, progress: string): ClaimLost | null;
 
-  /** Tells a subscriber what happens from now on. */
+  /** Sends all further events to a subscriber. */
   subscribe(subscriber: EventSubscriber): void;
 
-  /** Whether it takes tasks, or why not. */
+  /** Whether the engine accepts tasks, or the reason why not. */
   readonly readiness: Readiness;
-  /** From now on every enqueue and every retry is answered `stopping`; everything else goes on. */
+  /**
+   * Stops the intake: every further enqueue and retry is answered with `stopping`; all other calls
+   * still work.
+   */
   stopIntake(): void;
   /**
-   * Resolves when nothing runs and nothing more can start within `graceMs`, or when these are over. Long polls are
-   * answered by then, and from then on at once.
+   * Resolves when nothing runs and nothing more can start within `graceMs`, or when these are over.
+   * By then all long polls are answered, and later ones are answered at once.
    */
   drain(graceMs: number): Promise<void>;
-  /** Lets go of whatever it holds, and says what it leaves behind. */
+  /** Closes the engine, and reports what is left. */
   close(): Promise<EngineRemains>;
 }
 
 export type Readiness = "ready" | "stopping" | "storage_unavailable";
 
 export interface EngineRemains {
-  /** Tasks that finished since it stopped to take any. */
+  /** Tasks that finished after the intake stopped. */
   readonly finishedWhileStopping: number;
-  /** Tasks that were accepted and are not finished. */
+  /** Accepted tasks that have not finished. */
   readonly unfinished: number;
-  /** Whether these are lost with the process. */
+  /** Whether these tasks are lost with the process. */
   readonly areLost: boolean;
-  /** Whether a copy of the data file alone would have everything; true without one. */
+  /** Whether a copy of the data file alone would be complete; true without a data file. */
   readonly isStoreWhole: boolean;
 }

@@ -1,6 +1,7 @@
 /**
- * What happened to tasks, once each, with the time. Log lines and long polls are subscribers; metrics and event streams
- * will be. An event is told when it may be known outside: in memory at once, with a store once it is written.
+ * Publishes the steps of tasks: each once, with its time. Log lines and long polls are subscribers;
+ * metrics and event streams will be. An event is published when it may be visible outside: in
+ * memory at once, with a store after it is written.
  */
 
 import type { Instant } from "../core/instant.ts";
@@ -12,35 +13,38 @@ export interface TaskEvent {
   readonly taskId: string;
   readonly type: string;
   readonly queue: string;
-  /** The status it has now. */
+  /** The status after the step. */
   readonly status: TaskStatus;
-  /** The status it had before; null when it has just been accepted. */
+  /** The status before the step; null for a task that was just accepted. */
   readonly from: TaskStatus | null;
   readonly attempt: number;
-  /** The code of the error, after an attempt that failed. */
+  /** The error code of a failed attempt. */
   readonly code: string | undefined;
   /** Wall-clock milliseconds. */
   readonly atMs: number;
-  /** How long it was queued, when it has just started. */
+  /** The time in the queue, when the task has just started. */
   readonly waitMs: number | null;
-  /** How long the attempt took, when one has just ended. */
+  /** The duration of the attempt, when one has just ended. */
   readonly runMs: number | null;
 }
 
 export interface EventSubscriber {
-  /** Whether it wants to hear of this step. Asked at every step, so that an event nobody wants is never made. */
+  /**
+   * Whether the subscriber wants this step. Called at every step, so that no event is made without
+   * a subscriber.
+   */
   wants(status: TaskStatus, from: TaskStatus | null): boolean;
-  /** It must not call the engine from inside. */
+  /** Must not call the engine from inside. */
   onTask(event: TaskEvent): void;
 }
 
 export class EventPublisher {
   readonly #subscribers: EventSubscriber[] = [];
-  /** Events that are not to be told yet, with the subscribers that want them. */
+  /** Events that may not be published yet, with the subscribers that want them. */
   #held: { readonly event: TaskEvent; readonly wanted: readonly EventSubscriber[] }[] = [];
   readonly #holds: () => boolean;
 
-  /** While `holds` says so, events wait for {@link release}. */
+  /** While `holds` returns true, events wait for {@link release}. */
   constructor(holds: () => boolean) {
     this.#holds = holds;
   }
@@ -49,7 +53,7 @@ export class EventPublisher {
     this.#subscribers.push(subscriber);
   }
 
-  /** Publishes a step that a task has just taken. */
+  /** Publishes a step that a task has just taken, or holds its event. */
   publish(task: Task, from: TaskStatus | null, now: Instant): void {
     let wanted: EventSubscriber[] | null = null;
     for (let index = 0; index < this.#subscribers.length; index += 1) {
@@ -64,7 +68,7 @@ export class EventPublisher {
     else for (const subscriber of wanted) subscriber.onTask(event);
   }
 
-  /** Tells the events that were held, in their order. */
+  /** Publishes the held events, in their order. */
   release(): void {
     if (this.#held.length === 0) return;
     for (const { event, wanted } of this.#held.splice(0)) {

@@ -1,7 +1,7 @@
 /**
- * How a request becomes a new task: its fields checked, defaults filled in, the rules of its type applied, its payload
- * encoded. Every engine takes its tasks in by this, so the same request means the same task in each, and nothing out of its
- * bounds gets any further, whichever way it came.
+ * Turns a request into a new task: checks its fields, fills in defaults, applies the rules of its
+ * type, and encodes its payload. Every engine uses it, so the same request gives the same task in
+ * each. Values out of bounds never enter the engine, whatever their source.
  */
 
 import type { Backoff } from "../core/backoff.ts";
@@ -11,7 +11,7 @@ import { type NewTask, NO_TAGS, type When } from "../core/task.ts";
 import type { EnqueueRequest, FieldFault, RequestFault, TypeRules } from "./engine.ts";
 import { encodePayload, escapeToken } from "./payload.ts";
 
-/** What a task gets that does not say otherwise. */
+/** The defaults of a task. */
 export interface TaskDefaults {
   readonly maxRetries: number;
   readonly timeoutMs: number;
@@ -20,9 +20,12 @@ export interface TaskDefaults {
 
 export interface IntakeOptions {
   readonly defaults: TaskDefaults;
-  /** The types with rules of their own. */
+  /** The types with their own rules. */
   readonly types: ReadonlyMap<string, TypeRules>;
-  /** How many tasks a batch with an idempotency key may have: those of more could not all be remembered. */
+  /**
+   * The largest number of tasks in a batch with an idempotency key. The key could not remember
+   * more.
+   */
   readonly keyedTasksMax: number;
 }
 
@@ -38,7 +41,7 @@ type Field = Exclude<keyof EnqueueRequest, "payload">;
 
 type Fields = { readonly [Name in Field]-?: EnqueueRequest[Name] };
 
-/** Every field of a request but its payload, and what it may hold. */
+/** Every field of a request except the payload, with its limit. */
 const FIELDS: Readonly<Record<Field, Limit>> = {
   type: LIMITS.type,
   queue: LIMITS.queue,
@@ -52,13 +55,13 @@ const FIELDS: Readonly<Record<Field, Limit>> = {
 
 const FIELD_NAMES = Object.keys(FIELDS) as readonly Field[];
 
-/** Without a prototype, so that it has no other names. A look into it costs less than into a Set. */
+/** No prototype, so it has no other names. A look-up here costs less than in a Set. */
 const KNOWN_NAMES: Readonly<Record<string, true>> = Object.assign(
   Object.create(null),
   Object.fromEntries(["payload", ...FIELD_NAMES].map((name) => [name, true])),
 );
 
-/** New tasks, and the key that they came under. */
+/** New tasks, and the idempotency key of their request. */
 export interface Admission {
   readonly kind: "admitted";
   readonly specs: readonly NewTask[];
@@ -77,7 +80,7 @@ export class Intake {
     this.#options = options;
   }
 
-  /** The tasks that these requests ask for, or everything that is wrong with any of them. */
+  /** The tasks of these requests, or all their faults. */
   admit(
     requests: readonly EnqueueRequest[],
     idempotencyKey: string | undefined,
@@ -87,7 +90,7 @@ export class Intake {
       return invalid([{ index: null, path: "", message: "must be a list of at least one task" }]);
     }
     const specs: NewTask[] = [];
-    // Only a key needs what was asked for.
+    // Only a key needs the requested fields.
     const asked: Fields[] | null = idempotencyKey === undefined ? null : [];
     let faults: RequestFault[] | null = null;
     for (let index = 0; index < requests.length; index += 1) {
@@ -116,12 +119,12 @@ export class Intake {
     return this.#options.types.get(type) ?? NO_RULES;
   }
 
-  /** How long a task of this type waits before a retry. */
+  /** The backoff for tasks of this type. */
   backoffOf({ backoff }: TypeRules): Backoff {
     return backoff ?? this.#options.defaults.backoff;
   }
 
-  /** The task that a request asks for, or what is wrong with it. `fields` are its own, read once. */
+  /** The task of a request, or its faults. `fields` are the fields of the request, read once. */
   #specOf(request: unknown, fields: Fields, wallMs: number): NewTask | readonly FieldFault[] {
     if (!isObject(request)) return [{ path: "", message: "must be an object" }];
     const { payload } = request;
@@ -173,10 +176,11 @@ function isObject(request: unknown): request is EnqueueRequest {
   return typeof request === "object" && request !== null;
 }
 
-/** Each field is read once: what was checked is what counts, whatever a getter says the next time. */
+/** Reads each field once, so that later reads of a getter can't bypass the check. */
 function fieldsOf(request: EnqueueRequest): Fields {
   const { type, queue, tags, priority, maxRetries, timeoutMs, delayMs, runAtMs } = request;
-  // A copy, since the caller may change the list afterwards; of no more than tells that it is too long.
+  // A copy, since the caller may change the list afterwards. One tag beyond the limit is enough to
+  // show that the list is too long.
   const ownTags = Array.isArray(tags)
     ? Object.freeze(tags.slice(0, LIMITS.tags.lengthMax + 1))
     : tags;
@@ -187,7 +191,7 @@ const NO_FIELDS = fieldsOf({ payload: null });
 
 const NO_FAULTS: readonly FieldFault[] = [];
 
-/** What is wrong with the fields of a request; null when nothing is. */
+/** The faults in the fields of a request; null when there are none. */
 function fieldFaults(request: object, fields: Fields): readonly FieldFault[] | null {
   let faults: FieldFault[] | null = null;
   for (let index = 0; index < FIELD_NAMES.length; index += 1) {
@@ -198,7 +202,7 @@ function fieldFaults(request: object, fields: Fields): readonly FieldFault[] | n
     faults.push({ path: `/${name}`, message: `must be ${FIELDS[name].allowed}` });
   }
   for (const name in request) {
-    // A library may have given every object more names; they are not the caller's.
+    // A library may have added names to every object. They do not belong to the request.
     if (KNOWN_NAMES[name] === true || !Object.hasOwn(request, name)) continue;
     faults ??= [];
     faults.push({ path: `/${escapeToken(name)}`, message: "unknown field" });
@@ -219,7 +223,9 @@ function whenOf({ delayMs, runAtMs }: Fields, wallMs: number): When {
   return delayMs !== undefined && delayMs > 0 ? { kind: "after", delayMs } : NOW;
 }
 
-/** The fields that the fingerprints of 0.1.0 are made of, always all of them: keys outlive an upgrade. */
+/**
+ * The fields in the fingerprints of 0.1.0. The list never changes, because keys outlive an upgrade.
+ */
 const FIRST_FIELDS: readonly Field[] = [
   "type",
   "queue",
@@ -232,7 +238,7 @@ const FIRST_FIELDS: readonly Field[] = [
 
 const LATER_FIELDS = FIELD_NAMES.filter((name) => !FIRST_FIELDS.includes(name));
 
-/** The same requests give the same fingerprint, in whatever order a client writes the fields of a task. */
+/** The same requests give the same fingerprint, regardless of the order of fields. */
 function keyOf(key: string, specs: readonly NewTask[], asked: readonly Fields[]): IdempotencyKey {
   const hasher = new Bun.CryptoHasher("sha256");
   for (const [index, fields] of asked.entries()) {

@@ -1,15 +1,15 @@
 /**
- * Turns a JSON value into the text that is stored, or says why it can't be.
+ * Encodes a JSON value as the text to store, or reports why it can't be encoded.
  *
- * Text, not objects: its size is what it costs, so the bounds are honest; a handler that changes
- * its payload changes no later attempt; and threads and files take it as it is.
+ * Text, not objects: its size is its cost, so the bounds are exact; a handler that changes its
+ * payload does not change later attempts; and threads and files use the text directly.
  */
 
 import { LIMITS } from "../core/limits.ts";
 
 /**
- * Parsing takes millions of levels; every later walk would pay for them, and serialising throws
- * after thousands.
+ * Parsers accept millions of levels, but every later walk over the value would pay for them, and
+ * serialising throws after thousands.
  */
 const DEPTH_MAX = LIMITS.payloadDepth.max;
 
@@ -20,11 +20,14 @@ export type Encoded =
 
 interface EncodedPayload {
   readonly text: string;
-  /** The size of the text as UTF-8. */
+  /** The size of the text in UTF-8. */
   readonly bytes: number;
 }
 
-/** Encodes everything that JSON has, within LIMITS.payloadDepth. Never throws, whatever a program has given it. */
+/**
+ * Encodes every JSON value within LIMITS.payloadDepth. Never throws, whatever value a program
+ * passes.
+ */
 export function encodePayload(value: unknown): Encoded {
   try {
     const fault = findFault(value, 1);
@@ -32,7 +35,7 @@ export function encodePayload(value: unknown): Encoded {
     const text: string | undefined = JSON.stringify(value);
     if (text === undefined)
       return { kind: "invalid", path: "", message: "can't be written as JSON" };
-    // What counts is what is written.
+    // The check counts for the written form.
     const writtenFault = fault === OWN_FORM ? findFault(JSON.parse(text), 1) : null;
     if (writtenFault !== null) return { kind: "invalid", ...writtenFault };
     return { kind: "encoded", text, bytes: Buffer.byteLength(text) };
@@ -51,13 +54,13 @@ interface Fault {
   readonly message: string;
 }
 
-/** No fault yet: a value says by itself how it is written, by a toJSON, which may give anything. */
+/** Not a fault yet: the value has a toJSON method, which may return anything. */
 const OWN_FORM: Fault = { path: "", message: "has a form of its own" };
 
 function findFault(value: unknown, depth: number): Fault | null {
   if (typeof value === "number") {
     // 1e400 is legal JSON and parses to Infinity, which would be stored as null: the client's
-    // number would be gone.
+    // number would be lost.
     return Number.isFinite(value)
       ? null
       : { path: "", message: "is a number beyond the range of a double" };
@@ -75,7 +78,7 @@ function findFault(value: unknown, depth: number): Fault | null {
     return null;
   }
   for (const key in value) {
-    // Not what a library has put on Object.prototype, which is not serialised either.
+    // Skips properties of Object.prototype that a library added; they are not serialised either.
     if (!Object.hasOwn(value, key)) continue;
     const fault = findFault((value as Record<string, unknown>)[key], depth + 1);
     if (fault !== null) return under(key, fault);

@@ -1,13 +1,16 @@
 /**
- * The engine around a broker, for every persistence: it brings the broker time, randomness and ids, and carries what the
- * broker says to those who wait for it. It decides nothing about tasks.
+ * The engine around a broker, for every persistence. It gives the broker time, randomness and ids,
+ * and passes the broker's events to workers, long polls and the store. It decides nothing about
+ * tasks.
  *
  * An engine is in one of three modes:
- * - `open`: it takes tasks and hands them out.
- * - `stopping`, by `stopIntake`: it takes no more tasks and no retries. It goes on to hand out tasks only where they would
- *   die with the process. Reads, settles, cancels go on.
- * - `closed`, by `close`: nothing is handed out any more, and the timer is gone.
- * While the store is away (`Persistence.isAvailable`) an open engine takes and hands out nothing either.
+ * - `open`: it accepts tasks and hands them out.
+ * - `stopping`, after `stopIntake`: it accepts no more tasks and no retries. It hands out tasks
+ *   only if they would be lost with the process. Reads, settles and cancels still work.
+ * - `closed`, after `close`: it hands out nothing, and the timer is closed.
+ *
+ * While the store is unavailable (`Persistence.isAvailable`), an open engine accepts and hands out
+ * nothing either.
  */
 
 import { type Clock, systemClock } from "../../clock.ts";
@@ -67,7 +70,7 @@ import { WorkerNotifier } from "./worker-notifier.ts";
 export interface HostOptions {
   readonly limits: BrokerLimits;
   readonly defaults: TaskDefaults;
-  /** The types with rules of their own. */
+  /** The types with their own rules. */
   readonly types?: ReadonlyMap<string, TypeRules>;
   readonly log?: Log;
   readonly clock?: Clock;
@@ -78,7 +81,10 @@ const STOPPING: Stopping = { kind: "stopping" };
 
 export const STORAGE_UNAVAILABLE: StorageUnavailable = { kind: "storage_unavailable" };
 
-/** Fences start anywhere below, so that two processes never give out the same, and none ever gets beyond 2⁵³. */
+/**
+ * The first fence is a random number below this, so that two processes never give out the same
+ * fence, and no fence exceeds 2⁵³.
+ */
 const FIRST_FENCE_MAX = 2 ** 52;
 
 type Mode = "open" | "stopping" | "closed";
@@ -156,7 +162,8 @@ export class BrokerHost implements Engine, BrokerObserver, PersistenceHost {
     const task = this.broker.find(id);
     if (task === undefined) return undefined;
     const stored = this.#persistence.untilStored(task);
-    // Without a wait in between: else the task might finish meanwhile, and its end be told before it is stored.
+    // Only wait if necessary: during a wait the task could finish, and its end would be shown
+    // before it is stored.
     if (stored !== null) await stored;
     return this.#waiters.wait(task, waitMs, signal);
   }
@@ -216,7 +223,7 @@ export class BrokerHost implements Engine, BrokerObserver, PersistenceHost {
     const claims: Claim[] = [];
     for (const task of this.broker.claim(request, now)) {
       if (this.#persistence.noteClaim(task)) claims.push(claimOf(task, now));
-      // The attempt has not started: the task is handed out again when the store is back.
+      // The attempt has not started: the task is handed out again when the store is available.
       else this.broker.take({ kind: "step", task, to: afterRelease(task, 0, now) }, now);
     }
     this.#timer.update(now);
@@ -228,7 +235,8 @@ export class BrokerHost implements Engine, BrokerObserver, PersistenceHost {
     if (this.#isRemote(taskId)) {
       const faults = outcomeFaults(outcome);
       if (faults.length > 0) return { kind: "invalid", faults };
-      // What a remote worker was answered holds after a crash; an attempt in the process would have died with it.
+      // An answer to a remote worker must hold after a crash. An attempt in the process would end
+      // with the process.
       return this.#run(settleCommand(this.broker, this.#random, taskId, fence, outcome));
     }
     const now = this.clock.now();
@@ -322,7 +330,7 @@ export class BrokerHost implements Engine, BrokerObserver, PersistenceHost {
   onAvailability(now: Instant): void {
     if (!this.#persistence.isAvailable) {
       this.broker.suspendRemote();
-      // Reads show what memory knows from now on, and so do those who wait.
+      // During the outage, reads and waiting requests get the state in memory.
       this.#events.release();
       return;
     }
@@ -331,9 +339,12 @@ export class BrokerHost implements Engine, BrokerObserver, PersistenceHost {
     for (const queue of this.broker.queues()) this.#workers.onOpen(queue);
   }
 
-  /** Whether the attempts at a task run elsewhere, or the one that runs does: its type may have been remote before. */
+  /**
+   * Whether the attempt of this task is remote. The lane of its type may differ: the type may have
+   * been remote before.
+   */
   #isRemote(taskId: string): boolean {
-    // Without any remote claim, none can be settled: the common case asks no further.
+    // Without any remote claim, none can be settled: the common case stops here.
     if (!this.broker.hasLeases) return false;
     const task = this.broker.find(taskId);
     return task !== undefined && (task.lane === "remote" || task.lease !== null);
@@ -344,7 +355,10 @@ export class BrokerHost implements Engine, BrokerObserver, PersistenceHost {
     return this.#mode === "open" || (this.#mode === "stopping" && !this.#persistence.isDurable);
   }
 
-  /** Whether a drain has nothing more to wait for: a durable engine leaves waiting tasks and remote attempts to its successor. */
+  /**
+   * Whether a drain has nothing more to wait for. A durable engine leaves waiting tasks and remote
+   * attempts to the next process.
+   */
   #isDry(leftMs: number): boolean {
     if (this.#persistence.isDurable) return this.broker.runningHere === 0;
     return !this.broker.hasWorkWithin(leftMs, this.clock.now());

@@ -1,7 +1,7 @@
 /**
- * What operators and remote workers ask for, as commands: cancel, retry, pause, resume, purge, and the settle of a remote
- * claim. A command is planned first, which changes nothing that can be seen. Then it is written, where there is a store,
- * and taken; or dropped, where it could not be written.
+ * The commands of operators and remote workers: cancel, retry, pause, resume, purge, and the settle
+ * of a remote claim. A command is planned first, without any visible change. Then it is written, if
+ * there is a store, and applied; if it could not be written, it is dropped.
  */
 
 import type { Step } from "../../core/attempts.ts";
@@ -15,23 +15,26 @@ import { reportOf } from "./views.ts";
 
 export type Command<Answer> = (now: Instant) => Plan<Answer> | Answered<Answer>;
 
-/** There is nothing to be done. */
+/** The command needs no change. */
 interface Answered<Answer> {
   readonly kind: "answered";
   readonly answer: Answer;
-  /** The task whose state gave the answer: while a planned step will change that, the answer is not due yet. */
+  /**
+   * The task whose state gave the answer. While a planned step will change that state, the answer
+   * has to wait.
+   */
   readonly task: Task | undefined;
 }
 
 export interface Plan<Answer> {
   readonly kind: "plan";
-  /** What is written of tasks. */
+  /** The steps of tasks to store. */
   readonly steps: readonly Step[];
-  /** What is written of a queue. */
+  /** The change of a queue to store. */
   readonly pause: { readonly queue: string; readonly isPaused: boolean } | null;
-  /** Does in memory what is planned. */
+  /** Applies the plan in memory. */
   take(now: Instant): Answer;
-  /** Gives back what the plan holds. */
+  /** Gives back the places that the plan holds. */
   drop(now: Instant): void;
 }
 
@@ -72,7 +75,7 @@ export function retryCommand(
     if (plan.kind === "refused" || plan.kind === "unknown") return answered(plan, broker.find(id));
     if (plan.kind !== "step") return answered({ kind: "queued", task: viewOf(plan.task) });
     const { task } = plan;
-    // Two retries may want the last place of a queue before either is taken.
+    // Two retries may need the last place of a queue before either is applied.
     broker.holdPlace(task, now);
     return {
       kind: "plan",
@@ -98,11 +101,12 @@ export function pauseCommand(
     if (queue === undefined) return answered({ kind: "unknown" });
     const refusal: Refusal | null = isPaused ? broker.pauseRefusal(queue) : null;
     if (refusal !== null) return answered(refusal);
-    // Such a queue is not paused, nor about to be. To pin it would bring it into use, maybe beyond the bound.
+    // Such a queue is not paused, and no pause is planned. A pin would bring it into use, maybe
+    // beyond the bound.
     if (!isPaused && !queue.isInUse) {
       return answered({ kind: "set", queue: reportOf(queue, now.monoMs) });
     }
-    // It must be there, and in use, when the plan is taken.
+    // The queue must exist and be in use when the plan is applied.
     broker.pin(queue, now);
     return {
       kind: "plan",

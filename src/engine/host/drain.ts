@@ -1,12 +1,13 @@
 /**
- * The wait at the end of an engine's work: until nothing is left that could still end, or the grace is over.
+ * The drain: waits at the end of an engine until no attempt can end any more, or until the grace
+ * period is over.
  */
 
 import type { Clock } from "../../clock.ts";
 
 export class Drain {
   readonly #clock: Clock;
-  /** Whether nothing is left that could end within so many milliseconds. */
+  /** Whether nothing is left that could end within `leftMs`. */
   readonly #isDry: (leftMs: number) => boolean;
   #waiting: { readonly deadlineMs: number; readonly end: () => void } | null = null;
 
@@ -15,7 +16,7 @@ export class Drain {
     this.#isDry = isDry;
   }
 
-  /** Resolves when the engine is dry, or after the grace. */
+  /** Resolves when the engine is dry, or after the grace period. */
   start(graceMs: number): Promise<void> {
     return new Promise((resolve) => {
       const cancelTimer = this.#clock.after(graceMs, () => this.end());
@@ -29,7 +30,7 @@ export class Drain {
     });
   }
 
-  /** Looks again once the step that is being taken is over: the core may not be asked before. */
+  /** Checks again after the current step: during a step, the core must not be called. */
   updateSoon(): void {
     if (this.#waiting !== null) queueMicrotask(() => this.#update());
   }

@@ -1,6 +1,7 @@
 /**
- * What differs between the engines that host the broker: where changes are stored, and when they may be told. The engine
- * in memory stores nothing; the one over a file writes what an event-loop tick brought, as one group.
+ * The interface between the host and its persistence: where changes are stored, and when they may
+ * be shown. The engine in memory stores nothing; the one over a file writes the changes of one
+ * event-loop tick as one group.
  */
 
 import type { Broker } from "../../core/broker.ts";
@@ -13,48 +14,53 @@ import type { EnqueueAnswer, MaybePromise, StorageUnavailable } from "../engine.
 import type { Command } from "./commands.ts";
 
 export interface Persistence extends KeyObserver {
-  /** Whether accepted tasks outlive the process. */
+  /** Whether accepted tasks survive the process. */
   readonly isDurable: boolean;
-  /** Whether changes can be stored now. While they can't, nothing is accepted, claimed or commanded. */
+  /** Whether changes can be stored now. If not, nothing is accepted, claimed or commanded. */
   readonly isAvailable: boolean;
-  /** Whether memory is ahead of the store: until it is written, nobody is told. */
+  /** Whether memory is ahead of the store: until it is written, events are held. */
   readonly isAhead: boolean;
 
-  /** Takes all of these tasks, or none. */
+  /** Enqueues all of these tasks, or none. */
   enqueue(
     specs: readonly NewTask[],
     now: Instant,
     key: IdempotencyKey | undefined,
   ): MaybePromise<EnqueueAnswer>;
-  /** Stores and does what a command plans. */
+  /** Stores and applies the plan of a command. */
   run<Answer>(command: Command<Answer>, now: Instant): MaybePromise<Answer | StorageUnavailable>;
 
-  /** Notes a claim before its attempt starts. False when that is not possible. */
+  /** Records a claim before its attempt starts. False when that is not possible. */
   noteClaim(task: Task): boolean;
   noteExtend(task: Task): void;
   onStep(task: Task, from: TaskStatus | null): void;
   onForget(task: Task): void;
 
-  /** Null when what memory knows of this task may be shown, else what resolves when it may. */
+  /**
+   * Null when the state of this task in memory may be shown; otherwise a promise that resolves when
+   * it may.
+   */
   untilStored(task: Task): Promise<void> | null;
-  /** Reads as soon as all that memory knows may be shown. */
+  /** Reads once all of the state in memory may be shown. */
   whenAllStored<T>(read: () => T): MaybePromise<T>;
-  /** Stores what there is to store, now. */
+  /** Stores all pending changes now. */
   flush(): void;
-  /** Stores the rest and lets go of the store. */
+  /** Stores the rest and closes the store. */
   close(): StoreRemains;
 }
 
 export interface StoreRemains {
-  /** Whether the data file alone has everything. Otherwise its log stays beside it, and belongs to it. */
+  /**
+   * Whether the data file alone is complete. Otherwise its log stays beside it, and belongs to it.
+   */
   readonly isWhole: boolean;
 }
 
-/** What a persistence calls. */
+/** The callbacks of a persistence. */
 export interface PersistenceHost {
   readonly broker: Broker;
-  /** What memory was ahead by is stored, and may be told. */
+  /** The pending changes are stored, and may be shown. */
   onStored(now: Instant): void;
-  /** The store can't be written any more, or can again. */
+  /** The store became unavailable, or available again. */
   onAvailability(now: Instant): void;
 }

@@ -1,6 +1,4 @@
-/**
- * Log lines about tasks: a failed task always, every other step only to debug.
- */
+/** Logs the steps of tasks: failed tasks always, all other steps only at level debug. */
 
 import type { TaskStatus } from "../../core/status.ts";
 import type { Log } from "../../log.ts";

@@ -1,6 +1,4 @@
-/**
- * What an engine shows of its broker, by value: claims, queues and pages of tasks.
- */
+/** Builds the engine's views of its broker, by value: claims, queues and pages of tasks. */
 
 import type { Broker } from "../../core/broker.ts";
 import type { Instant } from "../../core/instant.ts";

@@ -1,6 +1,4 @@
-/**
- * Requests that wait for a task to finish.
- */
+/** The requests that wait for a task to finish. */
 
 import type { Clock } from "../../clock.ts";
 import { isFinished, type TaskStatus } from "../../core/status.ts";
@@ -9,7 +7,7 @@ import type { EventSubscriber, TaskEvent } from "../events.ts";
 
 export class Waiters implements EventSubscriber {
   readonly #clock: Clock;
-  /** By the id of the task. */
+  /** By task id. */
   readonly #waiters = new Map<string, Set<() => void>>();
   #isClosed = false;
 
@@ -17,7 +15,10 @@ export class Waiters implements EventSubscriber {
     this.#clock = clock;
   }
 
-  /** The task once it has finished, or as it is when `waitMs` are over, `signal` aborts or nobody may wait any more. */
+  /**
+   * The task once it has finished, or its state when `waitMs` are over, `signal` aborts or the
+   * waiters are closed.
+   */
   wait(task: Task, waitMs: number, signal: AbortSignal): Promise<TaskView> {
     if (isFinished(task.status) || waitMs <= 0 || signal.aborted || this.#isClosed) {
       return Promise.resolve(viewOf(task));
@@ -29,7 +30,8 @@ export class Waiters implements EventSubscriber {
         this.#waiters.delete(id);
       };
       const cancelTimer = this.#clock.after(waitMs, settle);
-      // The task itself is answered, not a fresh look: with a small retention it may be forgotten by the next tick.
+      // Answers with this task object, without a new look-up: with a small retention, the task may
+      // be forgotten by the next tick.
       function settle(): void {
         cancelTimer();
         signal.removeEventListener("abort", settle);
@@ -44,7 +46,7 @@ export class Waiters implements EventSubscriber {
   }
 
   wants(status: TaskStatus): boolean {
-    // Most often nobody waits: then no event is made.
+    // Most often there are no waiters: then no event is made.
     return this.#waiters.size > 0 && isFinished(status);
   }
 
@@ -53,7 +55,7 @@ export class Waiters implements EventSubscriber {
     if (waiters !== undefined) for (const settle of [...waiters]) settle();
   }
 
-  /** Answers everybody. From now on nobody waits. */
+  /** Answers all waiting requests. Later ones are answered at once. */
   close(): void {
     this.#isClosed = true;
     for (const waiters of [...this.#waiters.values()]) for (const settle of [...waiters]) settle();

@@ -1,29 +1,33 @@
-/**
- * The one timer of an engine. However much is due, one timer is armed, for the earliest.
- */
+/** The only timer of an engine. It is set to the earliest due time, however many tasks are due. */
 
 import type { Clock } from "../../clock.ts";
 import type { Broker } from "../../core/broker.ts";
 import type { Instant } from "../../core/instant.ts";
 import type { Task } from "../../core/task.ts";
 
-/** A jump of the wall clock is noticed within this time. */
+/** A jump of the wall clock is detected within this time. */
 const WALL_CLOCK_CHECK_MS = 1000;
 
-/** While there are leases the timer fires at least this often, so that a pause of the process is noticed by its delay. */
+/**
+ * While there are leases, the timer fires at least this often, so that its delay shows a pause of
+ * the process.
+ */
 const LEASE_CHECK_MS = 250;
 
-/** A timer that is so late was held up by a pause of about a second: workers could not extend their leases meanwhile. */
+/**
+ * A timer this late was delayed by a pause of about a second, during which workers could not extend
+ * their leases.
+ */
 const LATE_MS = 1000 - LEASE_CHECK_MS;
 
 export class WakeTimer {
   readonly #broker: Broker;
   readonly #clock: Clock;
   readonly #onDue: (now: Instant) => void;
-  /** When the armed timer fires, in monotonic milliseconds; Infinity when none is armed. */
+  /** The time at which the timer fires, in monotonic milliseconds; Infinity when it is not set. */
   #armedForMs = Number.POSITIVE_INFINITY;
   #disarm: (() => void) | null = null;
-  /** Whether something may be due before the armed timer fires. */
+  /** Whether something may be due before the timer fires. */
   #isStale = false;
 
   constructor(broker: Broker, clock: Clock, onDue: (now: Instant) => void) {
@@ -32,7 +36,10 @@ export class WakeTimer {
     this.#onDue = onDue;
   }
 
-  /** Makes the timer fire when the core next has something to do. A timer that fires too early costs one empty tick. */
+  /**
+   * Sets the timer to the next due time of the core. A timer that fires too early costs one empty
+   * tick.
+   */
   arm(now: Instant): void {
     this.#isStale = false;
     let delayMs = this.#broker.msToNextDue(now);
@@ -45,21 +52,24 @@ export class WakeTimer {
     this.#disarm = this.#clock.after(delayMs, () => this.#fire());
   }
 
-  /** A task has taken a step. Most are due later than what is armed already: then {@link update} has nothing to do. */
+  /**
+   * Notes the step of a task. Most due times are after the timer's: then {@link update} has nothing
+   * to do.
+   */
   note({ status, dueAtMs, isDueByWall, lease }: Task): void {
     if (status === "queued") return;
     if (isDueByWall || lease !== null || dueAtMs < this.#armedForMs) this.#isStale = true;
   }
 
-  /** Arms the timer if a step since the last call asks for it. */
+  /** Sets the timer again if a step since the last call requires it. */
   update(now: Instant): void {
     if (this.#isStale) this.arm(now);
   }
 
-  /** Lets go of the timer, for good. */
+  /** Closes the timer. */
   close(): void {
     this.#disarm?.();
-    // A worker may still settle its attempts, but nothing is due any more.
+    // A worker may still settle its attempts, but nothing becomes due any more.
     this.#armedForMs = Number.NEGATIVE_INFINITY;
   }
 

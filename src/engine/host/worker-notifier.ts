@@ -1,6 +1,4 @@
-/**
- * Tells the workers of an engine, one a lane, what they can claim and which attempts have lost their task.
- */
+/** Notifies the workers of an engine, one per lane, of claimable tasks and of revoked attempts. */
 
 import { LANES, type Lane } from "../../core/lane.ts";
 import type { RevokeReason } from "../../core/outcomes.ts";
@@ -16,16 +14,16 @@ export class WorkerNotifier {
     this.#workers[lane] = worker;
   }
 
-  /** Tells of what a step of a task makes claimable. */
+  /** Tells the worker about tasks that became claimable. */
   onStep({ status, queue, lane }: Task, from: TaskStatus | null): void {
     if (status === "queued" && queue.isOpen) this.#workers[lane]?.onReady(1);
-    // A queue that was at its limit of running tasks may start one again.
+    // A queue that was at its concurrency limit may start another task.
     if (from === "running" && queue.limits.concurrency !== Number.POSITIVE_INFINITY) {
       this.onOpen(queue);
     }
   }
 
-  /** Tells of the ready tasks of a queue that may have just opened. */
+  /** Tells the workers about the ready tasks of a queue that may have just opened. */
   onOpen({ isOpen, ready }: Queue): void {
     if (!isOpen) return;
     for (const lane of LANES) {

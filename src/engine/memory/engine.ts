@@ -1,6 +1,4 @@
-/**
- * The engine in memory: nothing is stored, so everything is done, and may be told, at once.
- */
+/** The engine in memory. It stores nothing, so changes are applied, and may be shown, at once. */
 
 import type { Broker } from "../../core/broker.ts";
 import type { Instant } from "../../core/instant.ts";

@@ -1,6 +1,6 @@
 /**
- * Which column holds which field of a task: the one list from which rows are written and read. A field of a task that has
- * no column here does not compile.
+ * Maps the fields of a task to columns: the only list for writing and reading rows. A task field
+ * without a column here does not compile.
  */
 
 import type { SQLQueryBindings } from "bun:sqlite";
@@ -25,23 +25,29 @@ interface Column<From, Field> {
 
 type Columns<From, Row> = { readonly [Field in keyof Row]-?: Column<From, Row[Field]> };
 
-/** What of a task never changes: a row of `tasks`. What its type says at the time (lane, backoff) is not stored. */
+/**
+ * The part of a task that never changes: a row of `tasks`. The settings that its type decides at
+ * the time (lane, backoff) are not stored.
+ */
 export interface SpecRow extends Omit<TaskSpec, "lane" | "backoff" | "payloadBytes"> {
   readonly seq: number;
   readonly enqueuedAtMs: number;
-  /** When it was to start first. */
+  /** The first start time in the request. */
   readonly firstRunAtMs: number | null;
   readonly isDueByWall: boolean;
-  /** The number of the idempotency key that it came under. */
+  /** The number of its idempotency key. */
   readonly keySeq: number | null;
 }
 
-/** What changes: a row of `states`, which a task has from its first settle, loss or cancel on. */
+/**
+ * The stored state of a task: a row of `states`, which exists from its first settle, loss or
+ * cancel.
+ */
 export interface StateRow extends Omit<TaskState, "isDueByWall"> {
   readonly claim: SavedClaim | null;
 }
 
-/** A task as it was written. */
+/** A task as it was stored. */
 export interface TaskRow extends Omit<SpecRow, "firstRunAtMs">, StateRow {}
 
 const SPEC_COLUMNS: Columns<Task, SpecRow> = {
@@ -115,7 +121,7 @@ export const PUT_STATE = `
   INSERT OR REPLACE INTO states (seq, ${namesOf(STATE_LIST).join(", ")})
   VALUES (${marksOf(STATE_LIST.length + 1)})`;
 
-/** Tasks behind a number, in the order of their numbers: so many at most. */
+/** The tasks after a number, in the order of their numbers, with a limit. */
 export const SELECT_TASKS = `
   SELECT ${[
     ...namesOf(SPEC_LIST).map((name) => `tasks.${name}`),
@@ -141,11 +147,11 @@ export function taskRowOf(values: readonly unknown[]): TaskRow {
     return { ...INITIAL_STATE, ...spec, status, runAtMs: firstRunAtMs, claim: null };
   }
   const state = read<StateRow>(STATE_LIST, values, SPEC_LIST.length);
-  // Only a task that was never started waits for a time that was asked for.
+  // Only a task that was never started can wait for a requested time.
   return { ...spec, ...state, isDueByWall: false };
 }
 
-/** What is written of a task: an attempt in the process is not, since it ends with the process. */
+/** The stored state of a task, without a local attempt: that ends with the process. */
 export function stateRowOf(task: Task): StateRow {
   const { status, attempt, failures, losses, runAtMs, startedAtMs, finishedAtMs } = task;
   const { result, progress, errors, settledFence, receipt, lease } = task;

@@ -1,6 +1,6 @@
 /**
- * The commands that wait to be written with the next group. What a command writes depends on what was done before it: of
- * two on one task the second waits for the group after.
+ * The commands of the next group. The writes of a command depend on earlier changes, so the second
+ * of two commands on one task waits for the next group.
  */
 
 import type { Instant } from "../../core/instant.ts";
@@ -9,14 +9,17 @@ import type { StorageUnavailable } from "../engine.ts";
 import { STORAGE_UNAVAILABLE } from "../host/broker-host.ts";
 import type { Command, Plan } from "../host/commands.ts";
 
-/** A command with nothing to be done. */
+/** A command that needs no change. */
 interface AnsweredCommand {
   readonly kind: "answered";
   readonly task: Task | undefined;
   readonly tell: () => void;
 }
 
-/** A command as its group sees it. Exactly one of `take` and `refuse` is called, and answers it. */
+/**
+ * A command as its group sees it. Either `take` or `refuse` is called, exactly once, and answers
+ * it.
+ */
 export interface PlannedCommand {
   readonly kind: "planned";
   readonly plan: Plan<unknown>;
@@ -25,7 +28,7 @@ export interface PlannedCommand {
 }
 
 export class CommandGroup {
-  /** Each plans its command. */
+  /** Each entry plans its command. */
   #waiting: ((now: Instant) => PlannedCommand | AnsweredCommand)[] = [];
 
   get isEmpty(): boolean {
@@ -38,7 +41,7 @@ export class CommandGroup {
         try {
           return planned(command(now), resolve);
         } catch (error) {
-          // A defect in one command must not take its group along.
+          // A defect in one command must not stop its whole group.
           return { kind: "answered", task: undefined, tell: () => reject(error) };
         }
       });
@@ -52,7 +55,7 @@ export class CommandGroup {
     for (const [index, planNext] of this.#waiting.entries()) {
       const command = planNext(now);
       if (command.kind === "answered") {
-        // A step that is planned will change what this answer says.
+        // A planned step will change this answer.
         if (command.task !== undefined && touched.has(command.task)) {
           this.#waiting = this.#waiting.slice(index);
           return group;
@@ -73,7 +76,7 @@ export class CommandGroup {
     return group;
   }
 
-  /** Answers every command without doing anything that would have to be written. */
+  /** Answers every command without a change that would have to be written. */
   refuseAll(now: Instant): void {
     for (const planNext of this.#waiting.splice(0)) {
       const command = planNext(now);

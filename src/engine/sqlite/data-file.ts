@@ -1,10 +1,9 @@
 /**
- * The file that a durable engine keeps its tasks in: found, locked, checked, made or migrated, and
- * opened. Whatever is not a data file of ours, or is newer than this program, is refused and left
- * as it is.
+ * The data file of a durable engine: it is found, locked, checked, created or migrated, and opened
+ * here. A file that is not ringq's, or is newer than this program, is refused and left unchanged.
  *
- * A POSIX lock is gone when its process closes any descriptor of that file. So nothing here opens
- * the data file but SQLite, once the lock is held.
+ * A POSIX lock is released when its process closes any descriptor of that file. So once the lock is
+ * held, only SQLite opens the data file here.
  */
 
 import { constants, Database } from "bun:sqlite";
@@ -28,50 +27,51 @@ import { emptyLog, isInUse, isLogEmpty, markOpened } from "./file-log.ts";
 import { MIGRATIONS } from "./migrations.ts";
 import { PRIVATE_MODE } from "./private-file.ts";
 
-/**
- * The data file can't be used. The message says which and why, in words for whoever has to mend it.
- */
+/** The data file can't be used. The message names the file and the reason, for the operator. */
 export class DataFileError extends Error {
   override readonly name = "DataFileError";
 }
 
-/** How sure a commit is: `full` survives a power cut, `normal` may lose the last moments to one. */
+/**
+ * How durable a commit is: `full` survives a power cut, `normal` may lose the last moments to one.
+ */
 export type Durability = "full" | "normal";
 
 export interface DataFile {
-  /** Where it is, with no symbolic link left in it. */
+  /** The path of the file, without symbolic links. */
   readonly path: string;
   readonly db: Database;
   /**
-   * Whether it seems to have been copied or moved without its log, so that tasks may be missing.
+   * Whether the file seems to have been copied or moved without its log, so that tasks may be
+   * missing.
    */
   readonly isLogMissing: boolean;
-  /** Moves the log into the file, closes both, and lets others have them. */
+  /** Moves the log into the file, closes both, and unlocks the file. */
   close(): ClosedDataFile;
 }
 
 export interface ClosedDataFile {
-  /**
-   * Whether the file alone has everything. Otherwise the log stays beside it, and belongs to it.
-   */
+  /** Whether the file alone is complete. Otherwise the log stays beside it, and belongs to it. */
   readonly isLogEmpty: boolean;
 }
 
-/** Only another tool's lock is waited for, and that holds up the event loop. */
+/** Only another tool's lock can cause a wait, and the wait blocks the event loop. */
 export const BUSY_TIMEOUT_MS = 1000;
 
-/** A `verify` or `backup` has the lock for a moment, to finish a log that was left. */
+/**
+ * A `verify` or `backup` holds the lock for a moment while it moves a remaining log into the file.
+ */
 const LOCK_TIMEOUT_MS = 250;
 
-/** How large the write-ahead log stays on disk after it was larger for a while. */
+/** The size to which the write-ahead log on disk is cut after it was larger. */
 const JOURNAL_BYTES_MAX = 64 * 1024 * 1024;
 
-/** Opens the data file at this path for this process alone, and makes it if there is none. */
+/** Opens the data file at this path for this process alone. Creates it if it does not exist. */
 export function openDataFile(path: string, durability: Durability): DataFile {
   const real = realPathOf(path);
   try {
-    // What is not ours gets no lock beside it. Where there is one, somebody may hold it, and the
-    // file must not be opened.
+    // Do not create a lock for a file that is not ringq's. If there is a lock, another process may
+    // hold it, and the file must not be opened.
     if (!existsSync(lockPathOf(real))) isThere(real);
     return openLocked(real, durability, lock(real));
   } catch (error) {
@@ -81,7 +81,7 @@ export function openDataFile(path: string, durability: Durability): DataFile {
   }
 }
 
-/** Makes sure that a file, and its name in its folder, are on disk. */
+/** Syncs a file, and its name in its folder, to disk. */
 export function syncFile(path: string): void {
   for (const each of [path, dirname(path)]) {
     const descriptor = openSync(each, "r");
@@ -93,7 +93,7 @@ export function syncFile(path: string): void {
   }
 }
 
-/** Takes a file to the newest version, or not at all. */
+/** Migrates a file to the newest version in one transaction. */
 export function migrate(db: Database, path: string, migrations: readonly string[]): void {
   const version = versionOf(db, path, migrations.length);
   if (version === migrations.length) return;
@@ -101,8 +101,8 @@ export function migrate(db: Database, path: string, migrations: readonly string[
     for (const migration of migrations.slice(version)) db.run(migration);
     db.run(`PRAGMA user_version = ${migrations.length}`);
   }).immediate();
-  // Others read the version from the header before they open the file, so it must not stay in the
-  // log.
+  // Other processes read the version from the header before they open the file, so it must not stay
+  // in the log.
   db.run("PRAGMA wal_checkpoint(TRUNCATE)");
 }
 
@@ -139,7 +139,7 @@ export function realPathOf(path: string): string {
   }
 }
 
-/** Locks the data file for as long as this process lives, and returns what lets go of it. */
+/** Locks the data file for the life of this process. Returns the function that unlocks it. */
 function lock(path: string): () => void {
   const answer = takeLock(path, LOCK_TIMEOUT_MS);
   if (answer.kind === "locked") return answer.unlock;
@@ -153,14 +153,15 @@ function lock(path: string): () => void {
 }
 
 /**
- * Whether there is a data file: false for none at all, or an empty one. Refuses what is there and
- * is not ours.
+ * Whether there is a data file: false for a missing or empty one. Refuses a file that is not
+ * ringq's.
  */
 function isThere(path: string): boolean {
   const stat = statSync(path, { throwIfNoEntry: false });
   if (stat !== undefined) {
     if (!stat.isFile()) throw new DataFileError(`${path} is not a file`);
-    // Under another name it would get another lock and another log, and be torn between the two.
+    // Under another name the file would get another lock and another log, and two processes could
+    // damage it.
     if (stat.nlink > 1) throw new DataFileError(`${path} has a hard link; remove it`);
     if (stat.size > 0) {
       checkHeader(path);
@@ -176,8 +177,8 @@ function isThere(path: string): boolean {
 }
 
 /**
- * Makes a new data file under another name first, so that whatever happens meanwhile leaves none,
- * or a whole one.
+ * Creates a new data file under another name first, so that a failure leaves no file or a complete
+ * one.
  */
 function create(path: string): void {
   const unfinished = `${path}-new`;
@@ -192,7 +193,7 @@ function create(path: string): void {
     SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOFOLLOW,
   );
   try {
-    // Before there is anything in it. The log and its index get the mode of their file.
+    // Before the file has any content. The log and its index get the mode of the file.
     chmodSync(unfinished, PRIVATE_MODE);
     db.run(`PRAGMA application_id = ${APPLICATION_ID}`);
     migrate(db, unfinished, MIGRATIONS);
@@ -221,7 +222,7 @@ export function versionOf(db: Database, path: string, newest = MIGRATIONS.length
   return version;
 }
 
-/** Opens a file in a way that never writes to it, not even at the close. */
+/** Opens a file and never writes to it, not even when it is closed. */
 export function openReadonly(path: string, hasLog: boolean): Database {
   if (hasLog) return new Database(path, { readonly: true, strict: true });
   const { SQLITE_OPEN_READONLY, SQLITE_OPEN_URI } = constants;
@@ -230,7 +231,7 @@ export function openReadonly(path: string, hasLog: boolean): Database {
 }
 
 export function configure(db: Database, path: string, durability: Durability): void {
-  // macOS calls it done when the drive has it in its cache, unless it is told otherwise.
+  // Without this, macOS reports success when data is only in the drive's cache.
   const isFull = durability === "full" ? 1 : 0;
   const settings: readonly (readonly [name: string, value: string | number, readBack?: number])[] =
     [
@@ -255,7 +256,7 @@ export function configure(db: Database, path: string, durability: Durability): v
   }
 }
 
-/** Finds out about damage before anything is written on top of it. */
+/** Checks for damage before anything is written. */
 function checkStructure(path: string, hasLog: boolean): void {
   const db = openReadonly(path, hasLog);
   try {
@@ -276,7 +277,7 @@ function pragmaOf(db: Database, pragma: string): unknown {
 function closeAll(db: Database, unlock: () => void): ClosedDataFile {
   try {
     const isEmpty = emptyLog(db);
-    // Throws while a statement is still open: then the log would stay behind.
+    // Throws while a statement is still open: then the log would stay.
     db.close(true);
     return { isLogEmpty: isEmpty };
   } finally {

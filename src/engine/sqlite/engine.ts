@@ -1,6 +1,6 @@
 /**
- * The engine that keeps its tasks in an SQLite file: the broker in memory, and a store that every change is written to
- * before anybody is told of it (group-commit.ts).
+ * The engine that keeps its tasks in an SQLite file. The broker is in memory, and every change is
+ * written to the store before it is shown (group-commit.ts).
  */
 
 import type { Engine } from "../engine.ts";
@@ -12,12 +12,15 @@ import { RunningFile } from "./running-file.ts";
 import { SqliteStore } from "./store.ts";
 
 export interface SqliteEngineOptions extends HostOptions {
-  /** Where the data file is, or is to be. */
+  /** The path of the data file, which may not exist yet. */
   readonly path: string;
   readonly durability: Durability;
 }
 
-/** Opens the data file, and goes on where it ends. Throws a {@link DataFileError} when that can't be done. */
+/**
+ * Opens the data file, and continues from its state. Throws a {@link DataFileError} when that is
+ * not possible.
+ */
 export function createSqliteEngine({ path, durability, ...options }: SqliteEngineOptions): Engine {
   const file = openDataFile(path, durability);
   if (file.isLogMissing) options.log?.warn("journal_log_missing", { path: `${file.path}-wal` });
@@ -39,7 +42,7 @@ export function createSqliteEngine({ path, durability, ...options }: SqliteEngin
   }
 }
 
-/** Takes back what the data file and the running file hold. */
+/** Restores the state from the data file and the running file. */
 function recover(
   host: BrokerHost,
   persistence: GroupCommit,
@@ -50,7 +53,7 @@ function recover(
   const now = clock.now();
   const claims = running.earlierClaims();
   broker.restore(readSnapshot({ store, claims, intake, wallMs: now.wallMs, log }), now);
-  // How often a task was lost has to be on disk before it may bring the process down again.
+  // The loss count of a task has to be on disk before the task can crash the process again.
   const fault = persistence.writeRecovered();
   if (fault !== null) throw new DataFileError(`${store.path} can't be written: ${fault.message}`);
   running.restart([...broker.tasks()].filter(({ lease }) => lease !== null));

@@ -1,6 +1,6 @@
 /**
- * The first bytes of a data file, read without SQLite, which might write to a file that is not ours
- * (https://www.sqlite.org/fileformat.html#the_database_header).
+ * Reads the first bytes of a data file without SQLite, which might write to a file that is not
+ * ringq's (https://www.sqlite.org/fileformat.html#the_database_header).
  */
 
 import { closeSync, fstatSync, openSync, readSync } from "node:fs";
@@ -16,11 +16,12 @@ const CHANGES_OFFSET = 24;
 const PAGES_OFFSET = 28;
 const VERSION_OFFSET = 60;
 const APPLICATION_ID_OFFSET = 68;
-/** For which count of changes the number of pages is right. */
+/** The change counter for which the number of pages is valid. */
 const PAGES_VALID_FOR_OFFSET = 92;
 
 /**
- * Why this is not a whole data file of a version up to `newest`, in a sentence; null when it is.
+ * The reason why this is not a complete data file of a version up to `newest`, as a sentence; null
+ * when it is one.
  */
 export function headerFault(path: string, newest: number): string | null {
   const header = Buffer.alloc(HEADER_BYTES);
@@ -40,18 +41,18 @@ export function headerFault(path: string, newest: number): string | null {
   }
   const fault = versionFault(header.readUInt32BE(VERSION_OFFSET), path, newest);
   if (fault !== null) return fault;
-  // With a log beside it a file may be shorter than it says: a checkpoint was cut off, and will be
-  // made again.
+  // A file with a log may be shorter than its header says: a checkpoint was interrupted, and will
+  // be repeated.
   return isLogEmpty(path) ? lengthFault(path, header, bytes) : null;
 }
 
-/** Why a file of this version can't be used, in a sentence; null when it can. */
+/** The reason why a file of this version can't be used, as a sentence; null when it can. */
 export function versionFault(version: number, path: string, newest: number): string | null {
   if (version <= newest) return null;
   return `${path} has version ${version}, but this ringq supports versions up to ${newest}. Use a newer ringq`;
 }
 
-/** SQLite takes what is missing of a file's last page for zeros, and would not notice. */
+/** SQLite reads the missing part of a file's last page as zeros, and would not report it. */
 function lengthFault(path: string, header: Buffer, bytes: number): string | null {
   const isKnown =
     header.readUInt32BE(CHANGES_OFFSET) === header.readUInt32BE(PAGES_VALID_FOR_OFFSET);

@@ -1,8 +1,8 @@
 /**
  * The lock on a data file: an empty SQLite file beside it, locked for as long as one process has
- * the data file. Beside, and not on it, because a backup reads the file while it is in use. It dies
- * with its process, and the file stays: to remove it would let two processes lock two files of this
- * name.
+ * the data file. It is a separate file because a backup reads the data file while it is in use. The
+ * lock ends with its process, and the lock file stays: if it were removed, two processes could lock
+ * two files of this name.
  */
 
 import { constants, Database } from "bun:sqlite";
@@ -19,8 +19,8 @@ export function lockPathOf(path: string): string {
 }
 
 /**
- * Locks the data file at this path, which has no symbolic link left in it. Waits for another
- * process for so long.
+ * Locks the data file at this path, which has no symbolic links. Waits at most `waitMs` for another
+ * process.
  */
 export function takeLock(path: string, waitMs: number): LockAnswer {
   const lockPath = lockPathOf(path);
@@ -29,7 +29,7 @@ export function takeLock(path: string, waitMs: number): LockAnswer {
     prepareFile(lockPath);
     db = new Database(lockPath, constants.SQLITE_OPEN_READWRITE | constants.SQLITE_OPEN_NOFOLLOW);
     db.run(`PRAGMA busy_timeout = ${waitMs}`);
-    // Nothing is ever written to it, so nothing is left to roll back.
+    // Nothing is ever written to it, so there is nothing to roll back.
     db.run("PRAGMA journal_mode = MEMORY");
     db.run("BEGIN EXCLUSIVE");
   } catch (cause) {
@@ -41,8 +41,8 @@ export function takeLock(path: string, waitMs: number): LockAnswer {
 }
 
 /**
- * Makes the lock file if there is none. One that is there must not be opened: closing it again
- * would free its lock.
+ * Creates the lock file if it does not exist. An existing one must not be opened: closing it would
+ * release its lock.
  */
 function prepareFile(lockPath: string): void {
   const stat = lstatSync(lockPath, { throwIfNoEntry: false });
@@ -50,7 +50,7 @@ function prepareFile(lockPath: string): void {
     try {
       makePrivateFile(lockPath);
     } catch (error) {
-      // Two processes start at once, and the other one was faster.
+      // Two processes started at once, and the other one was first.
       if (!isCode(error, "EEXIST")) throw error;
     }
   } else if (!stat.isFile()) {

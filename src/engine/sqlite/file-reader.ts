@@ -1,6 +1,6 @@
 /**
- * Reads a data file from beside: one that a process has in use, one that was stopped, or a copy of
- * either. Never writes to one that a process has in use.
+ * Reads a data file that another process may have in use, a stopped one, or a copy. Never writes to
+ * a file that a process has in use.
  */
 
 import { Database, SQLiteError } from "bun:sqlite";
@@ -22,15 +22,15 @@ export interface ReadableFile {
   readonly path: string;
   readonly db: Database;
   readonly version: number;
-  /** Whether it has a log. Without one it is read as a file that never changes. */
+  /** Whether it has a log. Without a log, it is read as a file that never changes. */
   readonly hasLog: boolean;
   /** As in {@link DataFile}. */
   readonly isLogMissing: boolean;
 }
 
 /**
- * Reads a data file with `read`, and once more if a process began to write to what nobody had in
- * use.
+ * Reads a data file with `read`, and once more if a process began to write to a file that was not
+ * in use.
  */
 export function readDataFile<T>(path: string, read: (file: ReadableFile) => T): T {
   for (;;) {
@@ -49,8 +49,8 @@ export function readDataFile<T>(path: string, read: (file: ReadableFile) => T): 
 }
 
 /**
- * Moves a log that a process left behind into its data file, unless a process has the two in use.
- * For a file that was just read and is sound. When it can't be done nothing is lost: the log stays.
+ * Moves a remaining log into its data file, unless a process has them in use. For a file that was
+ * just read and is sound. If it fails nothing is lost: the log stays.
  */
 export function finishLog(path: string): void {
   const real = realPathOf(path);
@@ -62,8 +62,7 @@ export function finishLog(path: string): void {
     const db = new Database(real, { readwrite: true, strict: true });
     try {
       configure(db, real, "full");
-      // Fails for a file of version 1, which has no mark of being in use: then the close moves the
-      // log.
+      // Fails for a file of version 1, which has no in-use mark: then closing it moves the log.
       if (hasLog) emptyLog(db);
     } finally {
       db.close(true);
@@ -76,9 +75,9 @@ export function finishLog(path: string): void {
 }
 
 /**
- * Opens a data file that may be in use, or a copy of one, for reading. A file whose log is empty is
- * read as one that never changes: without a lock, and without files beside it, so a folder that
- * can't be written will do. The caller has to find out whether it did change.
+ * Opens a data file, or a copy of one, for reading; it may be in use. A file with an empty log is
+ * read as one that never changes: without a lock and without files beside it, so a read-only folder
+ * is enough. The caller has to check whether the file did change.
  */
 function openForReading(path: string): ReadableFile {
   if (!existsSync(path)) throw new DataFileError(`${path} does not exist`);
@@ -98,7 +97,7 @@ function openForReading(path: string): ReadableFile {
   }
 }
 
-/** Changes with every write to the file itself. */
+/** Changes with every write to the file. */
 function stampOf(path: string): string {
   const stat = statSync(path, { bigint: true, throwIfNoEntry: false });
   return stat === undefined ? "" : `${stat.ino} ${stat.size} ${stat.mtimeNs}`;

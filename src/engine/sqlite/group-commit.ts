@@ -1,10 +1,11 @@
 /**
- * What one tick of the event loop brings, written as one group, in one transaction, at the end of the tick: new tasks, what
- * workers did, and commands. The write is synchronous, so nothing comes in between.
+ * Writes the changes of one event-loop tick as one group, in one transaction, at the end of the
+ * tick: new tasks, steps by workers, and commands. The write is synchronous, so nothing comes in
+ * between.
  *
- * New tasks only hold their places until they are on disk, and commands are only planned: a group that can't be written is
- * as if it had never been asked for. What workers did in the process is in memory at once; it stays there and is written
- * when that works again.
+ * New tasks only hold their places until they are on disk, and commands are only planned: if a
+ * group can't be written, its requests change nothing. Steps by workers in the process are in
+ * memory at once; they stay there, and are written when writes work again.
  */
 
 import type { Clock } from "../../clock.ts";
@@ -34,13 +35,16 @@ export interface GroupCommitOptions {
   readonly log: Log;
 }
 
-/** An enqueue that waits for its group to be written. */
+/** An enqueue that waits for the write of its group. */
 interface Entry {
   readonly reservation: Reservation;
   readonly answer: (answer: EnqueueAnswer) => void;
 }
 
-/** A group is collected (`idle` while it is empty), and written once it is `due`; nothing is written when `closed`. */
+/**
+ * A group is collected (`idle` while it is empty) and written once it is `due`; when `closed`,
+ * nothing is written.
+ */
 type Mode = "idle" | "due" | "closed";
 
 export class GroupCommit implements Persistence {
@@ -55,15 +59,15 @@ export class GroupCommit implements Persistence {
   readonly #pending = new PendingWrites();
   #entries: Entry[] = [];
   readonly #commands = new CommandGroup();
-  /** The answers that are under way to enqueues with a key, by key. */
+  /** The pending answers to enqueues with a key, by key. */
   readonly #keys = new Map<
     string,
     { readonly fingerprint: string; readonly answer: Promise<EnqueueAnswer> }
   >();
-  /** Readers of what is not written yet. */
+  /** Readers that wait for the next write. */
   #readers: (() => void)[] = [];
   #mode: Mode = "idle";
-  /** Whether a written group is being applied: its steps need no further writing. */
+  /** Whether a written group is being applied: its steps need no further write. */
   #isApplying = false;
 
   constructor({ host, store, running, clock, log }: GroupCommitOptions) {
@@ -121,7 +125,7 @@ export class GroupCommit implements Persistence {
       this.#running.note(task);
       return true;
     } catch (error) {
-      // Whoever waits for this tick's group would wait for the end of the outage.
+      // A request that waits for this tick's group would wait for the end of the outage.
       this.#refuse(this.#takeEntries(), [], this.#clock.now());
       this.#begin(runningFileFault(error));
       this.#answerReaders();
@@ -130,7 +134,8 @@ export class GroupCommit implements Persistence {
   }
 
   noteExtend(task: Task): void {
-    // While the file can't be written the lease is longer in memory only: a crash would end it earlier, no more.
+    // While the file can't be written, the longer lease is only in memory: at worst, a crash ends
+    // it earlier.
     if (this.isAvailable) this.noteClaim(task);
   }
 
@@ -156,7 +161,10 @@ export class GroupCommit implements Persistence {
     this.#soon();
   }
 
-  /** No end is shown before it is on disk, unless the disk is away: reads go on with what memory knows. */
+  /**
+   * A finished state is not shown before it is on disk, except during an outage: then reads use the
+   * state in memory.
+   */
   untilStored(task: Task): Promise<void> | null {
     const isShown = !isFinished(task.status) || !this.#isWriting || !this.#pending.has(task);
     return isShown ? null : this.#written(() => undefined);
@@ -166,7 +174,7 @@ export class GroupCommit implements Persistence {
     return this.#pending.isEmpty || !this.#isWriting ? read() : this.#written(read);
   }
 
-  /** Writes the group, does what was asked for, and answers. */
+  /** Writes the group, applies it, and answers its requests. */
   flush(): void {
     if (this.#mode === "closed") return;
     this.#mode = "idle";
@@ -185,13 +193,16 @@ export class GroupCommit implements Persistence {
     if (!this.#commands.isEmpty) this.#soon();
   }
 
-  /** Writes what recovery has changed, before there is anybody to tell, and says why if that fails. */
+  /**
+   * Writes the changes of the recovery, before any request is answered. Returns the fault if that
+   * fails.
+   */
   writeRecovered(): StoreFault | null {
     this.#mode = "idle";
     return this.#write([], []);
   }
 
-  /** Writes the rest, remote claims included, and lets go of the file. */
+  /** Writes the rest, remote claims included, and closes the file. */
   close(): StoreRemains {
     for (const task of this.#broker.tasks()) if (task.lease !== null) this.#pending.add(task);
     while (!this.#commands.isEmpty && this.isAvailable) this.flush();
@@ -199,7 +210,8 @@ export class GroupCommit implements Persistence {
     this.#mode = "closed";
     this.#outage.close();
     const isComplete = this.#pending.isEmpty;
-    // What workers did since the storage went away is done again: that is what at least once means.
+    // Steps since the storage became unavailable are lost, and their attempts run again: that is
+    // "at least once".
     if (!isComplete) this.#log.error("journal_incomplete", { path: this.#store.path });
     const { isLogEmpty } = this.#store.close();
     if (!isLogEmpty) this.#log.warn("journal_log_left", { path: `${this.#store.path}-wal` });
@@ -238,7 +250,8 @@ export class GroupCommit implements Persistence {
 
   #apply(entries: readonly Entry[], planned: readonly PlannedCommand[], now: Instant): void {
     this.#isApplying = true;
-    // First the answers, then the workers: what waits on a socket is sent before new tasks are started.
+    // First the answers, then the workers: answers are sent on their sockets before new tasks
+    // start.
     for (const { reservation, answer } of entries) {
       answer({ kind: "accepted", receipts: reservation.receipts });
     }
@@ -258,12 +271,12 @@ export class GroupCommit implements Persistence {
     this.#commands.refuseAll(now);
   }
 
-  /** Whether what waits is going to be written: not once it is closed, whatever workers still do. */
+  /** Whether pending changes will be written: not after the close, whatever workers still do. */
   get #isWriting(): boolean {
     return this.isAvailable && this.#mode !== "closed";
   }
 
-  /** The enqueues that wait, which wait no longer. */
+  /** Removes and returns the waiting enqueues. */
   #takeEntries(): readonly Entry[] {
     this.#keys.clear();
     return this.#entries.splice(0);
@@ -273,7 +286,10 @@ export class GroupCommit implements Persistence {
     for (const answer of this.#readers.splice(0)) answer();
   }
 
-  /** Reads once the group is written, and at once: when a promise goes on there may be an end that is not. */
+  /**
+   * Reads as soon as the group is written, in the same step: by the time a promise continues,
+   * memory may have a finished state that is not stored.
+   */
   #written<T>(read: () => T): Promise<T> {
     return new Promise((resolve) => {
       this.#readers.push(() => resolve(read()));
@@ -281,7 +297,7 @@ export class GroupCommit implements Persistence {
     });
   }
 
-  /** Writes at the end of this tick what it has brought by then. */
+  /** Schedules the write of the group for the end of this tick. */
   #soon(): void {
     if (this.#mode !== "idle" || !this.isAvailable) return;
     this.#mode = "due";
@@ -293,7 +309,8 @@ export class GroupCommit implements Persistence {
   #begin(fault: StoreFault): void {
     const wasAvailable = this.isAvailable;
     this.#mode = "idle";
-    // Takes the failed group's place in the log. Should that work, all the better: the next probe shows whether it lasts.
+    // Overwrites the failed group in the log. If this write works, the next probe shows whether
+    // writing stays possible.
     this.#store.touch();
     this.#outage.begin(fault);
     if (wasAvailable) this.#host.onAvailability(this.#clock.now());
@@ -305,7 +322,7 @@ export class GroupCommit implements Persistence {
     this.#host.onAvailability(now);
   }
 
-  /** Finds out whether the storage can be written again. */
+  /** Tests whether the storage can be written again. */
   #probe(): void {
     const fault = this.#touch();
     if (fault === null) this.flush();
@@ -322,7 +339,7 @@ export class GroupCommit implements Persistence {
   }
 }
 
-/** The answer to an enqueue whose key is in the group already. */
+/** The answer to an enqueue whose key is already in the group. */
 function again(first: EnqueueAnswer, isSame: boolean): EnqueueAnswer {
   if (first.kind !== "accepted") return first;
   return isSame ? { kind: "repeated", receipts: first.receipts } : { kind: "key_reused" };

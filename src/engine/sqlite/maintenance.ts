@@ -1,7 +1,4 @@
-/**
- * What can be done with a data file from beside, also while an engine has it in use: copy it, and
- * check it.
- */
+/** Copies and checks a data file, also while an engine has it in use. */
 
 import { Database } from "bun:sqlite";
 import { existsSync, lstatSync, renameSync, rmSync, statSync } from "node:fs";
@@ -13,29 +10,29 @@ import { finishLog, type ReadableFile, readDataFile } from "./file-reader.ts";
 import { MIGRATIONS } from "./migrations.ts";
 import { makePrivateFile } from "./private-file.ts";
 
-/** What is in a data file, and what is wrong with it. */
+/** The contents of a data file, and its faults. */
 export interface Verification {
   readonly version: number;
-  /** Tasks by status. What runs stands as what it was before. */
+  /** Tasks by status. A running task is counted in its status before the attempt. */
   readonly counts: Readonly<Record<TaskStatus, number>>;
   readonly keys: number;
   readonly pausedQueues: number;
-  /** One sentence each; none when the file is sound. */
+  /** One sentence per fault; none when the file is sound. */
   readonly faults: readonly string[];
 }
 
 /**
- * Writes a copy of a data file to a path where nothing is yet. It is as the file was at one moment,
- * and whole or not there. Throws a {@link DataFileError} when that can't be done.
+ * Copies a data file to a path that does not exist yet. The copy has the state of one moment, and
+ * is complete or absent. Throws a {@link DataFileError} when that is not possible.
  */
 export function backUp(from: string, to: string): void {
-  // A name that nobody else has: what is removed again must be our own.
+  // A unique name: only our own file may be removed again.
   const unfinished = join(dirname(to), `ringq-unfinished-${crypto.randomUUID()}`);
   try {
     refuseTaken(to);
     readDataFile(from, (file) => copyInto(file, unfinished));
     syncFile(unfinished);
-    // The copy may have taken a while.
+    // The copy may have taken a while, so check again.
     refuseTaken(to);
     renameSync(unfinished, to);
     syncFile(to);
@@ -50,13 +47,13 @@ export function backUp(from: string, to: string): void {
 }
 
 /**
- * Reads a whole data file and says what is in it. Throws a {@link DataFileError} for what is not a
- * data file of ours.
+ * Reads a whole data file and reports its contents. Throws a {@link DataFileError} for a file that
+ * is not ringq's.
  */
 export function verifyDataFile(path: string): Verification {
   try {
     const verification = readDataFile(path, verificationOf);
-    // What has a fault is left as it is.
+    // A faulty file is left unchanged.
     if (verification.faults.length === 0) finishLog(path);
     return verification;
   } catch (error) {
@@ -65,7 +62,7 @@ export function verifyDataFile(path: string): Verification {
   }
 }
 
-/** Anything counts: also a folder, and a link that leads nowhere. */
+/** Any entry counts, also a folder or a broken link. */
 function refuseTaken(path: string): void {
   const folder = dirname(path);
   if (statSync(folder, { throwIfNoEntry: false })?.isDirectory() !== true) {
@@ -77,7 +74,7 @@ function refuseTaken(path: string): void {
 }
 
 function copyInto({ db, version, isLogMissing }: ReadableFile, to: string): void {
-  // An earlier try may have left a part of it.
+  // An earlier attempt may have left a part of the copy.
   rmSync(to, { force: true });
   makePrivateFile(to);
   db.run("VACUUM INTO ?", [to]);
@@ -87,7 +84,7 @@ function copyInto({ db, version, isLogMissing }: ReadableFile, to: string): void
     // It is flushed when it is complete.
     copy.run("PRAGMA synchronous = OFF");
     copy.run("PRAGMA journal_mode = MEMORY");
-    // A copy of a file that lacks its log goes on saying so.
+    // A copy of a file that lacks its log still says so.
     if (!isLogMissing) markInUse(copy, false);
     // Remote claims belong to the original: their workers settle there.
     copy.run("UPDATE states SET status = 'queued', claim = NULL WHERE claim IS NOT NULL");
@@ -97,7 +94,7 @@ function copyInto({ db, version, isLogMissing }: ReadableFile, to: string): void
 }
 
 function verificationOf({ path, db, version, isLogMissing }: ReadableFile): Verification {
-  // One transaction: all of it is about the same moment.
+  // One transaction, so that all results are of the same moment.
   db.run("BEGIN");
   const faults = [...structureFaults(db)];
   if (faults.length === 0) faults.push(...contentFaults(db));
@@ -122,7 +119,7 @@ function* structureFaults(db: Database): Generator<string> {
 
 const FINISHED = TASK_STATUSES.filter(isFinished).map(quoted).join();
 
-/** What no data file has, with how to count it. */
+/** Contradictions that a sound file never has, with the query that counts each. */
 const CONTRADICTIONS = {
   "tasks with a duplicate id": "SELECT count(*) - count(DISTINCT id) FROM tasks",
   "tasks whose payload is not JSON": "SELECT count(*) FROM tasks WHERE NOT json_valid(payload)",

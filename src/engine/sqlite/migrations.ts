@@ -1,13 +1,14 @@
 /**
- * The shape of a data file, version by version. A released migration is never changed: the next one says what is
- * different.
+ * The schema of a data file, version by version. A released migration is never changed: the next
+ * one has the differences.
  *
- * A task is a row in `tasks` that never changes, and one in `states` from its first finish, retry, release or cancel on.
- * So a payload, however large, is written once, and both tables grow at their end. Times are wall-clock milliseconds;
- * lists and objects are JSON. Which column holds which field: columns.ts.
+ * A task is a row in `tasks` that never changes, and a row in `states` from its first finish,
+ * retry, release or cancel. So a payload, however large, is written once, and both tables grow at
+ * their end. Times are wall-clock milliseconds; lists and objects are JSON. columns.ts maps the
+ * fields to columns.
  */
 
-/** Each takes a file of the version that is its index to the next one. */
+/** Each migrates a file from the version that is its index to the next version. */
 export const MIGRATIONS: readonly string[] = [
   `
   CREATE TABLE identity (id INTEGER NOT NULL, touched INTEGER NOT NULL) STRICT;

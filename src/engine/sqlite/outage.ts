@@ -1,12 +1,10 @@
-/**
- * Whether the storage can be written, and the way back when it can't: from time to time somebody tries.
- */
+/** Tracks a storage outage, and retries a write every second until it ends. */
 
 import type { Clock } from "../../clock.ts";
 import type { Log } from "../../log.ts";
 import type { StoreFault } from "./store.ts";
 
-/** How long after a failed attempt to write the next one comes. */
+/** The time between a failed write and the next try. */
 const PROBE_MS = 1000;
 
 export class Outage {
@@ -27,7 +25,7 @@ export class Outage {
     return this.#sinceMs !== null;
   }
 
-  /** Writing has failed, again or for the first time. */
+  /** A write has failed, for the first time or again. */
   begin({ code, message }: StoreFault): void {
     if (this.#sinceMs === null) {
       this.#sinceMs = this.#clock.now().monoMs;
@@ -37,7 +35,7 @@ export class Outage {
     this.#cancelProbe = this.#clock.after(PROBE_MS, this.#probe);
   }
 
-  /** Writing works again. */
+  /** Writes work again. */
   end(): void {
     if (this.#sinceMs === null) return;
     const lastedMs = Math.round(this.#clock.now().monoMs - this.#sinceMs);

@@ -1,6 +1,6 @@
 /**
- * What has changed in memory and is not on disk yet. It is written with the next group; if that fails, it stays here and
- * goes with the one after.
+ * The changes in memory that are not on disk yet. They are written with the next group; if that
+ * fails, they stay here for the group after it.
  */
 
 import type { KeyRecord } from "../../core/idempotency.ts";
@@ -65,13 +65,13 @@ export class PendingWrites {
 export function isToBeWritten(status: TaskStatus, from: TaskStatus | null): boolean {
   switch (status) {
     case "scheduled":
-      // Only a new task is scheduled, and that is written before it takes its first step.
+      // Only a new task is scheduled, and it is written before its first step.
       return false;
     case "running":
       // The running file has it.
       return false;
     case "queued":
-      // A task that has become due needs no writing: its time is on disk.
+      // A task that has become due needs no write: its time is on disk.
       return from === "running" || from === "failed" || from === "cancelled";
     case "retrying":
     case "done":

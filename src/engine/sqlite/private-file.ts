@@ -1,22 +1,22 @@
 /**
- * Files beside the data file that only their owner may read: payloads and idempotency keys are
- * nobody else's business. Never follows a link in the last part of a path, so that nobody can have
- * another file written over.
+ * Creates and opens files beside the data file that only their owner may read, since payloads and
+ * idempotency keys are private. It never follows a link in the last part of a path, so that a link
+ * can't cause another file to be overwritten.
  */
 
 import { closeSync, constants, fstatSync, openSync } from "node:fs";
 
 export const PRIVATE_MODE = 0o600;
 
-/** Makes an empty file. Throws when anything has this name, be it a link that leads nowhere. */
+/** Creates an empty file. Throws when the name exists, even as a broken link. */
 export function makePrivateFile(path: string): void {
   const { O_WRONLY, O_CREAT, O_EXCL } = constants;
   closeSync(openSync(path, O_WRONLY | O_CREAT | O_EXCL, PRIVATE_MODE));
 }
 
 /**
- * Opens a file for reading and writing, and makes it if there is none. Throws for links and for
- * what is no file.
+ * Opens a file for reading and writing, and creates it if it does not exist. Throws for a link and
+ * for anything but a regular file.
  */
 export function openPrivateFile(path: string): number {
   const { O_RDWR, O_CREAT, O_NOFOLLOW } = constants;

@@ -1,6 +1,4 @@
-/**
- * Reads what the data file and the running file hold, as what a broker is restored from.
- */
+/** Builds the snapshot from which a broker is restored, from the data file and the running file. */
 
 import { type KeyRecord, newKey } from "../../core/idempotency.ts";
 import type { SavedTask, Snapshot } from "../../core/snapshot.ts";
@@ -11,12 +9,15 @@ import type { TaskRow } from "./columns.ts";
 import type { RunningClaim } from "./running-file.ts";
 import type { KeyRow, SqliteStore } from "./store.ts";
 
-/** After so many tasks the log tells how far it is: starting with a million should not look like hanging. */
+/**
+ * The log reports progress after this many tasks: a start with a million tasks should not look like
+ * a hang.
+ */
 const PROGRESS_TASKS = 100_000;
 
 export interface RecoveryOptions {
   readonly store: SqliteStore;
-  /** The attempts that ran when the earlier process ended, by the number of the task. */
+  /** The attempts that ran when the earlier process ended, by task number. */
   readonly claims: ReadonlyMap<number, RunningClaim>;
   readonly intake: Intake;
   readonly wallMs: number;
@@ -25,7 +26,7 @@ export interface RecoveryOptions {
 
 export function readSnapshot({ store, claims, intake, wallMs, log }: RecoveryOptions): Snapshot {
   const keys = new Map(store.keys().map((row) => [row.seq, keyOf(row)]));
-  // Every row brings strings of its own, and a million copies of a queue's name would fill the memory.
+  // Every row brings its own strings, and a million copies of a queue's name would fill the memory.
   const names = new Map<string, string>();
   const nameOf = (name: string): string => {
     const known = names.get(name);
@@ -49,7 +50,7 @@ export function readSnapshot({ store, claims, intake, wallMs, log }: RecoveryOpt
     const running = claims.get(row.seq);
     if (running !== undefined && isNewer(running, row)) {
       const { attempt, startedAtMs, claim } = running;
-      // The progress that is written is of an earlier attempt.
+      // The stored progress is from an earlier attempt.
       const progress = row.status === "running" ? row.progress : null;
       return {
         ...saved,
@@ -63,7 +64,8 @@ export function readSnapshot({ store, claims, intake, wallMs, log }: RecoveryOpt
     }
     const isDue =
       isWaiting(row.status) && holderOf(row.status) === "schedule" && (row.runAtMs ?? 0) <= wallMs;
-    // A task that became due while no process ran is ready by its number, like all that waited.
+    // A task that became due while no process ran is ready in the order of its number, like all
+    // waiting tasks.
     return isDue ? { ...saved, status: "queued", isDueByWall: false } : saved;
   }
 
@@ -79,13 +81,16 @@ export function readSnapshot({ store, claims, intake, wallMs, log }: RecoveryOpt
   return { paused: store.pausedQueues(), keys: keys.values(), tasks: savedTasks() };
 }
 
-/** Whether the running file knows more of a task than its row: an attempt after that, or the same claim, extended since. */
+/**
+ * Whether the running file has a newer state of the task than its row: a later attempt, or the same
+ * claim with an extended lease.
+ */
 function isNewer({ attempt, claim }: RunningClaim, row: TaskRow): boolean {
   if (isFinished(row.status)) return false;
   return attempt > row.attempt || (row.claim !== null && row.claim.fence === claim?.fence);
 }
 
 function keyOf({ key, fingerprint, receipts, seq, finishedAtMs }: KeyRow): KeyRecord {
-  // How many of its tasks are unfinished is counted when they come.
+  // Its unfinished tasks are counted when they are restored.
   return { ...newKey(key, fingerprint, receipts, seq), unfinished: 0, finishedAtMs };
 }

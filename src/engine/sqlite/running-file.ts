@@ -1,13 +1,13 @@
 /**
- * The attempts that run, in a small file beside the data file, so that the next process knows which work was cut off, and
- * which remote claims go on.
+ * Records the running attempts in a small file beside the data file. From it, the next process
+ * knows which attempts were interrupted, and which remote claims continue.
  *
- * It is written before an attempt starts, by one plain write and without a sync: a process that dies, however it dies,
- * leaves what it has written to the system. Only a power cut may lose it or tear it: then the tasks simply wait again. So
- * a claim costs a microsecond instead of a commit, and needs no promise.
+ * An attempt is recorded before it starts, by one plain write without a sync: after any crash of
+ * the process, the system still has the write. Only a power cut may lose or tear it: then the tasks
+ * wait again. So a claim costs a microsecond instead of a commit, and needs no promise.
  *
- * A slot says "the task with this number has started this attempt". It is not erased when the attempt ends: the data file
- * knows that by then, and counts more.
+ * A slot says "the task with this number has started this attempt". It is not erased when the
+ * attempt ends: by then the data file has a newer state, and takes precedence.
  */
 
 import { closeSync, ftruncateSync, readFileSync, rmSync, writeSync } from "node:fs";
@@ -18,15 +18,15 @@ import { savedClaimOf } from "./columns.ts";
 import { DataFileError, messageOf } from "./data-file.ts";
 import { openPrivateFile } from "./private-file.ts";
 
-/** What the data file may not know yet of a task. */
+/** A claim that may be newer than the data file. */
 export interface RunningClaim {
   readonly attempt: number;
   readonly startedAtMs: number;
-  /** The remote claim that holds it; null for an attempt in the process. */
+  /** The remote claim that holds the task; null for an attempt in the process. */
   readonly claim: SavedClaim | null;
 }
 
-/** The numbers of a slot, in their order, and a sum over all of it, which tells a slot that was torn. */
+/** The numbers of a slot, in order, and a checksum of the slot, which shows a torn one. */
 const FIELDS = [
   "seq",
   "attempt",
@@ -39,16 +39,19 @@ const FIELDS = [
 const NUMBERS_BYTES = FIELDS.length * Float64Array.BYTES_PER_ELEMENT;
 const SUM = FIELDS.length - 1;
 
-/** Behind the numbers stands the name of a remote worker, as ASCII. Without one nothing is written there. */
+/**
+ * The numbers are followed by the name of the remote worker, as ASCII. For other attempts nothing
+ * is written there.
+ */
 const SLOT_BYTES = NUMBERS_BYTES + LIMITS.worker.lengthMax;
 
-/** The first slot says which data file the others are about. */
+/** The first slot identifies the data file to which the others belong. */
 const FIRST_SLOT = 1;
 
-/** Room that is there from the start, so that no claim has to wait for the disk to have some. */
+/** Slots reserved at the start, so that claims work on a full disk. */
 const SLOTS_RESERVED = 512;
 
-/** Any number that an empty or foreign file does not have in this place. */
+/** An arbitrary number that an empty or foreign file does not have in this place. */
 const SALT = 20_488;
 
 export class RunningFile {
@@ -57,16 +60,17 @@ export class RunningFile {
   readonly #descriptor: number;
   readonly #slot = new Uint8Array(SLOT_BYTES);
   readonly #numbers = new Float64Array(this.#slot.buffer, 0, FIELDS.length);
-  /** The slots of running attempts, by the number of the task. */
+  /** The slots of running attempts, by task number. */
   readonly #taken = new Map<number, number>();
   readonly #free: number[] = [];
-  /** The slots of attempts whose end is not on disk yet: until it is, only this file knows of them. */
+  /** The slots of attempts whose end is not on disk yet: until it is, only this file has them. */
   readonly #ended: number[] = [];
   #nextSlot = FIRST_SLOT;
 
   /**
-   * Opens the running file of the data file with this number. Its claims stay until {@link restart}. Throws a
-   * {@link DataFileError} when that can't be done, or it is a link: to write to it would write over another file.
+   * Opens the running file of the data file with this number. Its claims stay until {@link
+   * restart}. Throws a {@link DataFileError} when that is not possible, or when the path is a link:
+   * a write to a link would overwrite another file.
    */
   constructor(path: string, fileId: number) {
     this.#path = path;
@@ -78,23 +82,24 @@ export class RunningFile {
     }
   }
 
-  /** The claims that the earlier process left, by the number of the task. */
+  /** The claims of the earlier process, by task number. */
   earlierClaims(): ReadonlyMap<number, RunningClaim> {
     const claims = new Map<number, RunningClaim>();
     const bytes = readFileSync(this.#descriptor);
     if (slotAt(bytes, 0)?.seq !== this.#fileId) return claims;
     for (let slot = FIRST_SLOT; slot * SLOT_BYTES < bytes.length; slot += 1) {
       const found = slotAt(bytes, slot);
-      // A task that ran more than once may have left more than one.
+      // A task that ran more than once may have left more than one claim.
       if (found === null || (claims.get(found.seq)?.attempt ?? 0) >= found.attempt) continue;
       claims.set(found.seq, found);
     }
     return claims;
   }
 
-  /** Begins anew, with the claims of these tasks. Throws when that can't be written. */
+  /** Rewrites the file with the claims of these tasks. Throws when it can't be written. */
   restart(tasks: readonly Task[]): void {
-    // In one write, over what is there: a full disk has room for that, and no crash finds less than one of the two.
+    // One write over the existing contents: a full disk has room for it, and after a crash at least
+    // one of the two is there.
     const bytes = new Uint8Array(
       (FIRST_SLOT + Math.max(SLOTS_RESERVED, tasks.length)) * SLOT_BYTES,
     );
@@ -110,13 +115,18 @@ export class RunningFile {
     ftruncateSync(this.#descriptor, bytes.length);
   }
 
-  /** Writes what is there already, to find out whether writing works. Throws when it does not. */
+  /**
+   * Writes the existing bytes again, to test whether the file can be written. Throws when it can't.
+   */
   touch(): void {
     this.#fill(this.#fileId, 0, 0, null);
     writeSync(this.#descriptor, this.#slot, 0, NUMBERS_BYTES, 0);
   }
 
-  /** Notes an attempt that is about to start, or a claim that was extended. Throws when that can't be written. */
+  /**
+   * Records an attempt that is about to start, or a claim that was extended. Throws when that can't
+   * be written.
+   */
   note(task: Task): void {
     const { seq, attempt, startedAtMs } = task;
     const known = this.#taken.get(seq);
@@ -129,7 +139,7 @@ export class RunningFile {
     this.#taken.set(seq, slot);
   }
 
-  /** The attempt at this task is over: its slot may go to another when that is on disk. */
+  /** Marks the attempt at this task as ended: its slot is free once that is on disk. */
   clear({ seq }: Task): void {
     const slot = this.#taken.get(seq);
     if (slot === undefined) return;
@@ -137,24 +147,24 @@ export class RunningFile {
     this.#ended.push(slot);
   }
 
-  /** Whatever was over by now is on disk. */
+  /** Everything that ended by now is on disk. */
   written(): void {
     for (const slot of this.#ended) this.#free.push(slot);
     this.#ended.length = 0;
   }
 
-  /** Lets go of the file, which stays for the next process. */
+  /** Closes the file, which stays for the next process. */
   close(): void {
     closeSync(this.#descriptor);
   }
 
-  /** Lets go of the file and removes it: the data file knows all that it says. */
+  /** Closes and removes the file: the data file has all of its information. */
   remove(): void {
     this.close();
     rmSync(this.#path, { force: true });
   }
 
-  /** Fills the slot that is written next, and says how many of its bytes count. */
+  /** Fills the slot for the next write, and returns how many of its bytes count. */
   #fill(seq: number, attempt: number, startedAtMs: number, claim: SavedClaim | null): number {
     const { fence = 0, leaseMs = 0, leaseEndsAtMs = 0, worker = null } = claim ?? {};
     this.#numbers.set([seq, attempt, startedAtMs, fence, leaseMs, leaseEndsAtMs]);
@@ -166,7 +176,7 @@ export class RunningFile {
   }
 }
 
-/** A slot that is whole; null for any other. */
+/** The contents of an intact slot; null for any other. */
 function slotAt(bytes: Uint8Array, slot: number): (RunningClaim & { readonly seq: number }) | null {
   // A copy: a view of numbers has to begin at a multiple of their size.
   const own = new Uint8Array(SLOT_BYTES);
@@ -185,7 +195,7 @@ function slotAt(bytes: Uint8Array, slot: number): (RunningClaim & { readonly seq
 function sumOf(numbers: Float64Array, name: Uint8Array): number {
   let sum = SALT;
   for (let index = 0; index < SUM; index += 1) sum += numbers[index] as number;
-  // Each letter by its place, so that two that changed places show.
+  // The position of each letter counts, so that two swapped letters are detected.
   for (let index = 0; index < name.length; index += 1) sum += (name[index] as number) * (index + 1);
   return sum;
 }

@@ -1,6 +1,6 @@
 /**
- * Writes tasks, keys and queues into a data file, and reads them when the next process starts. It only moves rows: what is
- * to be written, and when, the engine says.
+ * Writes tasks, keys and queues to a data file, and reads them at the next start. It only moves
+ * rows; the engine decides what is written, and when.
  */
 
 import { type Database, SQLiteError, type Statement } from "bun:sqlite";
@@ -18,7 +18,7 @@ import {
 } from "./columns.ts";
 import { type ClosedDataFile, type DataFile, DataFileError } from "./data-file.ts";
 
-/** A key as it was written. */
+/** A key as it was stored. */
 export interface KeyRow {
   readonly seq: number;
   readonly key: string;
@@ -27,20 +27,23 @@ export interface KeyRow {
   readonly finishedAtMs: number | null;
 }
 
-/** Why nothing of a transaction was written. */
+/** The reason why a transaction wrote nothing. */
 export interface StoreFault {
   readonly code: string;
   readonly message: string;
 }
 
-/** How many rows are in memory at a time while all are read. */
+/** The number of rows in memory at a time while all are read. */
 const PAGE_ROWS = 2000;
 
 export class SqliteStore {
   readonly #file: DataFile;
   readonly #statements: Statements;
 
-  /** Takes over a data file. Throws a {@link DataFileError}, with the file closed, when its tables are not as they should be. */
+  /**
+   * Takes over a data file. Throws a {@link DataFileError}, with the file closed, when its tables
+   * are not as expected.
+   */
   constructor(file: DataFile) {
     this.#file = file;
     try {
@@ -55,13 +58,13 @@ export class SqliteStore {
     return this.#file.path;
   }
 
-  /** A number that no other data file has. */
+  /** A number that is unique to this data file. */
   get id(): number {
     const [row] = this.#file.db.query("SELECT id FROM identity").values();
     return Number(row?.[0]);
   }
 
-  /** Writes all that `write` writes, to stay, or nothing of it and says why. */
+  /** Commits all that `write` writes. If that fails, writes nothing and returns the reason. */
   transact(write: () => void): StoreFault | null {
     const { begin, commit } = this.#statements;
     try {
@@ -77,8 +80,8 @@ export class SqliteStore {
   }
 
   /**
-   * Writes something that means nothing, to find out whether writing works. After a commit that failed it takes the place
-   * of what that one may have left in the log, which a crash would bring to life otherwise.
+   * Writes a harmless change, to test whether the file can be written. After a failed commit, it
+   * overwrites what that may have left in the log; otherwise a crash would bring that back.
    */
   touch(): StoreFault | null {
     return this.transact(() => this.#statements.touch.run());
@@ -140,7 +143,7 @@ export class SqliteStore {
       }));
   }
 
-  /** Every task, in the order of their numbers. */
+  /** All tasks, in the order of their numbers. */
   *tasks(): Generator<TaskRow> {
     const page = this.#file.db.prepare<unknown, [number, number]>(SELECT_TASKS);
     try {
@@ -157,14 +160,14 @@ export class SqliteStore {
     }
   }
 
-  /** Moves what is in the log into the file, and lets go of both. */
+  /** Moves the log into the file, and closes both. */
   close(): ClosedDataFile {
     for (const statement of Object.values(this.#statements)) statement.finalize();
     return this.#file.close();
   }
 
   #rollBack(): void {
-    // A commit that failed for lack of room has rolled itself back.
+    // A commit that failed for lack of space was already rolled back.
     if (this.#file.db.inTransaction) this.#statements.rollback.run();
   }
 }
@@ -177,7 +180,10 @@ interface RawKey {
   readonly finished_at: number | null;
 }
 
-/** The runs of numbers without a gap in between: what was enqueued together is mostly forgotten together. */
+/**
+ * The ranges of numbers without a gap: tasks that were enqueued together are mostly forgotten
+ * together.
+ */
 function runsOf(seqs: readonly number[]): { readonly first: number; readonly last: number }[] {
   const runs: { first: number; last: number }[] = [];
   let run: { first: number; last: number } | undefined;
