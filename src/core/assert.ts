@@ -1,8 +1,11 @@
 /**
- * States an invariant. It never guards input: what a client sends is answered, not asserted.
+ * States an invariant. It never guards input: faults of a client get an answer, not an assertion.
  */
 
-/** Thrown when ringq has broken one of its own promises. Always a defect, never a client's mistake. */
+/**
+ * Thrown when ringq has broken one of its own promises. Always a defect in ringq, never a client's
+ * mistake.
+ */
 export class InvariantError extends Error {
   override readonly name = "InvariantError";
 }

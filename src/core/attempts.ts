@@ -1,6 +1,6 @@
 /**
- * Attempts: how one starts, which claim holds its task, and how it ends. Local attempts end by their outcome or their
- * timeout; remote ones also by their lease.
+ * Starts, tracks and ends attempts: an attempt holds its task by a claim. A local attempt ends by
+ * its outcome or its timeout, a remote one also by its lease.
  */
 
 import type { Instant, Random } from "./instant.ts";
@@ -18,22 +18,31 @@ import { afterDone, afterFailure, afterLoss, afterSettle, DONE_RECEIPT } from ".
 import type { LostClaim, SettleReceipt, StateChange, Task } from "./task.ts";
 import type { TaskRegistry } from "./task-registry.ts";
 
-/** Hears when a running attempt lost its task: its worker should stop, and its outcome no longer counts. */
+/**
+ * Receives the running attempts that lost their task: their worker should stop, and their outcome
+ * no longer counts.
+ */
 export interface AttemptObserver {
   onRevoke(task: Task, fence: number, reason: RevokeReason): void;
 }
 
-/** A step of a task that was planned and not taken yet. */
+/** A planned step of a task that is not applied yet. */
 export interface Step {
   readonly kind: "step";
   readonly task: Task;
   readonly to: StateChange;
 }
 
-/** How many of the latest claims are found without a search: most settles are for one of them. A power of two. */
+/**
+ * The number of latest claims that are found without a search: most settles are for one of them. A
+ * power of two.
+ */
 const LATEST_CLAIMS = 64;
 
-/** How long a lease lasts at least after the process started, or did not run for a while: workers could not extend it. */
+/**
+ * The shortest time that a lease lasts after the process started, or was paused for a while: during
+ * that time workers could not extend it.
+ */
 export const LEASE_GRACE_MS = 10_000;
 
 export class Attempts {
@@ -41,9 +50,9 @@ export class Attempts {
   readonly #queues: QueueRegistry;
   readonly #observer: AttemptObserver;
   #nextFence: number;
-  /** The tasks of the latest claims that are not done, by the low bits of their fences. */
+  /** The tasks of the latest claims that are not done, indexed by the low bits of their fences. */
   readonly #latest: (Task | undefined)[] = new Array(LATEST_CLAIMS).fill(undefined);
-  /** Since when leases have their grace. */
+  /** The start of the grace for leases. */
   #graceSinceMs = Number.NEGATIVE_INFINITY;
 
   constructor(tasks: TaskRegistry, observer: AttemptObserver, firstFence: number) {
@@ -53,7 +62,7 @@ export class Attempts {
     this.#nextFence = firstFence;
   }
 
-  /** Starts up to `max` attempts at the tasks that are next. Each has a new fence. */
+  /** Starts attempts at the next tasks, up to `max`. Each gets a new fence. */
   claim(request: ClaimRequest, now: Instant): readonly Task[] {
     if (request.types !== undefined) return this.#claimOfTypes(request.types, request, now);
     const tasks: Task[] = [];
@@ -66,7 +75,7 @@ export class Attempts {
     return tasks;
   }
 
-  /** Takes the outcome of an attempt, unless its claim no longer holds the task: then nothing changes. */
+  /** Applies the outcome of an attempt. If its claim no longer holds the task, nothing changes. */
   settle(
     taskId: string,
     fence: number,
@@ -90,7 +99,7 @@ export class Attempts {
     return { kind: "settled", receipt: plan.to.receipt as SettleReceipt };
   }
 
-  /** The step that a settle leads to, or the answer where there is none to take. */
+  /** The step that follows from a settle, or the answer if there is none. */
   planSettle(
     taskId: string,
     fence: number,
@@ -111,19 +120,19 @@ export class Attempts {
     return lostBy(task, fence);
   }
 
-  /** Makes the lease of a remote claim end `leaseMs` from now, but not beyond its timeout. */
+  /** Extends the lease of a remote claim to `leaseMs` from now, but not beyond its timeout. */
   extend(taskId: string, fence: number, leaseMs: number, now: Instant): ExtendOutcome {
     const task = this.#tasks.find(taskId);
     if (task === undefined) return UNKNOWN_CLAIM;
     if (!isHeldBy(task, fence) || task.lease === null) return lostBy(task, fence);
     this.#renew(task, { ...task.lease, lengthMs: leaseMs, endsAtMs: now.monoMs + leaseMs }, now);
     const { endsAtMs, endsAtWallMs } = task.lease;
-    // The attempt may have run out of time already, and the tick that ends it is late.
+    // The attempt may be past its timeout already, if the tick that ends it is late.
     const leftMs = Math.max(0, endsAtMs - now.monoMs);
     return { kind: "extended", leaseMs: leftMs, leaseEndsAtMs: endsAtWallMs };
   }
 
-  /** Notes the progress of a running attempt. Null, or why it changed nothing. */
+  /** Records the progress of a running attempt. Returns null, or the reason why nothing changed. */
   noteProgress(taskId: string, fence: number, progress: string): ClaimLost | null {
     const task = this.#tasks.find(taskId);
     if (task === undefined) return UNKNOWN_CLAIM;
@@ -132,12 +141,12 @@ export class Attempts {
     return null;
   }
 
-  /** No lease ends before {@link LEASE_GRACE_MS} from now, or its length if that is less. */
+  /** Gives every lease at least {@link LEASE_GRACE_MS} from now, or its length if that is less. */
   allowLateLeases(now: Instant): void {
     this.#graceSinceMs = now.monoMs;
   }
 
-  /** The attempt of a task is due: its time is up, or its lease has ended. */
+  /** Ends an attempt whose timeout or lease is over. */
   end(task: Task, now: Instant, random: Random): void {
     const { fence, lease, settings } = task;
     if (lease === null || lease.timeoutAtMs <= now.monoMs) {
@@ -156,7 +165,7 @@ export class Attempts {
     this.revoke(task, fence, "lease_lost");
   }
 
-  /** Tells that a claim has ended without a settle, and remembers how. */
+  /** Reports a claim that ended without a settle, and remembers how it ended. */
   revoke(task: Task, fence: number, reason: RevokeReason): void {
     task.lostClaim = { fence, ended: ENDED[reason] };
     this.#observer.onRevoke(task, fence, reason);
@@ -173,7 +182,7 @@ export class Attempts {
     return undefined;
   }
 
-  /** The same as single claims, but it searches each list once: a search may pass over a thousand tasks. */
+  /** Equal to single claims, but it searches each list once: a search may skip a thousand tasks. */
   #claimOfTypes(types: readonly string[], request: ClaimRequest, now: Instant): readonly Task[] {
     const { lane, queues, max } = request;
     const tasks: Task[] = [];
@@ -191,7 +200,8 @@ export class Attempts {
       }
       return tasks;
     }
-    // Lists that gave a task come again after all others; one that has none of these types does not come again.
+    // A list that gave a task goes behind all others. A list without a task of these types is not
+    // searched again.
     const lists = Array.from(this.#queues.readyLists(lane), (list) => ({
       list,
       found: null as Task[] | null,
@@ -249,12 +259,15 @@ const ENDED: Readonly<Record<RevokeReason, LostClaim["ended"]>> = {
   lease_lost: "expired",
 };
 
-/** Whether the claim with this fence holds the task. A late settle loses: the task has moved on, so the fence is another. */
+/**
+ * Whether the claim with this fence holds the task. A late settle loses: the task has a newer claim
+ * with another fence.
+ */
 function isHeldBy(task: Task, fence: number): boolean {
   return task.status === "running" && task.fence === fence;
 }
 
-/** How the claim with this fence ended, as far as the task remembers. */
+/** How the claim with this fence ended, if the task remembers it. */
 function lostBy({ lostClaim, settledFence, receipt }: Task, fence: number): ClaimLost {
   if (lostClaim?.fence === fence) return { kind: "claim_lost", ended: lostClaim.ended };
   const isSettled = receipt !== null && settledFence === fence;

@@ -1,6 +1,4 @@
-/**
- * How long a failed task waits before its next attempt. Arithmetic only.
- */
+/** Computes the wait of a failed task before its next attempt. Arithmetic only. */
 
 import type { Random } from "./instant.ts";
 
@@ -11,9 +9,9 @@ export interface Backoff {
 }
 
 /**
- * Milliseconds before retry `n`, where `n` is 0 for the first: `base · 2ⁿ + jitter`, capped at `maxMs`.
- * The jitter is a whole number drawn uniformly from [0, jitterMs]: enough to keep tasks that failed together
- * from returning together, and small enough for the delay to stay predictable.
+ * Milliseconds before retry `n`, where `n` is 0 for the first: `base · 2ⁿ + jitter`, capped at
+ * `maxMs`. The jitter is a whole number drawn uniformly from [0, jitterMs]: large enough that tasks
+ * which failed together do not return together, and small enough that the delay stays predictable.
  */
 export function backoffMs(backoff: Backoff, n: number, random: Random): number {
   const jitterMs = Math.floor(random() * (backoff.jitterMs + 1));

@@ -1,12 +1,14 @@
 /**
- * The broker: every rule of the queue in one deterministic state machine. It holds the tasks, says yes or no to new
- * ones, hands them out, and takes their outcomes. The diagram of a task's life is in status.ts, the rules of its steps in
- * rules.ts.
+ * The broker: every rule of the queue in one deterministic state machine. It holds the tasks,
+ * accepts or refuses new ones, hands them out, and applies their outcomes. status.ts has the
+ * diagram of a task's life, rules.ts the rules of its steps.
  *
- * It never waits, never reads a clock and never draws a random number of its own: time and randomness are arguments,
- * so the same calls give the same history. What it decided it returns; what happened to a task it tells its observer.
+ * It never waits, never reads a clock and never draws a random number: time and randomness are
+ * arguments, so the same calls give the same history. It returns its decisions, and reports the
+ * steps of tasks to its observer.
  *
- * A step that has to be written before it is taken comes in two halves: a plan, which changes nothing, and `take`.
+ * A step that has to be written before it is applied has two halves: a plan, which changes nothing,
+ * and `take`.
  */
 
 import { type AttemptObserver, Attempts, type Step } from "./attempts.ts";
@@ -40,13 +42,16 @@ import { type RegistryLimits, type RegistryObserver, TaskRegistry } from "./task
 
 export type BrokerLimits = RegistryLimits;
 
-/** Hears what happens to tasks, at once and in order. It must not call back into the broker. */
+/** Receives the steps of tasks, at once and in order. It must not call the broker. */
 export interface BrokerObserver extends RegistryObserver, AttemptObserver {
-  /** A paused queue was resumed: its ready tasks can be claimed again, without a step of their own. */
+  /** A paused queue was resumed: its ready tasks are claimable again, without a step. */
   onResume?(queue: Queue): void;
 }
 
-/** How many due tasks one tick moves. The rest follows in the next, after the event loop had its turn. */
+/**
+ * The number of due tasks that one tick moves. The rest follows in the next tick, so that the event
+ * loop can do other work in between.
+ */
 export const TICK_MAX = 4096;
 
 export class Broker {
@@ -57,7 +62,10 @@ export class Broker {
   readonly #schedule: Schedule;
   readonly #attempts: Attempts;
 
-  /** Fences count up from `firstFence`. Drawn at random below 2⁵², it makes sure that none ever comes again. */
+  /**
+   * Fences count up from `firstFence`. It is drawn at random below 2⁵², so that no fence is ever
+   * used again.
+   */
   constructor(limits: BrokerLimits, observer: BrokerObserver, firstFence: number) {
     this.#observer = observer;
     this.#tasks = new TaskRegistry(limits, observer);
@@ -67,11 +75,12 @@ export class Broker {
     this.#attempts = new Attempts(this.#tasks, observer, firstFence);
   }
 
-  /** Takes all of these tasks, or none. */
+  /** Accepts all of these tasks, or none. */
   enqueue(specs: readonly NewTask[], now: Instant, idempotency?: IdempotencyKey): EnqueueOutcome {
     const answer = this.#answerOf(specs, idempotency);
     if (answer !== null) return answer;
-    // Counted loops, here and in what it calls: for a single task, the most common case, closures and iterators cost more.
+    // Counted loops, here and in the functions it calls: for a single task, the most common case,
+    // closures and iterators cost more.
     const receipts: Receipt[] = [];
     for (let index = 0; index < specs.length; index += 1) {
       receipts.push(receiptOf(specs[index] as NewTask));
@@ -85,9 +94,9 @@ export class Broker {
   }
 
   /**
-   * Takes all of these tasks, or none, but does not show them yet: they hold their places, and nobody finds, lists or
-   * claims them until they are published. What was reserved first has to be published or withdrawn first, and no key may
-   * be reserved twice at a time.
+   * Accepts all of these tasks, or none, but does not show them yet: they hold their places, and
+   * are not found, listed or claimed before they are published. Publish or withdraw reservations in
+   * their order. A key can have only one reservation at a time.
    */
   reserve(specs: readonly NewTask[], now: Instant, idempotency?: IdempotencyKey): ReserveOutcome {
     const answer = this.#answerOf(specs, idempotency);
@@ -99,7 +108,7 @@ export class Broker {
     return { kind: "reserved", reservation: { tasks, key, receipts } };
   }
 
-  /** Shows what was reserved: from now on it can be claimed. */
+  /** Publishes reserved tasks: they can be claimed now. */
   publish({ tasks, key }: Reservation, now: Instant): void {
     if (key !== null) this.#keys.add(key);
     for (const task of tasks) {
@@ -108,7 +117,7 @@ export class Broker {
     }
   }
 
-  /** Gives back what was reserved: nothing of it is left. */
+  /** Withdraws a reservation, without a trace. */
   withdraw({ tasks }: Reservation, now: Instant): void {
     for (const task of tasks) this.releasePlace(task, now);
   }
@@ -125,25 +134,25 @@ export class Broker {
   }
 
   /**
-   * Takes back what an earlier process left behind, into a broker that is still empty. Attempts that ran in it were lost;
-   * remote claims go on.
+   * Restores the state of an earlier process into an empty broker. Attempts in that process were
+   * lost; remote claims continue.
    */
   restore(snapshot: Snapshot, now: Instant): void {
     this.allowLateLeases(now);
     this.#tasks.restore(snapshot, now);
   }
 
-  /** Whether there is something to claim in this lane. */
+  /** Whether this lane has a claimable task. */
   hasReady(lane: Lane): boolean {
     return this.#queues.hasReady(lane);
   }
 
-  /** Starts up to `max` attempts at the tasks that are next. Each has a new fence. */
+  /** Starts attempts at the next tasks, up to `max`. Each gets a new fence. */
   claim(request: ClaimRequest, now: Instant): readonly Task[] {
     return this.#attempts.claim(request, now);
   }
 
-  /** Takes the outcome of an attempt, unless its claim no longer holds the task: then nothing changes. */
+  /** Applies the outcome of an attempt. If its claim no longer holds the task, nothing changes. */
   settle(
     taskId: string,
     fence: number,
@@ -156,7 +165,7 @@ export class Broker {
     return answer;
   }
 
-  /** The step that a settle leads to, or the answer where there is none to take. */
+  /** The step that follows from a settle, or the answer if there is none. */
   planSettle(
     taskId: string,
     fence: number,
@@ -167,12 +176,12 @@ export class Broker {
     return this.#attempts.planSettle(taskId, fence, outcome, now, random);
   }
 
-  /** Makes the lease of a remote claim end `leaseMs` from now, but not beyond its timeout. */
+  /** Extends the lease of a remote claim to `leaseMs` from now, but not beyond its timeout. */
   extend(taskId: string, fence: number, leaseMs: number, now: Instant): ExtendOutcome {
     return this.#attempts.extend(taskId, fence, leaseMs, now);
   }
 
-  /** Notes the progress of a running attempt. Null, or why it changed nothing. */
+  /** Records the progress of a running attempt. Returns null, or the reason why nothing changed. */
   noteProgress(taskId: string, fence: number, progress: string): ClaimLost | null {
     return this.#attempts.noteProgress(taskId, fence, progress);
   }
@@ -192,7 +201,7 @@ export class Broker {
     return { kind: "step", task, to: afterCancel(task, now) };
   }
 
-  /** Queues a failed or cancelled task again, with all its retries, as an operator asked. */
+  /** Queues a failed or cancelled task again, with all its retries, for an operator. */
   retry(id: string, now: Instant): RetryOutcome {
     const plan = this.planRetry(id);
     if (plan.kind !== "step") return plan;
@@ -210,17 +219,20 @@ export class Broker {
     return refusal ?? { kind: "step", task, to: afterRetry(task) };
   }
 
-  /** Takes a planned step. Nothing may have happened to its task since. */
+  /** Applies a planned step. Its task must not have changed since the plan. */
   take(step: Step, now: Instant): void {
     this.#take(step.task, step.to, now);
   }
 
-  /** Forgets the finished tasks that are too many or too old: after the last of several planned steps, since it may be theirs. */
+  /**
+   * Forgets finished tasks beyond the bounds of retention. Call it after the last of several
+   * planned steps, since their tasks may be among them.
+   */
   forgetWhatIsOver(now: Instant): void {
     this.#tasks.forgetWhatIsOver(now.monoMs);
   }
 
-  /** Starts no more tasks of a queue. */
+  /** Pauses a queue: no more of its tasks start. */
   pause(name: string, now: Instant): PauseOutcome {
     const queue = this.#queues.find(name);
     if (queue === undefined) return { kind: "unknown" };
@@ -230,7 +242,7 @@ export class Broker {
     return { kind: "set", queue };
   }
 
-  /** Starts tasks of a paused queue again. */
+  /** Resumes a paused queue: its tasks start again. */
   resume(name: string, now: Instant): PauseOutcome {
     const queue = this.#queues.find(name);
     if (queue === undefined) return { kind: "unknown" };
@@ -238,7 +250,10 @@ export class Broker {
     return { kind: "set", queue };
   }
 
-  /** Why a queue can't be paused, or null when it can. A paused queue is in use: there must be room for that. */
+  /**
+   * The reason why a queue can't be paused, or null. A paused queue is in use, so the bound on
+   * queues in use applies.
+   */
   pauseRefusal(queue: Queue): Refusal | null {
     return this.#queues.mayBeInUse(queue) ? null : this.#queues.queuesRefusal(queue.name);
   }
@@ -249,7 +264,7 @@ export class Broker {
     if (!isPaused) this.#observer.onResume?.(queue);
   }
 
-  /** Keeps a queue in use while a command for it is under way. */
+  /** Keeps a queue in use while a command for it is pending. */
   pin(queue: Queue, now: Instant): void {
     queue.pins += 1;
     this.#queues.changed(queue, now.monoMs);
@@ -260,7 +275,10 @@ export class Broker {
     this.#queues.changed(queue, now.monoMs);
   }
 
-  /** Cancels all waiting tasks of a queue and returns their number; undefined when there is no such queue. */
+  /**
+   * Cancels all waiting tasks of a queue and returns their number; undefined when the queue does
+   * not exist.
+   */
   purge(name: string, now: Instant): number | undefined {
     const steps = this.planPurge(name, now);
     if (steps === undefined) return undefined;
@@ -269,7 +287,10 @@ export class Broker {
     return steps.length;
   }
 
-  /** The cancels of all waiting tasks of a queue, oldest first; undefined when there is no such queue. O(n) in all tasks. */
+  /**
+   * The steps that cancel all waiting tasks of a queue, oldest first; undefined when the queue does
+   * not exist. O(n) in all tasks.
+   */
   planPurge(name: string, now: Instant): readonly Step[] | undefined {
     const queue = this.#queues.find(name);
     if (queue === undefined) return undefined;
@@ -281,7 +302,7 @@ export class Broker {
     return steps.reverse();
   }
 
-  /** Does what is due by now: up to {@link TICK_MAX} tasks become ready, or lose their attempt. */
+  /** Applies what is due: up to {@link TICK_MAX} tasks become ready, or lose their attempt. */
   tick(now: Instant, random: Random): void {
     for (let left = TICK_MAX; left > 0; left -= 1) {
       const task = this.#schedule.due(now);
@@ -294,7 +315,7 @@ export class Broker {
     this.#queues.expire(now.monoMs);
   }
 
-  /** From now on no remote claim ends by itself: its settle could not be taken. */
+  /** Suspends the ends of remote claims, because their settles could not be stored. */
   suspendRemote(): void {
     this.#schedule.isRemoteSuspended = true;
   }
@@ -304,29 +325,32 @@ export class Broker {
     this.allowLateLeases(now);
   }
 
-  /** Nothing was heard for a while: no lease ends before `LEASE_GRACE_MS` from now, or its length if that is less. */
+  /**
+   * Call it after a pause of the process: every lease gets at least `LEASE_GRACE_MS` from now, or
+   * its length if that is less.
+   */
   allowLateLeases(now: Instant): void {
     this.#attempts.allowLateLeases(now);
   }
 
   /**
-   * Whether anything runs, or could start within `ms`. A task that waits in a paused queue can not; one that is due there
-   * in time counts until it is due.
+   * Whether an attempt runs, or could start within `ms`. A waiting task of a paused queue can't
+   * start; a task that is due there within `ms` counts until it is due.
    */
   hasWorkWithin(ms: number, now: Instant): boolean {
     if (LANES.some((lane) => this.#queues.hasReady(lane))) return true;
-    // Running attempts are scheduled as well: they count as work, however long they may take.
+    // Running attempts are scheduled as well: they count as work, whatever their remaining time.
     return this.#schedule.msToNext(now) <= ms || this.runningHere > 0 || this.hasLeases;
   }
 
-  /** How many attempts run in the process. */
+  /** The number of attempts that run in the process. */
   get runningHere(): number {
     let running = 0;
     for (const queue of this.#queues.all()) running += queue.counts.running;
     return running - this.#schedule.leases;
   }
 
-  /** How long from now the next tick has something to do, in milliseconds; Infinity when nothing is ever due. */
+  /** The time until the next tick has work, in milliseconds; Infinity when nothing is scheduled. */
   msToNextDue(now: Instant): number {
     const expiryMs = Math.min(
       this.#tasks.retention.nextExpiryMs(),
@@ -355,7 +379,7 @@ export class Broker {
     return pageOf(this.#tasks.index.newestFirst(beforeSeq), filter, limit);
   }
 
-  /** All tasks, newest first. They must not change meanwhile. */
+  /** All tasks, newest first. They must not change during the iteration. */
   tasks(): Iterable<Task> {
     return this.#tasks.index.newestFirst(Number.POSITIVE_INFINITY);
   }
@@ -364,7 +388,7 @@ export class Broker {
     return this.#queues.find(name);
   }
 
-  /** How many tasks wait or run. */
+  /** The number of tasks that wait or run. */
   get unfinished(): number {
     let unfinished = 0;
     for (const queue of this.#queues.all()) unfinished += queue.unfinished;
@@ -375,12 +399,12 @@ export class Broker {
     return this.#queues.all();
   }
 
-  /** Throws when the broker contradicts itself. O(n): for tests. */
+  /** Throws when the state of the broker is inconsistent. O(n): for tests. */
   verify(): void {
     this.#tasks.verify();
   }
 
-  /** Why these tasks are not taken, or what was answered to them before; null when they are new and fit. */
+  /** The refusal of these tasks, or the earlier answer to them; null when they are new and fit. */
   #answerOf(
     specs: readonly NewTask[],
     idempotency: IdempotencyKey | undefined,
@@ -395,14 +419,16 @@ export class Broker {
     return this.#queues.refusalOf(specs);
   }
 
-  /** The record of a key for tasks that are about to be made; null without one, or when there are no tasks to keep it. */
+  /**
+   * The record of a key for tasks that are about to be made; null without a key, or without tasks.
+   */
   #keyOf(idempotency: IdempotencyKey | undefined, receipts: readonly Receipt[]): KeyRecord | null {
     if (idempotency === undefined || receipts.length === 0) return null;
     const { key, fingerprint } = idempotency;
     return newKey(key, fingerprint, receipts, this.#tasks.nextSeq);
   }
 
-  /** Takes a step that was asked for. One that takes a task from its attempt revokes that. */
+  /** Applies a requested step. If it takes a task from its attempt, the attempt is revoked. */
   #take(task: Task, to: StateChange, now: Instant): void {
     const { status, fence } = task;
     this.#tasks.take(task, to, now);

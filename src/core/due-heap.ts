@@ -1,16 +1,20 @@
 /**
- * A binary heap of what becomes due, earliest first and equal times in order of arrival. Every member knows its index,
- * so that one which is cancelled leaves at once, in O(log n), and nothing dead is ever kept.
+ * A binary heap of members with a due time: earliest first, and equal times in order of arrival.
+ * Every member knows its index, so a cancelled one is removed at once, in O(log n), and the heap
+ * never keeps dead members.
  */
 
 import { assert } from "./assert.ts";
 import { NOT_LINKED } from "./ring.ts";
 
-/** What a due heap can hold. A member is in one heap at a time. */
+/** A member of a due heap. It is in one heap at a time. */
 export interface DueMember {
-  /** When it becomes due, in milliseconds of the heap's clock. Must not change while it is in the heap. */
+  /**
+   * The due time, in milliseconds of the heap's clock. Must not change while the member is in the
+   * heap.
+   */
   dueAtMs: number;
-  /** Breaks ties: the smaller one entered ringq first. */
+  /** Breaks ties: the member with the smaller number entered ringq first. */
   readonly seq: number;
   /** The position in the heap, or {@link NOT_LINKED}. Only the heap writes it. */
   position: number;
@@ -23,7 +27,7 @@ export class DueHeap<T extends DueMember> {
     return this.#members.length;
   }
 
-  /** The member that is due first, which stays. */
+  /** The member with the earliest due time. It stays in the heap. */
   first(): T | undefined {
     return this.#members[0];
   }
@@ -34,19 +38,19 @@ export class DueHeap<T extends DueMember> {
     this.#siftUp(member, this.#members.length - 1);
   }
 
-  /** Takes out a member of this heap, wherever it is. */
+  /** Removes a member of this heap, at any position. */
   remove(member: T): void {
     const index = member.position;
     assert(this.#members[index] === member, "only a member of this heap can be removed from it");
     member.position = NOT_LINKED;
     const last = this.#members.pop();
     if (last === undefined || last === member) return;
-    // The last one fills the gap and then finds its level: at most one of the two moves it.
+    // The last member fills the gap and moves to its level: at most one of the two calls moves it.
     this.#siftDown(last, index);
     this.#siftUp(last, last.position);
   }
 
-  /** Throws when the heap contradicts itself. O(n): for tests. */
+  /** Throws when the heap is inconsistent. O(n): for tests. */
   verify(): void {
     for (const [index, member] of this.#members.entries()) {
       assert(member.position === index, "a heap's member knows its index");

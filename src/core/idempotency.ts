@@ -1,15 +1,16 @@
 /**
- * Which idempotency keys were used, for what, and which tasks were the answer.
+ * The idempotency keys: each with the fingerprint of its request and the receipts of its tasks.
  *
- * A key is kept while any of its tasks is unfinished and then for as long as finished tasks are kept at most; a flood
- * of tasks without keys pushes out none. How many ids the finished keys may hold is bounded.
+ * A key is kept while any of its tasks is unfinished, and then as long as finished tasks are kept
+ * at most; a flood of tasks without keys removes none. The number of ids in the finished keys is
+ * bounded.
  */
 
 import { assert } from "./assert.ts";
 import type { Instant } from "./instant.ts";
 import { NOT_LINKED, Ring } from "./ring.ts";
 
-/** What an accepted task is known by, as it was when it was accepted. */
+/** The id and status of a task at the time it was accepted. */
 export interface Receipt {
   readonly id: string;
   readonly status: "queued" | "scheduled";
@@ -17,29 +18,29 @@ export interface Receipt {
 
 export interface KeyRecord {
   readonly key: string;
-  /** Tells a repeated request from another one under the same key. */
+  /** Distinguishes a repeated request from a different one with the same key. */
   readonly fingerprint: string;
-  /** What the first request was answered with. */
+  /** The answer to the first request. */
   readonly receipts: readonly Receipt[];
-  /** The number of its first task, which no other key has. */
+  /** The number of its first task, which is unique to this key. */
   readonly seq: number;
-  /** How many of its tasks are not finished. */
+  /** The number of its unfinished tasks. */
   unfinished: number;
-  /** Wall-clock time when the last of its tasks finished; null while one is not. */
+  /** Wall-clock time when the last of its tasks finished; null before. */
   finishedAtMs: number | null;
-  /** Monotonic time when it is forgotten, once nothing is unfinished. */
+  /** Monotonic time when the key is forgotten, once all its tasks are finished. */
   forgetAtMs: number;
   position: number;
 }
 
-/** Hears what happens to keys, at once and in order. */
+/** Receives the changes of keys, at once and in order. */
 export interface KeyObserver {
-  /** The last unfinished task of a key has finished, or one of them is to run again. */
+  /** The last unfinished task of a key has finished, or one of them will run again. */
   onKeyChange?(key: KeyRecord): void;
   onKeyForget?(key: KeyRecord): void;
 }
 
-/** The record of a key whose tasks are about to be made, the first of them with the number `seq`. */
+/** The record of a key whose tasks are about to be made. The first of them has the number `seq`. */
 export function newKey(
   key: string,
   fingerprint: string,
@@ -58,13 +59,16 @@ export function newKey(
   };
 }
 
-/** How long ago something was by the wall clock. One that was set back since makes nothing younger than new. */
+/**
+ * The age of something by the wall clock. It is never negative, even if the clock was set back
+ * since.
+ */
 export function ageOf(wallMs: number, now: Instant): number {
   return Math.max(0, now.wallMs - wallMs);
 }
 
 export interface KeyLimits {
-  /** How many ids the keys of finished tasks may hold in all. */
+  /** The largest number of ids in the keys of finished tasks. */
   readonly idsMax: number;
   readonly retainMs: number;
 }
@@ -94,12 +98,13 @@ export class IdempotencyKeys {
     this.#byKey.set(record.key, record);
   }
 
-  /** Puts the keys that were added without an unfinished task into the order of their forgetting. */
+  /** Sorts the restored keys without an unfinished task by the time when they are forgotten. */
   sortRestored(now: Instant): void {
     const finished = [...this.#byKey.values()].filter(({ unfinished }) => unfinished === 0);
     for (const record of finished) {
       if (record.finishedAtMs !== null) continue;
-      // Its last task has failed just now, for crashing too often. Unless that is kept, its time begins anew each life.
+      // Its last task failed just now, for too many crashes. If this time is not stored, the
+      // retention of the key starts again after each restart.
       record.finishedAtMs = now.wallMs;
       this.#observer.onKeyChange?.(record);
     }
@@ -113,7 +118,8 @@ export class IdempotencyKeys {
   /** One of its tasks has finished. */
   finished(record: KeyRecord, now: Instant): void {
     record.unfinished -= 1;
-    // A key that was forgotten before its task was retried by hand stays forgotten: it may be in use for another task.
+    // If a key was forgotten before its task was retried by hand, it stays forgotten: another task
+    // may use it now.
     if (record.unfinished > 0 || this.#byKey.get(record.key) !== record) return;
     record.finishedAtMs = now.wallMs;
     this.#addToFinished(record, now.monoMs);
@@ -121,7 +127,10 @@ export class IdempotencyKeys {
     this.#trim();
   }
 
-  /** One of its finished tasks was retried by hand. The key may be forgotten already: then it stays so. */
+  /**
+   * One of its finished tasks was retried by hand. If the key was already forgotten, it stays
+   * forgotten.
+   */
   resumed(record: KeyRecord): void {
     record.unfinished += 1;
     if (record.position === NOT_LINKED) return;
@@ -130,7 +139,7 @@ export class IdempotencyKeys {
     this.#observer.onKeyChange?.(record);
   }
 
-  /** Forgets the keys whose time is up. */
+  /** Forgets the keys whose retention is over. */
   expire(nowMs: number): void {
     for (let front = this.#finished.front(); front !== undefined && front.forgetAtMs <= nowMs; ) {
       this.#forget(front);
@@ -138,7 +147,7 @@ export class IdempotencyKeys {
     }
   }
 
-  /** When the next key is to be forgotten, in monotonic milliseconds; Infinity when none is. */
+  /** The time when the next key is forgotten, in monotonic milliseconds; Infinity when none is. */
   nextExpiryMs(): number {
     return this.#finished.front()?.forgetAtMs ?? Number.POSITIVE_INFINITY;
   }

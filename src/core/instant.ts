@@ -1,11 +1,11 @@
-/**
- * A reading of both clocks. The core never reads a clock itself: an instant arrives as an argument.
- */
+/** A reading of both clocks. The core never reads a clock: an instant is always an argument. */
 
 export interface Instant {
-  /** Monotonic milliseconds. Leases, timeouts, delays, backoff and retention follow this one. */
+  /** Monotonic milliseconds, for leases, timeouts, delays, backoff and retention. */
   readonly monoMs: number;
-  /** Wall-clock milliseconds since the Unix epoch. Only `run_at` and what people read follow this one. */
+  /**
+   * Wall-clock milliseconds since the Unix epoch, only for `run_at` and for times that people read.
+   */
   readonly wallMs: number;
 }
 

@@ -1,11 +1,12 @@
 /**
- * How a remote claim gets its lease, and gets a new end. A lease never reaches beyond the timeout of its attempt.
+ * Grants and extends the leases of remote claims. A lease never reaches beyond the timeout of its
+ * attempt.
  */
 
 import type { Instant } from "./instant.ts";
 import type { Lease, Task } from "./task.ts";
 
-/** Gives a task a lease. The task must not be in the schedule meanwhile. */
+/** Gives a task a lease. The task must not be in the schedule during the call. */
 export function grantLease(
   task: Task,
   { lengthMs, endsAtMs, timeoutAtMs, worker }: Omit<Lease, "endsAtWallMs">,

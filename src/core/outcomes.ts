@@ -1,13 +1,11 @@
-/**
- * What the broker is asked and what it answers, as values. A refusal is an answer, not an error.
- */
+/** The requests and answers of the broker, as values. A refusal is an answer, not an error. */
 
 import type { KeyRecord, Receipt } from "./idempotency.ts";
 import type { Lane } from "./lane.ts";
 import type { Queue } from "./queue.ts";
 import type { SettleReceipt, Task } from "./task.ts";
 
-/** A key that makes an enqueue repeatable, and a fingerprint that tells what was asked for under it. */
+/** A key that makes an enqueue safe to repeat, and a fingerprint of its request. */
 export interface IdempotencyKey {
   readonly key: string;
   readonly fingerprint: string;
@@ -24,39 +22,45 @@ export type ReserveOutcome =
   | { readonly kind: "reserved"; readonly reservation: Reservation }
   | Exclude<EnqueueOutcome, { readonly kind: "accepted" }>;
 
-/** Tasks that were let in but can't be seen yet. They hold their places until they are published or withdrawn. */
+/**
+ * Accepted tasks that are not visible yet. They hold their places until they are published or
+ * withdrawn.
+ */
 export interface Reservation {
   readonly tasks: readonly Task[];
   readonly key: KeyRecord | null;
   readonly receipts: readonly Receipt[];
 }
 
-/** Nothing was changed, because something would have passed its bound. */
+/** Nothing was changed, because a bound would have been exceeded. */
 export interface Refusal {
   readonly kind: "refused";
   readonly bound: "queue_size" | "queue_bytes" | "queues_max";
   /** The value of the bound. */
   readonly limit: number;
-  /** The queue that is full, or that there is no room for. */
+  /** The full queue, or the queue that could not come into use. */
   readonly queue: string;
 }
 
-/** What a worker asks for. */
+/** The request of a worker for tasks. */
 export interface ClaimRequest {
   readonly lane: Lane;
-  /** Strictly in this order; left out: all queues, in turn. */
+  /** Claims from these queues, strictly in this order; default: from all queues in turn. */
   readonly queues?: readonly string[] | undefined;
-  /** Passes over tasks of other types; left out: tasks of every type. */
+  /** Skips tasks of other types; default: tasks of every type. */
   readonly types?: readonly string[] | undefined;
-  /** How many tasks at most. It is the same as so many claims of one task. */
+  /** The largest number of tasks. Equal to `max` single claims. */
   readonly max: number;
-  /** How long a remote claim holds its task unless it is extended. Local claims end by their timeout alone. */
+  /**
+   * The length of the lease of a remote claim; it can be extended. Local claims end only by their
+   * timeout.
+   */
   readonly leaseMs?: number | undefined;
-  /** The name that a remote worker gives itself. */
+  /** The name of the remote worker. */
   readonly worker?: string | undefined;
 }
 
-/** How an attempt ended. */
+/** The end of an attempt. */
 export type AttemptOutcome =
   | { readonly kind: "done"; readonly result: string | null }
   | {
@@ -66,19 +70,21 @@ export type AttemptOutcome =
       readonly retry: Retry;
     }
   /**
-   * It ended through no fault of its own, and pays no retry: the task goes back to the front of its queue, or, with a
-   * delay, waits for that long and goes to the back.
+   * The attempt ended without a fault of its own, and costs no retry: the task goes back to the
+   * front of its queue. With a delay, it waits for that time and goes to the back.
    */
   | { readonly kind: "released"; readonly delayMs?: number };
 
-/** What a failed attempt asks for: the usual backoff, no further attempt, or one after a time of its choice. */
+/**
+ * The retry that a failed attempt requests: the usual backoff, none, or one after a chosen time.
+ */
 export type Retry =
   | { readonly kind: "backoff" }
   | { readonly kind: "never" }
   | { readonly kind: "after"; readonly ms: number };
 
 export type SettleOutcome =
-  /** `repeated`: this settle came before, and this was the answer to it. */
+  /** `repeated`: the same settle came before, and this was its answer. */
   { readonly kind: "settled" | "repeated"; readonly receipt: SettleReceipt } | ClaimLost;
 
 export type ExtendOutcome =
@@ -96,10 +102,13 @@ export interface ClaimLost {
   readonly ended: ClaimEnd;
 }
 
-/** How a claim ended. `unknown`: the task is forgotten, or this claim was never made, or it is too long ago. */
+/**
+ * The way a claim ended. `unknown`: the task is forgotten, or the claim never existed, or is too
+ * old.
+ */
 export type ClaimEnd = "expired" | "timeout" | "settled" | "cancelled" | "unknown";
 
-/** Why a running attempt has lost its task. */
+/** The reason why a running attempt has lost its task. */
 export type RevokeReason = "cancelled" | "timeout" | "lease_lost";
 
 export type CancelOutcome =

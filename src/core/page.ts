@@ -1,5 +1,6 @@
 /**
- * One page of a list of tasks, bounded in what it returns and in what it looks at.
+ * Builds one page of a list of tasks. Both its length and the number of tasks it examines are
+ * bounded.
  */
 
 import type { TaskStatus } from "./status.ts";
@@ -15,20 +16,27 @@ export interface ListFilter {
 
 export interface TaskPage {
   readonly tasks: readonly Task[];
-  /** Where the next page starts, or null after the last one. */
+  /** The start of the next page, or null after the last one. */
   readonly nextBeforeSeq: number | null;
 }
 
 /**
- * How many tasks one page looks at. A page may so come out short, or empty, and still have a next one: a filter that
- * matches little must not hold up the event loop while a million tasks go by.
+ * The number of tasks that one page examines. So a page may be short, or empty, and still have a
+ * next one: a filter with few matches must not block the event loop while it passes a million
+ * tasks.
  */
 export const LIST_SCAN_MAX = 10_000;
 
-/** How many payload and result bytes end a page early, so that no page of large tasks fills the memory with its text. */
+/**
+ * A page ends early at this number of payload and result bytes, so that a page of large tasks does
+ * not fill the memory.
+ */
 export const LIST_BYTES_MAX = 4 * 1024 * 1024;
 
-/** The first `limit` of these tasks that pass the filter, or fewer where a page's bounds end it. */
+/**
+ * The first `limit` of these tasks that match the filter, or fewer when the bounds of a page end
+ * it.
+ */
 export function pageOf(tasks: Iterable<Task>, filter: ListFilter, limit: number): TaskPage {
   const page: Task[] = [];
   let scanned = 0;

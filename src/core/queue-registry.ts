@@ -1,9 +1,10 @@
 /**
- * The queues that exist, which of them are in use, and which one is next.
+ * The registry of queues: which exist, which are in use, and which is next.
  *
- * A queue is made by its first task. It is in use while a task of it waits or runs, or while it is paused; the number of
- * queues in use is bounded. A queue without a task is idle, and forgotten after a while, or sooner when there are many:
- * names that come and go leave nothing behind.
+ * The first task of a queue creates it. A queue is in use while one of its tasks waits or runs, or
+ * while it is paused; the number of queues in use is bounded. A queue without tasks is idle. It is
+ * forgotten after a while, or sooner when there are many, so that short-lived names do not fill the
+ * memory.
  */
 
 import { assert } from "./assert.ts";
@@ -16,23 +17,23 @@ import { boundPassed } from "./rules.ts";
 import type { TaskSpec } from "./task.ts";
 
 export interface QueueRegistryLimits {
-  /** What a queue gets that has no limits of its own. */
+  /** The limits of a queue without its own limits. */
   readonly queue: QueueLimits;
-  /** The queues with limits of their own, by name. */
+  /** The queues with their own limits, by name. */
   readonly queues: ReadonlyMap<string, QueueLimits>;
-  /** Queues in use at once, and idle ones kept at most. */
+  /** The largest number of queues in use at once, and of idle queues that are kept. */
   readonly queuesMax: number;
-  /** How long an idle queue is kept, with its totals. */
+  /** The time for which an idle queue is kept, with its totals. */
   readonly idleMs: number;
 }
 
-/** What the bounds need to know of a task that asks to enter. */
+/** The part of a new task that the bounds need. */
 export type Entrant = Pick<TaskSpec, "queue" | "payloadBytes">;
 
 export class QueueRegistry {
   readonly #limits: QueueRegistryLimits;
   readonly #byName = new Map<string, Queue>();
-  /** The lists with something to claim, by lane. They take turns. */
+  /** The lists with claimable tasks, by lane. They take turns. */
   readonly #ready: Readonly<Record<Lane, Ring<ReadyList>>> = {
     loop: new Ring(),
     thread: new Ring(),
@@ -40,7 +41,7 @@ export class QueueRegistry {
   };
   readonly #idle = new Ring<Queue>();
   #inUse = 0;
-  /** How many may be in use without a contradiction: more than the limit only after a restore. */
+  /** The number of queues that may be in use. It exceeds the limit only after a restore. */
   #inUseAllowed: number;
 
   constructor(limits: QueueRegistryLimits) {
@@ -60,9 +61,9 @@ export class QueueRegistry {
     return this.#byName.values();
   }
 
-  /** Why these tasks may not enter, or null when all of them fit. */
+  /** The refusal of these tasks, or null when all of them fit. */
   refusalOf(entrants: readonly Entrant[]): Refusal | null {
-    // Most batches go to one queue, as every single task does: no need to group them.
+    // Most batches go to one queue, like every single task: these need no grouping.
     const queue = entrants[0]?.queue;
     if (queue !== undefined && areFor(queue, entrants)) {
       return this.#refusalOfShare(queue, entrants, 0);
@@ -76,7 +77,7 @@ export class QueueRegistry {
     return null;
   }
 
-  /** The queue of this name, made if there is none. */
+  /** The queue with this name; created if it does not exist. */
   findOrMake(name: string): Queue {
     const found = this.#byName.get(name);
     if (found !== undefined) return found;
@@ -85,22 +86,24 @@ export class QueueRegistry {
     return queue;
   }
 
-  /** Whether this queue may come into use, or is in use already. */
+  /** Whether this queue is in use, or may come into use. */
   mayBeInUse(queue: Queue | undefined, comingIntoUse = 0): boolean {
     return queue?.isInUse === true || this.#inUse + comingIntoUse < this.#limits.queuesMax;
   }
 
-  /** Why one more queue may not come into use. */
+  /** The refusal of one more queue in use. */
   queuesRefusal(queue: string): Refusal {
     return { kind: "refused", bound: "queues_max", limit: this.#limits.queuesMax, queue };
   }
 
-  /** Whether there is something to claim in this lane. */
+  /** Whether this lane has a claimable task. */
   hasReady(lane: Lane): boolean {
     return this.#ready[lane].size > 0;
   }
 
-  /** The next list of this lane, which then goes to the end. Undefined when there is nothing to claim. */
+  /**
+   * The next list of this lane, which then goes to the end. Undefined when nothing is claimable.
+   */
   nextReady(lane: Lane): ReadyList | undefined {
     const ring = this.#ready[lane];
     const list = ring.front();
@@ -108,12 +111,15 @@ export class QueueRegistry {
     return list;
   }
 
-  /** The lists of this lane with something to claim, the next one first. They must not change meanwhile. */
+  /**
+   * The lists of this lane with claimable tasks, the next one first. They must not change during
+   * the iteration.
+   */
   readyLists(lane: Lane): Iterable<ReadyList> {
     return this.#ready[lane];
   }
 
-  /** Puts a list behind all others of its lane. */
+  /** Moves a list behind all others of its lane. */
   tookTurn(list: ReadyList): void {
     const ring = this.#ready[list.lane];
     if (ring.size === 1) return;
@@ -122,8 +128,8 @@ export class QueueRegistry {
   }
 
   /**
-   * Puts a queue where it belongs after it changed. To be called after every change to its counts, its ready lists, its
-   * pause or its idleness.
+   * Moves a queue to the structures of its new state. Call it after every change to its counts, its
+   * ready lists, its pause or its idleness.
    */
   changed(queue: Queue, nowMs: number): void {
     this.#countUse(queue);
@@ -135,24 +141,27 @@ export class QueueRegistry {
     const { isIdle } = queue;
     if (isIdle && queue.position === NOT_LINKED) queue.idleSinceMs = nowMs;
     keepIf(isIdle, queue, this.#idle);
-    // At once, not with the next tick: that may be as far away as the time for which idle queues are kept.
+    // At once, not with the next tick: that may come only after the retention time of idle queues.
     if (isIdle && this.#idle.size > this.#limits.queuesMax) this.#forgetLongestIdle();
   }
 
-  /** Like {@link changed}, after a place in it was given back: a queue that never had a task is gone at once. */
+  /**
+   * Like {@link changed}, after a reservation was withdrawn: a queue that never had a task is
+   * forgotten at once.
+   */
   withdrawn(queue: Queue, nowMs: number): void {
     if (!queue.isIdle || queue.totals.enqueued > 0) {
       this.changed(queue, nowMs);
       return;
     }
-    // It goes without having been idle: there it would push out a queue that had tasks.
+    // It is forgotten without being idle: as an idle queue, it would displace one that had tasks.
     this.#countUse(queue);
     this.#byName.delete(queue.name);
   }
 
   /**
-   * Lets as many queues be in use, and as many of their tasks run, as were restored, should the limits be smaller: the
-   * tasks were accepted, and remote claims go on.
+   * Allows the restored numbers of queues in use and of running tasks, even if the limits are
+   * smaller now: the tasks were accepted, and remote claims continue.
    */
   allowRestored(): void {
     this.#inUseAllowed = Math.max(this.#inUseAllowed, this.#inUse);
@@ -161,18 +170,21 @@ export class QueueRegistry {
     }
   }
 
-  /** Forgets the idle queues whose time is up. */
+  /** Forgets the idle queues whose time is over. */
   expire(nowMs: number): void {
     while (this.nextExpiryMs() <= nowMs) this.#forgetLongestIdle();
   }
 
-  /** When the next idle queue is to be forgotten, in monotonic milliseconds; Infinity when none is. */
+  /**
+   * The time when the next idle queue is forgotten, in monotonic milliseconds; Infinity when none
+   * is.
+   */
   nextExpiryMs(): number {
     const front = this.#idle.front();
     return front === undefined ? Number.POSITIVE_INFINITY : front.idleSinceMs + this.#limits.idleMs;
   }
 
-  /** Throws when the registry contradicts itself. O(n): for tests. */
+  /** Throws when the registry is inconsistent. O(n): for tests. */
   verify(): void {
     for (const lane of LANES) this.#ready[lane].verify();
     this.#idle.verify();
@@ -248,7 +260,7 @@ function bytesOf(entrants: readonly Entrant[]): number {
   return bytes;
 }
 
-/** Puts a member into its ring, or takes it out. */
+/** Adds a member to its ring, or removes it. */
 function keepIf<T extends RingMember>(isIn: boolean, member: T, ring: Ring<T>): void {
   if (isIn === (member.position !== NOT_LINKED)) return;
   if (isIn) ring.pushBack(member);

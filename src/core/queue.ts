@@ -1,5 +1,6 @@
 /**
- * A named queue: its bounds, its counts, and a list of ready tasks per lane. It knows no other queue.
+ * A named queue: its bounds, its counts, and one list of ready tasks per lane. It knows no other
+ * queue.
  */
 
 import { assert } from "./assert.ts";
@@ -16,26 +17,26 @@ import {
 } from "./status.ts";
 import type { Task } from "./task.ts";
 
-/** What a queue may hold. */
+/** The limits of a queue. */
 export interface QueueLimits {
-  /** Tasks that wait: queued, scheduled and retrying ones. */
+  /** Waiting tasks: queued, scheduled and retrying. */
   readonly size: number;
-  /** The payload bytes of the tasks that wait. */
+  /** The payload bytes of the waiting tasks. */
   readonly bytes: number;
-  /** Tasks that run at the same time; Infinity for as many as there are places to run. */
+  /** Tasks that run at the same time; Infinity means that only the places to run limit them. */
   readonly concurrency: number;
 }
 
-/** How often each thing happened since the queue was made. */
+/** The number of times each event happened since the queue was created. */
 export interface QueueTotals extends Record<FinishedStatus, number> {
   enqueued: number;
-  /** Attempts that failed and were to be tried again. */
+  /** Failed attempts that were followed by a retry. */
   retried: number;
-  /** Attempts that were released: they went back to the queue. */
+  /** Attempts that were released: their task went back to the queue. */
   interrupted: number;
 }
 
-/** What the rest of ringq may see of a queue. */
+/** The part of a queue that is visible outside the core. */
 export interface QueueView {
   readonly name: string;
   readonly isPaused: boolean;
@@ -61,19 +62,21 @@ export class Queue implements QueueView {
 
   waiting = 0;
   waitingBytes = 0;
-  /** Tasks that hold a place here and can't be seen yet, and their payload bytes. */
+  /** Tasks that hold a place here but are not visible yet, and their payload bytes. */
   reserved = 0;
   reservedBytes = 0;
-  /** Commands under way that need this queue to stay. */
+  /** Pending commands that need this queue to stay. */
   pins = 0;
-  /** Tasks of any status that belong to it. */
+  /** Its tasks of any status. */
   known = 0;
   isPaused = false;
-  /** How many may run without a contradiction: more than the limit only after a restore of remote claims. */
+  /**
+   * The number of tasks that may run. It exceeds the limit only after a restore of remote claims.
+   */
   runningAllowed: number;
-  /** Whether it counts against the number of queues in use. Only the registry writes it. */
+  /** Whether it counts as a queue in use. Only the registry writes it. */
   isInUse = false;
-  /** Monotonic time since when it is idle, while it is. */
+  /** The monotonic time since when it is idle, while it is idle. */
   idleSinceMs = 0;
   /** Its position among the idle queues. */
   position = NOT_LINKED;
@@ -89,7 +92,7 @@ export class Queue implements QueueView {
     };
   }
 
-  /** Whether a ready task of it may be claimed. */
+  /** Whether its ready tasks may be claimed. */
   get isOpen(): boolean {
     return !this.isPaused && this.counts.running < this.limits.concurrency;
   }
@@ -99,23 +102,26 @@ export class Queue implements QueueView {
     return this.waiting + this.counts.running;
   }
 
-  /** Whether something keeps it in use: tasks that wait, run or hold a place, a pause, a command under way. */
+  /**
+   * Whether something keeps it in use: a task that waits, runs or holds a place, a pause, a pending
+   * command.
+   */
   get hasUse(): boolean {
     return this.unfinished > 0 || this.reserved > 0 || this.pins > 0 || this.isPaused;
   }
 
-  /** Whether nothing holds it but its name. */
+  /** Whether it has no task and no use. */
   get isIdle(): boolean {
     return this.known === 0 && this.reserved === 0 && this.pins === 0 && !this.isPaused;
   }
 
-  /** Holds a place for a task. */
+  /** Reserves a place for a task. */
   reserve({ payloadBytes }: Task): void {
     this.reserved += 1;
     this.reservedBytes += payloadBytes;
   }
 
-  /** Lets go of the place that was held for a task. */
+  /** Releases the reserved place of a task. */
   release({ payloadBytes }: Task): void {
     this.reserved -= 1;
     this.reservedBytes -= payloadBytes;
@@ -139,13 +145,15 @@ export class Queue implements QueueView {
     }
   }
 
-  /** Monotonic time since when its longest-waiting queued task is queued, or null when none is. */
+  /**
+   * The monotonic time since when its longest-waiting queued task is queued, or null when none is.
+   */
   oldestQueuedSinceMs(): number | null {
     const oldestMs = Math.min(...LANES.map((lane) => this.ready[lane].oldestSinceMs()));
     return oldestMs === Number.POSITIVE_INFINITY ? null : oldestMs;
   }
 
-  /** Throws when the queue contradicts itself. O(n): for tests. */
+  /** Throws when the queue is inconsistent. O(n): for tests. */
   verify(): void {
     let queued = 0;
     for (const lane of LANES) {

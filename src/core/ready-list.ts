@@ -1,6 +1,6 @@
 /**
- * The tasks of one queue and one lane that may start: by priority, and within one by arrival. Released tasks come before
- * the rest of their priority, in the order in which they were queued before they were claimed.
+ * The ready tasks of one queue and one lane: by priority, and within a priority by arrival.
+ * Released tasks come before the rest of their priority, in their order before the claim.
  */
 
 import { assert } from "./assert.ts";
@@ -9,7 +9,10 @@ import type { Queue } from "./queue.ts";
 import { NOT_LINKED, Ring } from "./ring.ts";
 import type { Task } from "./task.ts";
 
-/** How many tasks a search by type looks at: it must not hold up the event loop while a million tasks of others wait. */
+/**
+ * The number of tasks that a search by type examines: it must not block the event loop while a
+ * million tasks of other types wait.
+ */
 export const SEARCHED_MAX = 1000;
 
 export class ReadyList {
@@ -17,7 +20,10 @@ export class ReadyList {
   readonly lane: Lane;
   /** Its position among the lists that take turns. */
   position = NOT_LINKED;
-  /** Highest priority first. At most 201 priorities exist (limits.ts), so a level, once made, stays. */
+  /**
+   * Highest priority first. At most 201 priorities exist (limits.ts), so an existing level is never
+   * removed.
+   */
   readonly #levels: Level[] = [];
   #size = 0;
 
@@ -30,15 +36,16 @@ export class ReadyList {
     return this.#size;
   }
 
-  /** Puts a task behind all others of its priority. */
+  /** Adds a task behind all others of its priority. */
   pushBack(task: Task): void {
     this.#level(task.settings.priority).waiting.pushBack(task);
     this.#size += 1;
   }
 
   /**
-   * Puts a released task back before the rest of its priority. It counts as queued for as long as the one that is now
-   * behind it, so that the front of a level is always the task that waits longest.
+   * Puts a released task back before the rest of its priority. Its time in the queue counts as at
+   * least that of the task behind it, so that the front of a level is always the longest-waiting
+   * task.
    */
   putBack(task: Task): void {
     const { released, waiting } = this.#level(task.settings.priority);
@@ -51,7 +58,7 @@ export class ReadyList {
     this.#size += 1;
   }
 
-  /** Takes out a task of this list. */
+  /** Removes a task of this list. */
   remove(task: Task): void {
     const { released, waiting } = this.#level(task.settings.priority);
     if (task.position !== NOT_LINKED) waiting.remove(task);
@@ -63,7 +70,7 @@ export class ReadyList {
     this.#size -= 1;
   }
 
-  /** The next task, which stays. */
+  /** The next task. It stays in the list. */
   first(): Task | undefined {
     for (const { released, waiting } of this.#levels) {
       const task = released[0] ?? waiting.front();
@@ -72,7 +79,10 @@ export class ReadyList {
     return undefined;
   }
 
-  /** The next `max` tasks of these types, among the first {@link SEARCHED_MAX} of any. They stay. */
+  /**
+   * The next tasks of these types, up to `max`, among the first {@link SEARCHED_MAX} of any type.
+   * They stay in the list.
+   */
   firstOf(types: readonly string[], max: number): readonly Task[] {
     const found: Task[] = [];
     let searched = 0;
@@ -88,7 +98,9 @@ export class ReadyList {
     return found;
   }
 
-  /** Monotonic time since when the longest-waiting task is queued; Infinity when there is none. */
+  /**
+   * The monotonic time since when the longest-waiting task is queued; Infinity when there is none.
+   */
   oldestSinceMs(): number {
     let oldestMs = Number.POSITIVE_INFINITY;
     for (const { released, waiting } of this.#levels) {
@@ -98,7 +110,7 @@ export class ReadyList {
     return oldestMs;
   }
 
-  /** Throws when the list contradicts itself. O(n): for tests. */
+  /** Throws when the list is inconsistent. O(n): for tests. */
   verify(): void {
     let size = 0;
     let abovePriority = Number.POSITIVE_INFINITY;
@@ -149,7 +161,7 @@ function areInOrder(tasks: readonly Task[]): boolean {
   return tasks.every((task, index) => task.order > (tasks[index - 1]?.order ?? 0));
 }
 
-/** The index of the first of these tasks whose order is not below this one. */
+/** The index of the first task whose order is not below this one. */
 function indexOf(tasks: readonly Task[], order: number): number {
   let low = 0;
   let high = tasks.length;

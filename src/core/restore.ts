@@ -1,6 +1,7 @@
 /**
- * Times that outlive a process: what is left of a wait, and of a lease, when the next process starts. Both were measured by
- * a monotonic clock that is gone; the wall clock tells how long nobody ran, as far as it can be trusted.
+ * Restores times after a restart: the rest of a wait and of a lease. Both were measured by a
+ * monotonic clock that is gone, so the wall clock gives the time without a process, as far as it
+ * can be trusted.
  */
 
 import type { Instant } from "./instant.ts";
@@ -9,8 +10,8 @@ import type { SavedClaim } from "./snapshot.ts";
 import type { Task } from "./task.ts";
 
 /**
- * A wait that goes on. It has what the wall clock leaves of it, but never more than it was meant to take: a clock that was
- * ahead when the wait began must not stretch it.
+ * Restores a wait. The wall clock gives the rest, but never more than its original length: a clock
+ * that was ahead at the start of the wait must not extend it.
  */
 export function restoreWait(task: Task, now: Instant): void {
   const runAtMs = task.runAtMs ?? now.wallMs;
@@ -20,21 +21,22 @@ export function restoreWait(task: Task, now: Instant): void {
   }
   const lengthMs = runAtMs - waitSince(task);
   const leftMs = runAtMs - now.wallMs;
-  // Less than no length: it was shortened before, when the clock had been set back to before its beginning.
+  // A negative length was shortened before, when the clock had been set back to before the start of
+  // the wait.
   const isTooLong = lengthMs >= 0 && leftMs > lengthMs;
   if (isTooLong) task.runAtMs = now.wallMs + lengthMs;
   task.dueAtMs = now.monoMs + (isTooLong ? lengthMs : leftMs);
 }
 
-/** When the wait of a scheduled or retrying task began. */
+/** The time when the wait of a scheduled or retrying task began. */
 function waitSince({ status, enqueuedAtMs, startedAtMs, attempt, errors }: Task): number {
   if (status === "scheduled" || startedAtMs === null) return enqueuedAtMs;
   const failure = errors.at(-1);
-  // Without a failure the attempt was released: some time after its start.
+  // Without a failure, the attempt was released: some time after its start.
   return failure?.attempt === attempt ? failure.atMs : startedAtMs;
 }
 
-/** A claim that goes on. Its lease has what the wall clock leaves of it, at most its length. */
+/** Restores a claim. The wall clock gives the rest of its lease, at most its length. */
 export function restoreLease(
   task: Task,
   { fence, worker, leaseMs, leaseEndsAtMs }: SavedClaim,

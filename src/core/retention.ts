@@ -1,6 +1,6 @@
 /**
- * The finished tasks that are kept for being read, in the order of finishing, and the rule for forgetting them: by
- * number, by bytes and by age, the oldest first.
+ * The finished tasks that are kept for reading, in the order in which they finished, and the rule
+ * for forgetting them: by number, by bytes and by age, the oldest first.
  */
 
 import { assert } from "./assert.ts";
@@ -9,7 +9,10 @@ import type { Task } from "./task.ts";
 
 export interface RetentionLimits {
   readonly tasks: number;
-  /** Payload and result bytes. Without it, many large finished tasks would outgrow everything that waits. */
+  /**
+   * Payload and result bytes. Without this bound, many large finished tasks would use more memory
+   * than all waiting ones.
+   */
   readonly bytes: number;
   readonly ageMs: number;
 }
@@ -38,7 +41,7 @@ export class Retention {
     this.#bytes -= task.retainedBytes;
   }
 
-  /** The task to forget next, if one is to be forgotten by now. It stays until it is removed. */
+  /** The next task to forget now, if any. It stays until it is removed. */
   nextToForget(nowMs: number): Task | undefined {
     const oldest = this.#finished.front();
     if (oldest === undefined) return undefined;
@@ -46,12 +49,15 @@ export class Retention {
     return isOver || oldest.dueAtMs <= nowMs ? oldest : undefined;
   }
 
-  /** When the next task is to be forgotten for its age, in monotonic milliseconds; Infinity when none is. */
+  /**
+   * The time when the next task is forgotten for its age, in monotonic milliseconds; Infinity when
+   * none is.
+   */
   nextExpiryMs(): number {
     return this.#finished.front()?.dueAtMs ?? Number.POSITIVE_INFINITY;
   }
 
-  /** Throws when the retention contradicts itself. O(n): for tests. */
+  /** Throws when the retention is inconsistent. O(n): for tests. */
   verify(): void {
     this.#finished.verify();
     let bytes = 0;

@@ -1,26 +1,31 @@
 /**
- * A growable ring buffer in which every member knows its position, so that one may leave from the middle in O(1).
+ * A growable ring buffer. Every member knows its position, so it can be removed from the middle in
+ * O(1).
  *
- * Positions are absolute: the front is `#head`, the next push goes to `#tail`, and a position lives in the array at
- * `position & mask`. Leaving makes a hole; holes are passed over at the front and squeezed out when the array is full.
- * So every operation is O(1) amortised and the array never holds more than four times what the ring holds.
+ * Positions are absolute: the front is `#head`, the next push goes to `#tail`, and a position is in
+ * the array at `position & mask`. A removal leaves a hole; holes are skipped at the front, and
+ * removed when the array is full. So every operation is O(1) amortised, and the array never has
+ * more than four times as many slots as members.
  */
 
 import { assert } from "./assert.ts";
 
-/** What a ring can hold: something with a field for its place. A member is in one ring at a time. */
+/** A member of a ring: an object with a field for its position. It is in one ring at a time. */
 export interface RingMember {
   /** The position in the ring, or {@link NOT_LINKED}. Only the ring writes it. */
   position: number;
 }
 
-/** The position of something that is in no ring. */
+/** The position of an object that is in no ring. */
 export const NOT_LINKED = -1;
 
-/** Where positions start: far from 0, so that pushes to the front stay positive, and still a small integer to the engine. */
+/**
+ * The first position: far from 0, so that pushes to the front stay positive, and still a small
+ * integer in the JavaScript engine.
+ */
 const ORIGIN = 2 ** 30;
 
-/** Small enough that a thousand idle queues cost nothing worth counting. */
+/** Small enough that a thousand idle queues cost almost nothing. */
 const CAPACITY_MIN = 16;
 
 export class Ring<T extends RingMember> {
@@ -34,7 +39,7 @@ export class Ring<T extends RingMember> {
     return this.#size;
   }
 
-  /** The number of slots reserved, holes and free ones included. */
+  /** The number of reserved slots, including holes and free slots. */
   get capacity(): number {
     return this.#mask + 1;
   }
@@ -53,12 +58,12 @@ export class Ring<T extends RingMember> {
     this.#size += 1;
   }
 
-  /** The member at the front, which stays. */
+  /** The member at the front. It stays in the ring. */
   front(): T | undefined {
     return this.#size === 0 ? undefined : this.#slots[this.#head & this.#mask];
   }
 
-  /** Takes out a member of this ring, wherever it is. */
+  /** Removes a member of this ring, at any position. */
   remove(member: T): void {
     const slot = member.position & this.#mask;
     assert(this.#slots[slot] === member, "only a member of this ring can be removed from it");
@@ -73,7 +78,7 @@ export class Ring<T extends RingMember> {
     }
   }
 
-  /** Front to back. The ring must not change meanwhile. */
+  /** Front to back. The ring must not change during the iteration. */
   *[Symbol.iterator](): Generator<T> {
     for (let position = this.#head; position < this.#tail; position += 1) {
       const member = this.#slots[position & this.#mask];
@@ -81,7 +86,7 @@ export class Ring<T extends RingMember> {
     }
   }
 
-  /** Throws when the ring contradicts itself. O(capacity): for tests. */
+  /** Throws when the ring is inconsistent. O(capacity): for tests. */
   verify(): void {
     let live = 0;
     for (let position = this.#head; position < this.#tail; position += 1) {
@@ -108,11 +113,11 @@ export class Ring<T extends RingMember> {
 
   #makeRoom(): void {
     const capacity = this.#mask + 1;
-    // With half of it holes, squeezing them out is room enough.
+    // If half of the slots are holes, their removal frees enough slots.
     this.#resize(this.#size * 2 > capacity ? capacity * 2 : capacity);
   }
 
-  /** Lays the members out anew, without holes. */
+  /** Moves the members to a new array, without holes. */
   #resize(capacity: number): void {
     const slots: (T | undefined)[] = new Array(capacity).fill(undefined);
     let tail = ORIGIN;

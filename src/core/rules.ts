@@ -1,7 +1,8 @@
 /**
- * What follows when an attempt fails, is lost or is released, when a task is cancelled or retried by hand, and whether
- * tasks fit into a queue: pure functions on plain data. The broker applies what they answer, a durable engine writes it,
- * and an engine without the broker can do both.
+ * The rules of the steps, as pure functions on plain data: what follows when an attempt fails, is
+ * lost or is released, and when a task is cancelled or retried by hand; and whether tasks fit into
+ * a queue. The broker applies the results, a durable engine writes them, and an engine without the
+ * broker can do both.
  */
 
 import { backoffMs } from "./backoff.ts";
@@ -10,15 +11,24 @@ import type { AttemptOutcome } from "./outcomes.ts";
 import type { TaskStatus } from "./status.ts";
 import type { SettleReceipt, StateChange, TaskError, TaskSettings, TaskState } from "./task.ts";
 
-/** How many attempts in a row may be lost. A task that brings down its workers each time must not run for ever. */
+/**
+ * The number of attempts that may be lost in a row. A task that crashes its workers each time must
+ * not run for ever.
+ */
 export const LOSSES_MAX = 3;
 
-/** How many errors a task keeps: enough to see a pattern, few enough to bound what a failing task holds. */
+/**
+ * The number of errors that a task keeps: enough to see a pattern, few enough to bound the memory
+ * of a failing task.
+ */
 export const ERRORS_KEPT = 5;
 
 type Failure = AttemptOutcome & { readonly kind: "failed" };
 
-/** What a done attempt changes. Nearly every step is this one, so it lists no more than that. */
+/**
+ * The changes of a done attempt. Nearly every step is this one, so it lists only the necessary
+ * fields.
+ */
 export type DoneChange = Pick<
   StateChange,
   "status" | "finishedAtMs" | "result" | "settledFence" | "receipt"
@@ -29,7 +39,7 @@ export function afterDone(fence: number, result: string | null, { wallMs }: Inst
   return { status: "done", finishedAtMs: wallMs, result, settledFence: fence, receipt };
 }
 
-/** What the settle of a claim leads to. The claim still holds the task. */
+/** The step that follows from the settle of a claim which still holds the task. */
 export function afterSettle(
   state: TaskState,
   settings: TaskSettings,
@@ -50,7 +60,10 @@ export function afterSettle(
   }
 }
 
-/** An attempt that failed, or ran out of time: the task is retried while it has retries left and may be retried. */
+/**
+ * The step after an attempt that failed or timed out: the task is retried while it has retries left
+ * and may be retried.
+ */
 export function afterFailure(
   state: TaskState,
   { maxRetries, backoff }: TaskSettings,
@@ -70,19 +83,22 @@ export function afterFailure(
       errors,
     };
   }
-  // The wait counts from now, when the failure is known, not from when the attempt started.
+  // The wait starts now, when the failure is known, not at the start of the attempt.
   const waitMs = retry.kind === "after" ? retry.ms : backoffMs(backoff, failures - 1, random);
   const runAtMs = now.wallMs + waitMs;
   return { ...unchanged(state), status: "retrying", failures, losses: 0, runAtMs, errors };
 }
 
-/** An attempt that went back through no fault of its own: to the front of its queue, or after a delay to the back. */
+/**
+ * The step after an attempt that was released, without a fault of its own: the task goes to the
+ * front of its queue, or after a delay to the back.
+ */
 export function afterRelease(state: TaskState, delayMs: number, now: Instant): StateChange {
   if (delayMs <= 0) return { ...unchanged(state), status: "queued" };
   return { ...unchanged(state), status: "retrying", runAtMs: now.wallMs + delayMs };
 }
 
-/** Why an attempt was lost: the code that its task fails with when that happened too often. */
+/** The reason for a lost attempt. It becomes the task's error code after too many losses. */
 export type LossCode = "crash_loop" | "lease_lost";
 
 const LOSS_MESSAGES: Readonly<Record<LossCode, string>> = {
@@ -90,7 +106,10 @@ const LOSS_MESSAGES: Readonly<Record<LossCode, string>> = {
   lease_lost: `the attempt was lost ${LOSSES_MAX} times in a row, the last time when its lease ended`,
 };
 
-/** A lost attempt: the task waits again and nobody is charged, but the third in a row fails it. */
+/**
+ * The step after a lost attempt: the task waits again and spends no retry, but the third loss in a
+ * row fails it.
+ */
 export function afterLoss(state: TaskState, code: LossCode, now: Instant): StateChange {
   const losses = state.losses + 1;
   if (losses < LOSSES_MAX) return { ...afterRelease(state, 0, now), losses };
@@ -102,7 +121,7 @@ export function afterCancel(state: TaskState, now: Instant): StateChange {
   return { ...unchanged(state), status: "cancelled", finishedAtMs: now.wallMs };
 }
 
-/** A retry by hand: the task waits again, with all its retries. */
+/** The step of a retry by hand: the task waits again, with all its retries. */
 export function afterRetry(state: TaskState): StateChange {
   return {
     ...unchanged(state),
@@ -114,12 +133,14 @@ export function afterRetry(state: TaskState): StateChange {
   };
 }
 
-/** Whether a retry by hand may follow. */
+/** Whether a retry by hand is possible. */
 export function isRetryable(status: TaskStatus): boolean {
   return status === "failed" || status === "cancelled";
 }
 
-/** The bound that more tasks, and their payload bytes, would pass in a queue that holds some; null when they fit. */
+/**
+ * The bound that more tasks, and their payload bytes, would exceed in a queue; null when they fit.
+ */
 export function boundPassed(
   limits: { readonly size: number; readonly bytes: number },
   heldTasks: number,
@@ -131,7 +152,7 @@ export function boundPassed(
   return heldBytes + bytes > limits.bytes ? "queue_bytes" : null;
 }
 
-/** The errors of a task with one more; of many, the last {@link ERRORS_KEPT} are kept. */
+/** The errors of a task and a new one. Only the last {@link ERRORS_KEPT} are kept. */
 function withError(
   { errors, attempt }: TaskState,
   code: string,
@@ -153,7 +174,10 @@ function withReceipt(
   return { ...change, settledFence: fence, receipt };
 }
 
-/** What a step may change, as it is. Not by a spread of the state itself: that may be a task, which has much more. */
+/**
+ * The current values of the fields that a step may change. Not a spread of the state: that may be a
+ * task, which has many more fields.
+ */
 function unchanged(state: TaskState): StateChange {
   const { status, failures, losses, runAtMs, finishedAtMs } = state;
   const { result, errors, settledFence, receipt } = state;

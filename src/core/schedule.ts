@@ -1,6 +1,6 @@
 /**
- * Everything that becomes due: delays, retries and timeouts by the monotonic clock, times asked for by the wall clock,
- * wherever that one goes, and the ends of remote claims, which can be suspended.
+ * The schedule of due times: delays, retries and timeouts by the monotonic clock; requested times
+ * by the wall clock, even when it jumps; and the ends of remote claims, which can be suspended.
  */
 
 import { DueHeap } from "./due-heap.ts";
@@ -14,7 +14,7 @@ export class Schedule {
   /** While set, no remote claim becomes due. */
   isRemoteSuspended = false;
 
-  /** How many tasks are scheduled, retrying or running. */
+  /** The number of scheduled, retrying and running tasks. */
   get size(): number {
     return this.#byMono.size + this.#byWall.size + this.#remote.size;
   }
@@ -24,7 +24,7 @@ export class Schedule {
     return this.#byWall.size > 0;
   }
 
-  /** How many tasks a remote claim holds. */
+  /** The number of tasks that a remote claim holds. */
   get leases(): number {
     return this.#remote.size;
   }
@@ -37,7 +37,7 @@ export class Schedule {
     this.#heapOf(task).remove(task);
   }
 
-  /** A task that is due by now, the earliest of its kind, if there is one. It stays until it is removed. */
+  /** A task that is due now, the earliest of its kind, if any. It stays until it is removed. */
   due({ monoMs, wallMs }: Instant): Task | undefined {
     const byMono = this.#byMono.first();
     if (byMono !== undefined && byMono.dueAtMs <= monoMs) return byMono;
@@ -47,7 +47,10 @@ export class Schedule {
     return byWall !== undefined && byWall.dueAtMs <= wallMs ? byWall : undefined;
   }
 
-  /** How long from now the next task is due, in milliseconds, negative when it is late; Infinity when none ever is. */
+  /**
+   * The time until the next task is due, in milliseconds: negative when it is late, Infinity when
+   * there is none.
+   */
   msToNext({ monoMs, wallMs }: Instant): number {
     return Math.min(
       dueAtOf(this.#byMono.first()) - monoMs,
@@ -56,7 +59,7 @@ export class Schedule {
     );
   }
 
-  /** Throws when the schedule contradicts itself. O(n): for tests. */
+  /** Throws when the schedule is inconsistent. O(n): for tests. */
   verify(): void {
     for (const heap of [this.#byMono, this.#byWall, this.#remote]) heap.verify();
   }

@@ -1,6 +1,4 @@
-/**
- * What a broker is restored from: everything that an earlier process left behind.
- */
+/** The state from which a broker is restored: everything that is left from an earlier process. */
 
 import type { KeyRecord } from "./idempotency.ts";
 import type { TaskSpec, TaskState } from "./task.ts";
@@ -13,12 +11,15 @@ export interface Snapshot {
   readonly tasks: Iterable<SavedTask>;
 }
 
-/** A task as it was. One that is `running` had an attempt when the earlier process ended. */
+/** A task in its last state. A `running` one had an attempt when the earlier process ended. */
 export interface SavedTask extends TaskSpec, TaskState {
   readonly seq: number;
   readonly key: KeyRecord | null;
   readonly enqueuedAtMs: number;
-  /** The remote claim that held it, which goes on; null when it ran in the process, and so has crashed with it. */
+  /**
+   * The remote claim that holds the task, and continues. Null for an attempt in the process, which
+   * crashed with it.
+   */
   readonly claim: SavedClaim | null;
 }
 

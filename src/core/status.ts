@@ -1,19 +1,23 @@
 /**
- * The statuses of a task, in one table. The type, the lists, the predicates, the counters and the shapes on the wire are
- * derived from it, so a new status is one row here, and the compiler names every place that has to know it.
+ * The statuses of a task, in one table. The type, the lists, the predicates, the counters and the
+ * shapes on the wire are derived from it. So a new status is one row here, and the compiler names
+ * every place that has to know it.
  *
- *               delay/run_at                 claim                    ok
- *    enqueue ──► scheduled ──due──► queued ────────► running ──────────────► done
- *       └──────────────────────────► ▲  ▲              │ │ │
- *                                    │  └──released────┘ │ └─error, none left─► failed ──retry──► queued
- *                                    └──due── retrying ◄─┘ error, retries left
- *    cancel: scheduled | queued | retrying | running ──► cancelled ──retry──► queued
+ *            delay/run_at                 claim                    ok
+ * enqueue ──► scheduled ──due──► queued ────────► running ──────────────► done
+ *    └──────────────────────────► ▲  ▲              │ │ │
+ *                                 │  └──released────┘ │ └─error, none left─► failed ──retry──► queued
+ *                                 └──due── retrying ◄─┘ error, retries left
+ * cancel: scheduled | queued | retrying | running ──► cancelled ──retry──► queued
  */
 
-/** `waiting` tasks hold a place in the bounds of their queue; `finished` ones are kept for reading. */
+/** `waiting` tasks count in the bounds of their queue; `finished` ones are kept for reading. */
 type Phase = "waiting" | "running" | "finished";
 
-/** The structure that keeps a task in a status: a ready list, the schedule of what is due, or retention. */
+/**
+ * The structure that keeps a task in a status: a ready list, the schedule of what is due, or
+ * retention.
+ */
 export type Holder = "ready" | "schedule" | "retention";
 
 interface Row<Status extends string> {
@@ -47,7 +51,7 @@ export type FinishedStatus = {
 /** Every status, in the order of a task's life. */
 export const TASK_STATUSES: readonly TaskStatus[] = Object.keys(TABLE) as TaskStatus[];
 
-/** A row as it is asked: every step asks several times. */
+/** A row in the form that is fast to read: every step reads it several times. */
 interface Meaning {
   readonly holder: Holder;
   readonly isWaiting: boolean;
@@ -74,7 +78,7 @@ export function isStep(from: TaskStatus, to: TaskStatus): boolean {
   return MEANINGS[from].next[to] === true;
 }
 
-/** Whether a task in this status holds a place in its queue's bounds. */
+/** Whether a task in this status counts in the bounds of its queue. */
 export function isWaiting(status: TaskStatus): boolean {
   return MEANINGS[status].isWaiting;
 }
@@ -90,7 +94,7 @@ export function holderOf(status: TaskStatus): Holder {
 /** The statuses of finished tasks. */
 export const FINISHED_STATUSES: readonly FinishedStatus[] = TASK_STATUSES.filter(isFinished);
 
-/** A counter for each of these statuses, at zero. */
+/** A counter for each of these statuses, starting at zero. */
 export function countersOf<Status extends TaskStatus>(
   statuses: readonly Status[],
 ): Record<Status, number> {

@@ -1,53 +1,58 @@
 /**
- * Every known task: in order of arrival, for listing newest first, and by its id. Appending and removing are
- * O(1) amortised, finding is O(1) expected: removing leaves a gap, and the gaps are squeezed out once they outnumber the tasks.
+ * The index of all known tasks: in order of arrival, to list the newest first, and by id. Adding
+ * and removing are O(1) amortised, finding is O(1) expected: a removal leaves a gap, and the gaps
+ * are removed once they outnumber the tasks.
  *
- * Ids are found by a hash table with open addressing (Knuth, volume 3, 6.4, algorithm L) that holds nothing but numbers:
- * positions, and hashes. So nothing is made for an entry, the collector has nothing to look through, and a task that
- * leaves is not looked for: its position now leads to a gap. docs/DECISIONS.md has the figures. Ids are drawn by the
- * engine, so nobody can choose them to collide.
+ * A hash table with open addressing (Knuth, volume 3, 6.4, algorithm L) finds the ids. It contains
+ * only numbers: positions and hashes. So an entry allocates nothing, the garbage collector has
+ * nothing to scan, and a removal needs no look-up: the task's position becomes a gap.
+ * docs/DECISIONS.md has the figures. The engine draws the ids, so a client can't choose ids that
+ * collide.
  */
 
 import { assert } from "./assert.ts";
 import { NOT_LINKED } from "./ring.ts";
 import type { Task } from "./task.ts";
 
-/** Fewer gaps than this are not worth a squeeze. */
+/** Fewer gaps than this are not worth removing. */
 const GAPS_MIN = 64;
 
 /** A power of two, as every capacity is. */
 const CAPACITY_MIN = 64;
 
-/** What a slot of the table holds that leads to no position. */
+/** The value of a table slot without a position. */
 const FREE = 0;
 
-/** The end of an id is its random part (RFC 9562); so much of it fills the 32 bits of a hash. */
+/** An id ends with its random part (RFC 9562); this many characters fill the 32 bits of a hash. */
 const HASHED_LENGTH = 8;
 
 export class TaskIndex {
-  /** A gap keeps the number of the task that left, so that the index stays searchable. */
+  /** A gap keeps the number of the removed task, so that binary search still works. */
   readonly #entries: (Task | number)[] = [];
   #gaps = 0;
-  /** By position: the hash of the id of the task there, or of the one that left. */
+  /** By position: the hash of the id of the task there, or of the removed task. */
   #hashes = new Int32Array(CAPACITY_MIN);
-  /** The table: each position, plus one, in the first slot from its hash on that was free. At least half always are. */
+  /**
+   * The table: each position plus one is in the first slot, from its hash on, that was free. At
+   * least half of the slots are always free.
+   */
   #slots = new Int32Array(CAPACITY_MIN * 2);
 
   get size(): number {
     return this.#entries.length - this.#gaps;
   }
 
-  /** The number of positions reserved, gaps and free ones included. */
+  /** The number of reserved positions, including gaps and free ones. */
   get capacity(): number {
     return this.#hashes.length;
   }
 
-  /** The task with this id. Ids come from outside, where they may be anything. */
+  /** The task with this id. An id comes from outside and may be any value. */
   find(id: unknown): Task | undefined {
     return typeof id === "string" ? this.#find(id, hashOf(id)) : undefined;
   }
 
-  /** Adds a task. Neither it nor another with its id may be in here. */
+  /** Adds a task. The index must contain neither the task nor another one with its id. */
   append(task: Task): void {
     const hash = hashOf(task.id);
     assert(this.#find(task.id, hash) === undefined, "an id is indexed once");
@@ -67,7 +72,10 @@ export class TaskIndex {
     if (this.#gaps > GAPS_MIN && this.#gaps * 2 > this.#entries.length) this.#squeeze();
   }
 
-  /** Newest first, from the newest task whose number is below `beforeSeq`. The index must not change meanwhile. */
+  /**
+   * Newest first, from the newest task whose number is below `beforeSeq`. The index must not change
+   * during the iteration.
+   */
   *newestFirst(beforeSeq: number): Generator<Task> {
     for (let index = this.#indexOf(beforeSeq) - 1; index >= 0; index -= 1) {
       const entry = this.#entries[index];
@@ -75,7 +83,7 @@ export class TaskIndex {
     }
   }
 
-  /** How many slots the longest search for a position looks at. O(n): for tests. */
+  /** The number of slots in the longest search for a position. O(n): for tests. */
   longestSearch(): number {
     let longest = 0;
     for (const [slot, value] of this.#slots.entries()) {
@@ -86,7 +94,7 @@ export class TaskIndex {
     return longest;
   }
 
-  /** Throws when the index contradicts itself. O(n): for tests. */
+  /** Throws when the index is inconsistent. O(n): for tests. */
   verify(): void {
     let gaps = 0;
     let lastSeq = 0;
@@ -112,14 +120,15 @@ export class TaskIndex {
     for (let slot = hash & mask; ; slot = (slot + 1) & mask) {
       const value = this.#slots[slot] as number;
       if (value === FREE) return undefined;
-      // Only a task with this hash is looked at: one that nobody asks for may long have left the processor's cache.
+      // Only tasks with this hash are read: the memory of any other task may no longer be in the
+      // processor's cache.
       if (this.#hashes[value - 1] !== hash) continue;
       const entry = this.#entries[value - 1];
       if (typeof entry === "object" && entry.id === id) return entry;
     }
   }
 
-  /** Enters a position in the table. */
+  /** Adds a position to the table. */
   #link(position: number): void {
     const mask = this.#slots.length - 1;
     let slot = (this.#hashes[position] as number) & mask;
@@ -127,7 +136,7 @@ export class TaskIndex {
     this.#slots[slot] = position + 1;
   }
 
-  /** Enters every position in a new table, which takes the place of the old one. */
+  /** Adds every position to a new table, which replaces the old one. */
   #fill({ hashes, slots }: Table): void {
     const { length } = this.#entries;
     hashes.set(this.#hashes.subarray(0, length));
@@ -172,7 +181,10 @@ interface Table {
   readonly slots: Int32Array<ArrayBuffer>;
 }
 
-/** A table for so many positions. Made before anything is moved: should there be no memory for it, nothing has changed. */
+/**
+ * A table for this many positions. It is allocated before anything moves: if there is no memory for
+ * it, nothing has changed.
+ */
 function emptyTable(capacity: number): Table {
   return { hashes: new Int32Array(capacity), slots: new Int32Array(capacity * 2) };
 }
@@ -186,6 +198,6 @@ function hashOf(id: string): number {
   for (let index = Math.max(0, id.length - HASHED_LENGTH); index < id.length; index += 1) {
     hash = Math.imul(hash ^ id.charCodeAt(index), 0x9e3779b1);
   }
-  // The low bits of a product know only the low bits of its factors.
+  // The low bits of a product depend only on the low bits of its factors.
   return hash ^ (hash >>> 15);
 }

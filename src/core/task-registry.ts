@@ -1,6 +1,7 @@
 /**
- * Every known task, in the structure that its status asks for: a ready list, the schedule or retention, and always the
- * task index and the counts of its queue. It moves tasks and counts them; which step is to be taken, the broker decides.
+ * The registry of all known tasks. Each is in the structure for its status (a ready list, the
+ * schedule or retention), and always in the task index and the counts of its queue. The registry
+ * moves and counts tasks; the broker decides their steps.
  */
 
 import { assert } from "./assert.ts";
@@ -19,7 +20,7 @@ import { TaskIndex } from "./task-index.ts";
 
 export interface RegistryLimits {
   readonly queue: QueueLimits;
-  /** The queues with limits of their own, by name. */
+  /** The queues with their own limits, by name. */
   readonly queues: ReadonlyMap<string, QueueLimits>;
   readonly queuesMax: number;
   readonly retainTasks: number;
@@ -27,9 +28,9 @@ export interface RegistryLimits {
   readonly retainMs: number;
 }
 
-/** Hears what happens to tasks, at once and in order. It must not call back into the core. */
+/** Receives the steps of tasks, at once and in order. It must not call the core. */
 export interface RegistryObserver extends KeyObserver {
-  /** A task took a step; `from` is null for one that has just entered. */
+  /** A task took a step; `from` is null for a task that has just entered. */
   onStep(task: Task, from: TaskStatus | null, now: Instant): void;
   /** A finished task was forgotten. */
   onForget?(task: Task): void;
@@ -43,9 +44,9 @@ export class TaskRegistry {
   readonly retention: Retention;
   readonly #observer: RegistryObserver;
   #lastSeq = 0;
-  /** The number of the task that was last put at the back of a ready list. */
+  /** The number of the last task that was added to the back of a ready list. */
   #lastOrder = 0;
-  /** Those of the task that was made last: the next one is most often treated alike. */
+  /** The settings of the previous task: the next one most often has the same. */
   #settings: TaskSettings | null = null;
 
   constructor(limits: RegistryLimits, observer: RegistryObserver) {
@@ -67,7 +68,7 @@ export class TaskRegistry {
     });
   }
 
-  /** The number that the next task gets. */
+  /** The number of the next task. */
   get nextSeq(): number {
     return this.#lastSeq + 1;
   }
@@ -101,7 +102,7 @@ export class TaskRegistry {
     return task;
   }
 
-  /** Lets a task in that was made. */
+  /** Adds a new task to its structures. */
   admit(task: Task, now: Instant): void {
     this.index.append(task);
     task.queue.totals.enqueued += 1;
@@ -109,8 +110,8 @@ export class TaskRegistry {
   }
 
   /**
-   * Takes back what an earlier process left behind: paused queues, keys, and tasks by their numbers. Only into an empty
-   * broker. Attempts in that process were lost with it; remote claims go on.
+   * Restores the state of an earlier process: paused queues, keys, and tasks by their numbers. Only
+   * into an empty broker. Attempts in that process were lost with it; remote claims continue.
    */
   restore({ paused, keys, tasks }: Snapshot, now: Instant): void {
     assert(this.#lastSeq === 0, "only an empty broker is restored");
@@ -131,7 +132,8 @@ export class TaskRegistry {
       if (isFinished(task.status)) finished.push(task);
       else if (task.key !== null) task.key.unfinished += 1;
     }
-    // A key may outlive its tasks, and is still known by the number of the first: no other task may get that again.
+    // A key may outlive its tasks, and is still identified by the number of the first one: no other
+    // task may get that number.
     this.#lastSeq = Math.max(this.#lastSeq, lastKeySeq);
     finished.sort((a, b) => finishedAtOf(a) - finishedAtOf(b) || a.seq - b.seq);
     for (const task of finished) {
@@ -143,11 +145,13 @@ export class TaskRegistry {
     this.forgetWhatIsOver(now.monoMs);
   }
 
-  /** Takes a step: changes the state of a task, and puts it where its new status belongs. */
+  /**
+   * Applies a step: changes the state of a task, and moves it to the structure for its new status.
+   */
   take(task: Task, to: StateChange, now: Instant): void {
     const from = task.status;
     if (from === "running" && isWaiting(to.status)) {
-      // A failure is charged, and a release is not.
+      // A failure costs a retry, and a release does not.
       task.queue.totals[to.failures > task.failures ? "retried" : "interrupted"] += 1;
     }
     this.leave(task);
@@ -157,7 +161,7 @@ export class TaskRegistry {
     this.enter(task, to.status, now, from);
   }
 
-  /** The step of nearly every task, for less than {@link take}. */
+  /** The step of nearly every task, cheaper than {@link take}. */
   finish(task: Task, to: DoneChange, now: Instant): void {
     this.leave(task);
     task.finishedAtMs = to.finishedAtMs;
@@ -167,7 +171,10 @@ export class TaskRegistry {
     this.enter(task, to.status, now, "running");
   }
 
-  /** Takes a task out of the structure that its status puts it in. The other half of a step is {@link enter}. */
+  /**
+   * Removes a task from the structure for its status: the first half of a step. The second is
+   * {@link enter}.
+   */
   leave(task: Task): void {
     const { status, queue } = task;
     const holder = holderOf(status);
@@ -190,8 +197,8 @@ export class TaskRegistry {
   }
 
   /**
-   * Puts a task into the structure that its new status asks for, and tells. Its times are set by the caller. From running
-   * to queued it was released, and goes back to where it was.
+   * Adds a task to the structure for its new status, and reports the step. The caller sets its
+   * times. A step from running to queued is a release: the task goes back to its old position.
    */
   enter(task: Task, status: TaskStatus, now: Instant, from: TaskStatus | null = task.status): void {
     assert(from === null || isStep(from, status), "a task only takes a step that exists");
@@ -220,7 +227,7 @@ export class TaskRegistry {
     this.#observer.onStep(task, from, now);
   }
 
-  /** Forgets the finished tasks that are too many or too old. */
+  /** Forgets finished tasks beyond the bounds of retention. */
   forgetWhatIsOver(nowMs: number): void {
     for (
       let task = this.retention.nextToForget(nowMs);
@@ -229,13 +236,14 @@ export class TaskRegistry {
     ) {
       this.leave(task);
       this.index.remove(task);
-      // Finished tasks hold a queue only by being there: nothing changes for it before the last one goes.
+      // Finished tasks keep a queue known, no more: nothing changes for it before the last one is
+      // forgotten.
       if (task.queue.known === 0) this.queues.changed(task.queue, nowMs);
       this.#observer.onForget?.(task);
     }
   }
 
-  /** Throws when the registry contradicts itself. O(n): for tests. */
+  /** Throws when the registry is inconsistent. O(n): for tests. */
   verify(): void {
     this.index.verify();
     this.queues.verify();
@@ -275,7 +283,10 @@ export class TaskRegistry {
     return task;
   }
 
-  /** Puts a restored task where it belongs; a finished one only into the counts, since retention goes by another order. */
+  /**
+   * Adds a restored task to its structure. A finished one is only counted, since retention has
+   * another order.
+   */
   #takeBack(task: Task, claim: SavedClaim | null, now: Instant): void {
     const isCrashed = task.status === "running" && claim === null;
     if (isCrashed) task.apply(afterLoss(task, "crash_loop", now));

@@ -1,6 +1,7 @@
 /**
- * The task: what was asked for, what has become of it, and where it is linked. It holds data and decides nothing. The
- * statuses and the diagram of a task's life are in status.ts; the rules that change its state in rules.ts.
+ * The task: its request, its state, and its positions in the structures. It holds data and decides
+ * nothing. status.ts has the statuses and the diagram of a task's life, rules.ts the rules that
+ * change its state.
  */
 
 import type { Backoff } from "./backoff.ts";
@@ -10,21 +11,24 @@ import type { Queue } from "./queue.ts";
 import { NOT_LINKED } from "./ring.ts";
 import type { TaskStatus } from "./status.ts";
 
-/** How a task is treated. Most tasks are treated like many others, and share this with them. */
+/** The settings of a task. Most tasks have the same as many others, and share one object. */
 export interface TaskSettings {
   readonly type: string;
-  /** For lists and people. Most tasks have none, and share that. */
+  /** For lists and people. Most tasks have none, and share one empty list. */
   readonly tags: readonly string[];
   readonly priority: number;
   readonly maxRetries: number;
   readonly timeoutMs: number;
-  /** Where it runs. */
+  /** The lane where it runs. */
   readonly lane: Lane;
-  /** How long it waits before a retry. */
+  /** The wait before a retry. */
   readonly backoff: Backoff;
 }
 
-/** What was asked for. It never changes: every check is done and every default applied before the core sees it. */
+/**
+ * The request. It never changes: every check is done and every default applied before it enters the
+ * core.
+ */
 export interface TaskSpec extends TaskSettings {
   readonly id: string;
   /** The name of its queue. */
@@ -35,18 +39,18 @@ export interface TaskSpec extends TaskSettings {
   readonly payloadBytes: number;
 }
 
-/** A task that asks to enter. */
+/** A new task that is not accepted yet. */
 export interface NewTask extends TaskSpec {
   readonly when: When;
 }
 
-/** When a task may start: at once, some time from now, or at a time on the wall clock. */
+/** The start time of a task: at once, after a delay, or at a wall-clock time. */
 export type When =
   | { readonly kind: "now" }
   | { readonly kind: "after"; readonly delayMs: number }
   | { readonly kind: "at"; readonly wallMs: number };
 
-/** One failed attempt, as it is kept and shown. */
+/** One failed attempt, as it is stored and shown. */
 export interface TaskError {
   readonly code: string;
   readonly message: string;
@@ -56,25 +60,34 @@ export interface TaskError {
   readonly atMs: number;
 }
 
-/** What has become of a task: everything about it that changes and that a durable engine stores. Times are wall-clock. */
+/**
+ * The state of a task: everything that changes and that a durable engine stores. Times are
+ * wall-clock.
+ */
 export interface TaskState {
   readonly status: TaskStatus;
-  /** How often it was started. */
+  /** The number of starts. */
   readonly attempt: number;
   /** Failed attempts since it was enqueued or retried by hand. Released ones do not count. */
   readonly failures: number;
-  /** Attempts lost to crashes and ended leases since one last failed, or since it was retried by hand. */
+  /**
+   * Attempts lost to crashes and ended leases since the last failed attempt, or since the last
+   * retry by hand.
+   */
   readonly losses: number;
-  /** When it is, or was, due: set by a delay, a time asked for, a backoff, or a release with a delay. */
+  /**
+   * The time when it is, or was, due: set by a delay, a requested time, a backoff, or a release
+   * with a delay.
+   */
   readonly runAtMs: number | null;
-  /** Whether `runAtMs` follows the wall clock wherever it goes, as a time asked for does. */
+  /** Whether `runAtMs` follows the wall clock even when that jumps, like a requested time. */
   readonly isDueByWall: boolean;
-  /** When the latest attempt started. */
+  /** The start of the latest attempt. */
   readonly startedAtMs: number | null;
   readonly finishedAtMs: number | null;
   /** JSON text. */
   readonly result: string | null;
-  /** What the handler last reported of its progress: JSON text. */
+  /** The last progress that the handler reported: JSON text. */
   readonly progress: string | null;
   /** The last few failed attempts, oldest first. */
   readonly errors: readonly TaskError[];
@@ -84,7 +97,7 @@ export interface TaskState {
   readonly receipt: SettleReceipt | null;
 }
 
-/** The new values of everything that a step may change in a task's state. */
+/** The new values of all state fields that a step may change. */
 export type StateChange = Pick<
   TaskState,
   | "status"
@@ -98,29 +111,29 @@ export type StateChange = Pick<
   | "receipt"
 >;
 
-/** What the settle of a claim was answered: the same again when it is sent again. */
+/** The answer to the settle of a claim: repeated when the same settle is sent again. */
 export interface SettleReceipt {
   readonly outcome: "done" | "failed" | "released";
-  /** The task's status after it. */
+  /** The status of the task after the settle. */
   readonly status: TaskStatus;
-  /** When the task is due again, if the settle made it wait: wall-clock milliseconds. */
+  /** The time when the task is due again, if the settle made it wait: wall-clock milliseconds. */
   readonly runAtMs: number | null;
 }
 
-/** How a remote claim ended that was not settled. */
+/** The end of a remote claim that was not settled. */
 export interface LostClaim {
   readonly fence: number;
   readonly ended: "expired" | "timeout" | "cancelled";
 }
 
-/** The lease of a remote claim. Times are monotonic unless they say otherwise. */
+/** The lease of a remote claim. Times are monotonic unless noted. */
 export interface Lease {
-  /** Its length when it was last granted. */
+  /** Its length at the last grant or extension. */
   lengthMs: number;
   endsAtMs: number;
   /** For people, and for the time after a restart: wall-clock milliseconds. */
   endsAtWallMs: number;
-  /** When the attempt runs out of time, however often the lease is extended. */
+  /** The time when the attempt times out, whatever the extensions of the lease. */
   readonly timeoutAtMs: number;
   readonly worker: string | null;
 }
@@ -129,7 +142,7 @@ export const NO_TAGS: readonly string[] = Object.freeze([]);
 
 export const NO_ERRORS: readonly TaskError[] = [];
 
-/** The state of a task that has just been accepted, but for when it is due. */
+/** The state of a task that has just been accepted, without its due time. */
 export const INITIAL_STATE: TaskState = {
   status: "queued",
   attempt: 0,
@@ -146,9 +159,9 @@ export const INITIAL_STATE: TaskState = {
   receipt: null,
 };
 
-/** A task as the broker holds it. */
+/** A task in the broker. */
 export class Task implements TaskState {
-  // What was asked for.
+  // The request.
   readonly id: string;
   /** The order of entering ringq: 1, 2, 3, … Newer tasks have larger numbers. */
   readonly seq: number;
@@ -157,10 +170,10 @@ export class Task implements TaskState {
   readonly payload: string;
   readonly payloadBytes: number;
   readonly enqueuedAtMs: number;
-  /** The idempotency key it was enqueued under, if any. */
+  /** The idempotency key of its request, if any. */
   readonly key: KeyRecord | null;
 
-  // What has become of it: the fields of TaskState.
+  // The state: the fields of TaskState.
   status: TaskStatus = "queued";
   attempt = 0;
   failures = 0;
@@ -175,22 +188,25 @@ export class Task implements TaskState {
   settledFence = 0;
   receipt: SettleReceipt | null = null;
 
-  // Its claims, in memory only.
+  // The claims, in memory only.
   /** The fence of the latest claim; 0 before the first. */
   fence = 0;
-  /** While a remote claim holds it. */
+  /** The lease of the remote claim that holds it. */
   lease: Lease | null = null;
   /** The latest remote claim that ended without a settle. */
   lostClaim: LostClaim | null = null;
 
-  // Where it is linked.
-  /** While scheduled or retrying: when it may start. While running: when its attempt ends. Finished: when it is forgotten. */
+  // The positions.
+  /**
+   * While scheduled or retrying: the start time. While running: the end of its attempt. Finished:
+   * the time when it is forgotten.
+   */
   dueAtMs = 0;
-  /** Monotonic time since when it is queued. */
+  /** The monotonic time since when it is queued. */
   queuedSinceMs = 0;
-  /** Its number in the order of queueing, which a released task keeps. */
+  /** Its number in the order of the queue, which a released task keeps. */
   order = 0;
-  /** Its position in the structure that its status puts it in: a ready list, the schedule or retention. */
+  /** Its position in the structure for its status: a ready list, the schedule or retention. */
   position = NOT_LINKED;
   /** Its position in the task index. */
   indexPosition = NOT_LINKED;
@@ -217,7 +233,7 @@ export class Task implements TaskState {
     return this.settings.lane;
   }
 
-  /** Takes over what a step changes. */
+  /** Applies the changes of a step. */
   apply(to: StateChange): void {
     this.status = to.status;
     this.failures = to.failures;
@@ -230,7 +246,9 @@ export class Task implements TaskState {
     this.receipt = to.receipt;
   }
 
-  /** What a finished task keeps in memory for being read: its payload, its result, its progress and its errors. */
+  /**
+   * The memory of a finished task that is kept for reading: payload, result, progress and errors.
+   */
   get retainedBytes(): number {
     let bytes = this.payloadBytes + (this.result?.length ?? 0) + (this.progress?.length ?? 0);
     for (const { code, message } of this.errors) bytes += code.length + message.length;
@@ -239,7 +257,10 @@ export class Task implements TaskState {
   }
 }
 
-/** The settings of a task: those of the one before where they are the same, so that alike tasks share one copy. */
+/**
+ * The settings of a task. If they equal those of the previous task, they are the same object, so
+ * that similar tasks share one copy.
+ */
 export function settingsOf(spec: TaskSettings, before: TaskSettings | null): TaskSettings {
   const { type, tags, priority, maxRetries, timeoutMs, lane, backoff } = spec;
   if (
@@ -257,7 +278,10 @@ export function settingsOf(spec: TaskSettings, before: TaskSettings | null): Tas
   return { type, tags, priority, maxRetries, timeoutMs, lane, backoff };
 }
 
-/** A task as the rest of ringq sees it: plain data of one moment. Times are wall-clock; what is not yet known is null. */
+/**
+ * A task as it is visible outside the core: plain data of one moment. Times are wall-clock; unknown
+ * values are null.
+ */
 export interface TaskView
   extends Omit<TaskSpec, "lane" | "backoff" | "payloadBytes">,
     Omit<TaskState, "losses" | "isDueByWall" | "settledFence" | "receipt"> {
