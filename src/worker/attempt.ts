@@ -1,6 +1,6 @@
 /**
- * One attempt at a task: stops it, and turns whatever its handler does into an outcome. Its loop is
- * free once the outcome is there.
+ * Runs one attempt at a task, stops it, and turns the result of its handler into an outcome. Its
+ * loop is free once there is an outcome.
  */
 
 import type { Clock } from "../clock.ts";
@@ -13,11 +13,11 @@ import type {
 } from "../engine/engine.ts";
 import { outcomeOfReturn, outcomeOfThrow, RELEASED } from "./outcome.ts";
 
-/** Why an attempt must stop: its signal aborts with this as the reason's message. */
+/** The reason why an attempt must stop. Its signal aborts with this in the message. */
 export type StopReason = RevokeReason | "shutdown";
 
 /**
- * How long a handler may take to end after its signal aborted, before its loop runs another task.
+ * The time that a handler has to end after its signal aborted, before its loop runs another task.
  */
 export const ABORT_GRACE_MS = 1000;
 
@@ -38,7 +38,7 @@ export class Attempt {
     return this.claim.task;
   }
 
-  /** Why it has to stop, or null while it may go on. */
+  /** The reason to stop, or null while the attempt may continue. */
   get stopReason(): StopReason | null {
     return this.#stopReason;
   }
@@ -53,7 +53,7 @@ export class Attempt {
   }
 
   /**
-   * Calls `handler` and gives its outcome: at once when it returns, later when it returns a
+   * Calls `handler` and returns its outcome: at once when it returns, later when it returns a
    * promise. Never throws.
    */
   run(
@@ -70,8 +70,8 @@ export class Attempt {
   }
 
   /**
-   * The outcome that comes, unless the attempt is stopped: then it is released, at the latest after
-   * a short grace.
+   * The pending outcome. If the attempt is stopped, it is released instead, at the latest after a
+   * short grace period.
    */
   follow(coming: Promise<AttemptOutcome>): Promise<AttemptOutcome> {
     return new Promise((resolve, reject) => {
@@ -97,9 +97,9 @@ export class Attempt {
 }
 
 /**
- * The outcome of a promise, of whatever make. `await` takes a promise by its inside: one whose own
- * `then` is not what it should be is read like any other. And it takes a rejection for good: a late
- * one leaves nothing floating.
+ * The outcome of a promise of any implementation. `await` uses the promise's internal state, so a
+ * promise with a broken `then` is read like any other. It also handles a late rejection, which
+ * would otherwise be unhandled.
  */
 async function outcomeOfPromise(
   promise: PromiseLike<unknown>,
@@ -112,7 +112,7 @@ async function outcomeOfPromise(
   }
 }
 
-/** What a signal aborts with. */
+/** The reason with which a signal aborts. */
 export function abortError(reason: StopReason): DOMException {
   return reason === "timeout"
     ? new DOMException("timeout", "TimeoutError")

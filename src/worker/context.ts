@@ -1,6 +1,7 @@
 /**
- * What a handler sees of its attempt, on the event loop and in a thread alike. A handler is foreign
- * land: whatever it logs or shows is bounded here, and never throws in the middle of the process.
+ * The context of an attempt: the handler's view of it, on the event loop and in a thread alike.
+ * Handlers are untrusted: everything that they log or report is bounded here, and never throws in
+ * the middle of the process.
  */
 
 import type { TaskView } from "../engine/engine.ts";
@@ -8,10 +9,10 @@ import { atEveryLevel, type Log, type LogFields, withFields } from "../log.ts";
 import type { HandlerContext } from "./handlers/define.ts";
 import { jsonTextOf, messageOf } from "./outcome.ts";
 
-/** What a handler may know of its task. */
+/** The part of a task that a handler can see. */
 export type AttemptTask = Pick<TaskView, "id" | "type" | "queue" | "attempt" | "maxRetries">;
 
-/** What a context shows. `signal` may be a getter that makes it on demand. */
+/** The source of a context. `signal` may be a getter that makes it on demand. */
 export interface ContextSource {
   readonly task: AttemptTask;
   readonly signal: AbortSignal;
@@ -22,9 +23,9 @@ export interface ContextOptions {
   readonly progressBytesMax: number;
 }
 
-/** Getters, so that a handler pays only for what it takes. */
+/** Uses getters, so that a handler pays only for the members that it reads. */
 export class Context implements HandlerContext {
-  /** Kept, since an engine may show the next attempt on the same task. */
+  /** A copy, since an engine may show the next attempt on the same task object. */
   readonly attempt: number;
   readonly #source: ContextSource;
   readonly #options: ContextOptions;
@@ -66,7 +67,7 @@ export class Context implements HandlerContext {
     return handlerLog(withFields(this.#options.log, { id, type, attempt }));
   }
 
-  /** A function of its own, so that a handler may take it out of the context. */
+  /** A separate function, so that a handler may take it out of the context. */
   get progress(): (value: unknown) => void {
     return (value) => {
       const json = jsonTextOf(value, this.#options.progressBytesMax);
@@ -76,21 +77,23 @@ export class Context implements HandlerContext {
   }
 }
 
-/** Characters of one line, its event and all of its fields together: pages of text, but no dump. */
+/** The characters of one line, including its event and all fields: pages of text, but no dump. */
 export const LINE_LENGTH_MAX = 16 * 1024;
 
-/** What a field costs beside its name and text: so many fields without any text are bounded too. */
+/**
+ * The cost of a field in addition to its name and text: it also bounds the number of empty fields.
+ */
 const FIELD_LENGTH = 8;
 
 /**
- * A log that takes whatever a handler gives it. A field that JSON does not have would throw: in the
- * handler, or, once it has crossed from a thread, in the middle of the process.
+ * A log that accepts any value from a handler. A field that JSON can't represent would throw: in
+ * the handler, or, after it has crossed from a thread, in the middle of the process.
  */
 function handlerLog(log: Log): Log {
   return {
     isDebug: log.isDebug,
     ...atEveryLevel((level) => (event, fields) => {
-      // The work would be for nothing, and debug lines are many.
+      // The work would be useless, and debug lines are many.
       if (level === "debug" && !log.isDebug) return;
       const name = cut(textOf(event), LINE_LENGTH_MAX);
       log[level](name, fields && boundedFields(fields, LINE_LENGTH_MAX - name.length));
@@ -98,7 +101,7 @@ function handlerLog(log: Log): Log {
   };
 }
 
-/** As many fields as have room, the last of them cut. */
+/** The fields that fit, the last one cut. */
 function boundedFields(fields: LogFields, lengthMax: number): LogFields {
   const kept: [string, LogFields[string]][] = [];
   let left = lengthMax;

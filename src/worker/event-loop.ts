@@ -20,8 +20,8 @@ class NoHandlerError extends NonRetryableError {
 }
 
 /**
- * Finds the handler of the task's type. Without one the task fails at once: a retry would find none
- * either.
+ * Finds the handler of the task's type. Without one, the task fails at once: a retry would not find
+ * one either.
  */
 export function runOnEventLoop({
   engine,

@@ -1,21 +1,22 @@
 /**
- * Watches how late the event loop is, and names the handlers that may have blocked it: one that
- * computes for seconds stops HTTP and every other handler, and nobody sees why.
+ * Measures the delay of the event loop, and names the handlers that may have blocked it. A handler
+ * that computes for seconds stops HTTP and every other handler, without any other sign of the
+ * cause.
  */
 
 import type { Log } from "../log.ts";
 
-/** A block of more than this is worth a warning. */
+/** A longer delay is worth a warning. */
 const LAG_WARN_MS = 1000;
 
 const INTERVAL_MS = 250;
 
-/** One of them did it. With more than these, the line helps nobody. */
+/** One of these types caused the delay. With more of them, the line would not help. */
 const TYPES_NAMED_MAX = 20;
 
 /**
- * Starts to watch; the returned function ends it. `takeActiveTypes` gives the types that ran since
- * the last call.
+ * Starts to measure; the returned function stops it. `takeActiveTypes` returns the types that ran
+ * since the last call.
  */
 export function watchLoopLag(takeActiveTypes: () => readonly string[], log: Log): () => void {
   let expectedMs = performance.now() + INTERVAL_MS;
@@ -31,7 +32,7 @@ export function watchLoopLag(takeActiveTypes: () => readonly string[], log: Log)
       advice: 'run long computations in a thread: isolation: "thread"',
     });
   }, INTERVAL_MS);
-  // It must not keep a program alive that has nothing else to do.
+  // The timer must not keep alive a program that has no other work.
   timer.unref();
   return () => clearInterval(timer);
 }

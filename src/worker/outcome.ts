@@ -1,6 +1,6 @@
 /**
- * Turns what a handler returns or throws into an outcome. A handler is foreign land: nothing here
- * trusts a value that comes out of one.
+ * Turns the return value or the error of a handler into an outcome. Handlers are untrusted: nothing
+ * here relies on a value that comes from one.
  */
 
 import { type AttemptOutcome, LIMITS, type Retry } from "../engine/engine.ts";
@@ -20,7 +20,7 @@ export type JsonText =
   | { readonly kind: "too_large"; readonly why: string }
   | { readonly kind: "not_json"; readonly why: string };
 
-/** A value of a handler as JSON text of at most `bytesMax` bytes. Undefined becomes null. */
+/** A handler's value as JSON text of at most `bytesMax` bytes. Undefined becomes null. */
 export function jsonTextOf(value: unknown, bytesMax: number): JsonText {
   if (value === undefined) return { kind: "text", text: "null" };
   try {
@@ -37,7 +37,7 @@ export function jsonTextOf(value: unknown, bytesMax: number): JsonText {
 
 /** The outcome of an attempt whose handler returned. */
 export function outcomeOfReturn(value: unknown, resultBytesMax: number): AttemptOutcome {
-  // Most handlers return nothing: they pay nothing for it.
+  // Most handlers return nothing, and so pay nothing for it.
   if (value === undefined) return DONE;
   const json = jsonTextOf(value, resultBytesMax);
   switch (json.kind) {
@@ -58,12 +58,12 @@ export function outcomeOfThrow(thrown: unknown): AttemptOutcome {
   return failed(code, message, retry);
 }
 
-/** The message of something thrown, cut to a length that can be kept. Never throws. */
+/** The message of a thrown value, cut to the length that can be kept. Never throws. */
 export function messageOf(thrown: unknown): string {
   return truncate(describe(thrown).message);
 }
 
-/** The outcome of an attempt that failed, with its message cut to a length that can be kept. */
+/** The outcome of a failed attempt, with its message cut to the length that can be kept. */
 export function failed(code: string, message: string, retry: Retry): AttemptOutcome {
   return { kind: "failed", code, message: truncate(message), retry };
 }
@@ -74,7 +74,7 @@ interface Description {
   readonly retry: Retry;
 }
 
-/** Describes anything that can be thrown: strings, null, objects whose getters throw in turn. */
+/** Describes any value that can be thrown: strings, null, objects whose getters throw. */
 function describe(thrown: unknown): Description {
   try {
     if (typeof thrown !== "object" || thrown === null) {
@@ -92,7 +92,7 @@ function describe(thrown: unknown): Description {
   }
 }
 
-/** A value of our own: that of the handler may change before it is read again, or throw. */
+/** A new value: the handler's value may change, or throw, when it is read again. */
 function retryOf(value: unknown): Retry {
   if (typeof value !== "object" || value === null) return BACKOFF;
   const { kind, ms } = value as Record<string, unknown>;
@@ -101,8 +101,8 @@ function retryOf(value: unknown): Retry {
 }
 
 /**
- * A message of our own, in whole characters: a part of a string holds on to all of it, however long
- * that is.
+ * A new string, cut between whole characters: a part of a string would keep all of it in memory,
+ * however long that is.
  */
 function truncate(message: string): string {
   const isLong = message.length > MESSAGE_LENGTH_MAX;

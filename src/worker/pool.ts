@@ -1,7 +1,7 @@
 /**
- * The worker loops of a lane. Each claims a task, runs its handler, settles the outcome and goes
- * on; one that finds nothing parks until the engine has something. The loops know nothing of
- * queues: the engine decides which comes next.
+ * The worker loops of a lane. Each claims a task, runs its handler, settles the outcome, and
+ * repeats; without a claimable task it parks until the engine reports one. The loops know nothing
+ * of queues: the engine decides which task is next.
  */
 
 import { type Clock, systemClock } from "../clock.ts";
@@ -21,7 +21,7 @@ import { Attempt } from "./attempt.ts";
 import { RELEASED } from "./outcome.ts";
 
 /**
- * Runs an attempt to its outcome: at once, or as a promise that never rejects. `loop` is the number
+ * Runs an attempt to its outcome: at once, or as a promise that never rejects. `loop` is the index
  * of the loop.
  */
 export type RunAttempt = (attempt: Attempt, loop: number) => MaybePromise<AttemptOutcome>;
@@ -30,19 +30,19 @@ export interface PoolOptions {
   readonly engine: Pick<Engine, "attach" | "claim" | "settle">;
   readonly lane: Lane;
   readonly run: RunAttempt;
-  /** How many tasks run at the same time, at most. */
+  /** The largest number of tasks that run at the same time. */
   readonly loops: number;
   /**
-   * Null while this loop can run an attempt, else what to wait for before asking again: a task that
-   * is claimed too early spends its timeout waiting. By default a loop always can.
+   * Null while this loop can run an attempt; otherwise a promise to wait for before asking again. A
+   * task that is claimed too early would spend its timeout waiting. Default: always null.
    */
   readonly untilReady?: (loop: number) => Promise<void> | null;
   readonly clock?: Clock;
 }
 
 /**
- * How long the loops may go on before they yield to the event loop. Handlers that end in microtasks
- * never return to it by themselves, and HTTP would get no answer while a long queue of them drains.
+ * The time after which the loops yield to the event loop. Handlers that end in microtasks never
+ * return to it by themselves, and HTTP requests would wait until a long queue of them is empty.
  */
 const YIELD_EVERY_MS = 4;
 
@@ -53,21 +53,24 @@ export class Pool implements EngineWorker {
   readonly #loops: number;
   readonly #untilReady: (loop: number) => Promise<void> | null;
   readonly #clock: Clock;
-  /** Each wakes a parked loop. Those that parked last are woken first: they are warm. */
+  /**
+   * Each wakes a parked loop. The loops that parked last are woken first, because their memory is
+   * still in the caches.
+   */
   readonly #parked: (() => void)[] = [];
   /** The attempts whose handlers have not returned yet, by task. */
   readonly #running = new Map<string, Attempt>();
   /** The types of the attempts that started or ended since the last call of takeActiveTypes. */
   #activeTypes = new Set<string>();
-  /** How often the engine called onReady. */
+  /** The number of onReady calls by the engine. */
   #readyCalls = 0;
-  /** How many loops to wake once this tick of the event loop is over. */
+  /** The number of loops to wake at the end of this tick of the event loop. */
   #toWake = 0;
   #isStopped = false;
   /** While set, every loop waits for the next tick of the event loop. */
   #yielding: Promise<void> | null = null;
   /**
-   * When the current tick of the event loop began, as far as the loops know: wall-clock
+   * The start of the current tick of the event loop, as far as the loops know: wall-clock
    * milliseconds.
    */
   #tickedAtMs = 0;
@@ -103,8 +106,8 @@ export class Pool implements EngineWorker {
   onRevoke(taskId: string, fence: number, reason: RevokeReason): void {
     const attempt = this.#running.get(taskId);
     if (attempt?.claim.fence !== fence) return;
-    // Not at once: listeners to the signal are foreign code, and may call the engine in the middle
-    // of its step.
+    // Not at once: listeners of the signal are untrusted code, and could call the engine in the
+    // middle of its step.
     queueMicrotask(() => attempt.stop(reason));
   }
 
@@ -124,15 +127,15 @@ export class Pool implements EngineWorker {
     for (const wake of this.#parked.splice(this.#parked.length - count)) wake();
   }
 
-  /** Claims nothing more; what runs goes on. */
+  /** Stops claiming; running attempts continue. */
   stopClaiming(): void {
     this.#isStopped = true;
   }
 
-  /** Aborts what still runs, releases these tasks, and returns how many they were. */
+  /** Aborts all running attempts, releases their tasks, and returns their number. */
   async releaseAll(): Promise<number> {
     this.stopClaiming();
-    // One that was stopped before has lost its task already, and only takes its time to end.
+    // An attempt that was stopped before has already lost its task, and only needs time to end.
     const attempts = [...this.#running.values()].filter(({ stopReason }) => stopReason === null);
     for (const attempt of attempts) attempt.stop("shutdown");
     await Promise.all(attempts.map(({ claim }) => this.#settle(claim, RELEASED)));
@@ -141,14 +144,14 @@ export class Pool implements EngineWorker {
 
   async #loop(index: number): Promise<void> {
     while (!this.#isStopped) {
-      // After each wait it starts again: it may have been stopped meanwhile.
+      // After each wait the loop starts from the top: the pool may have been stopped in between.
       if (this.#yielding !== null) {
         await this.#yielding;
         continue;
       }
       const untilReady = this.#untilReady(index);
       if (untilReady !== null) {
-        // If it was woken for a task, another loop may be able to run that now.
+        // If this loop was woken for a task, another loop may be able to run that task now.
         this.#parked.pop()?.();
         await untilReady;
         continue;
@@ -157,12 +160,12 @@ export class Pool implements EngineWorker {
       const claiming = this.#claim();
       const claim = claiming instanceof Promise ? await claiming : claiming;
       if (claim === undefined) {
-        // A parked loop would miss a task that became ready while the engine took its time.
+        // If a task became ready during the call to the engine, a parked loop would miss it.
         if (readyCalls === this.#readyCalls) await this.#park();
         continue;
       }
       if (this.#isStopped) {
-        // It was stopped while the engine took its time: the task goes back as it came.
+        // The pool was stopped during the call to the engine: the task goes back unchanged.
         await this.#settle(claim, RELEASED);
         return;
       }
@@ -176,7 +179,10 @@ export class Pool implements EngineWorker {
     }
   }
 
-  /** The next attempt of this lane. None, too, while the engine hands out nothing: it calls onReady when it does again. */
+  /**
+   * The next attempt of this lane. Also undefined while the engine hands out nothing: it calls
+   * onReady when that ends.
+   */
   #claim(): MaybePromise<Claim | undefined> {
     const answer = this.#engine.claim(this.#request);
     return answer instanceof Promise ? answer.then(firstOf) : firstOf(answer);
@@ -195,19 +201,18 @@ export class Pool implements EngineWorker {
     this.#running.set(id, attempt);
     const outcome = await running;
     this.#activeTypes.add(type);
-    // A task that was revoked may run again by now: then its place here belongs to the newer
-    // attempt.
+    // A revoked task may already run again: then the entry belongs to the newer attempt.
     if (this.#running.get(id) === attempt) this.#running.delete(id);
     return outcome;
   }
 
   /**
-   * The time is that of the last claim: reading the clock again for each task would cost more than
-   * it is worth.
+   * `nowMs` is the time of the last claim: reading the clock again for each task would cost more
+   * than it gains.
    */
   #yieldIfDue(nowMs: number): void {
     const sinceMs = nowMs - this.#tickedAtMs;
-    // Below 0: a tick began since the claim, or the clock was set back. To yield once more is safe.
+    // Negative: a tick began after the claim, or the clock was set back. An extra yield is safe.
     if (sinceMs >= 0 && sinceMs < YIELD_EVERY_MS) return;
     this.#yielding ??= new Promise((resolve) => {
       setImmediate(() => {

@@ -1,6 +1,4 @@
-/**
- * Runs the simulated handler: it takes as long and fails as often as it is configured to.
- */
+/** Runs the simulated handler, with the configured duration and failure rate. */
 
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Attempt } from "./attempt.ts";
@@ -13,7 +11,7 @@ export interface SimulatedOptions {
   readonly random?: () => number;
 }
 
-/** A longer timer fires at once. No attempt may take nearly as long as this one, of 24 days. */
+/** A longer timer would fire at once. No attempt may take nearly as long as this, 24 days. */
 const TIMER_MAX_MS = 2 ** 31 - 1;
 
 class SimulatedFailure extends Error {

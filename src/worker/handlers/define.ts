@@ -1,6 +1,6 @@
 /**
- * Defines handlers: which function runs which type of task, and by which rules. They are checked
- * when they are defined, so that a wrong option stops the start and not the first task.
+ * Defines handlers: a function for each type of task, and its rules. They are checked when they are
+ * defined, so that a wrong option stops the start instead of failing the first task.
  */
 
 import type { TSchema } from "@sinclair/typebox";
@@ -14,29 +14,32 @@ import {
 } from "../../engine/engine.ts";
 import type { Log } from "../../log.ts";
 
-/** What a handler sees of its attempt, beside the payload. */
+/** The handler's view of its attempt, in addition to the payload. */
 export interface HandlerContext {
-  /** The task's id: the same in every attempt, so it makes a good idempotency key for others. */
+  /**
+   * The task's id. It is the same in every attempt, so it is a good idempotency key for other
+   * services.
+   */
   readonly id: string;
   readonly type: string;
   readonly queue: string;
   /** The number of this attempt, counted from 1. */
   readonly attempt: number;
-  /** Attempts after the first that the task may have. */
+  /** Attempts after the first, as allowed for the task. */
   readonly maxRetries: number;
-  /** Aborts when the attempt has run out of time, its task was cancelled, or the process stops. */
+  /** Aborts when the attempt has timed out, its task was cancelled, or the process stops. */
   readonly signal: AbortSignal;
-  /** Writes log lines that name the task. */
+  /** Writes log lines with the id of the task. */
   readonly log: Log;
   /**
-   * Shows a JSON value on the task as its `progress`. Throws a TypeError for what is not JSON or
-   * too large.
+   * Shows a JSON value on the task as its `progress`. Throws a TypeError for a value that is not
+   * JSON or is too large.
    */
   progress(value: unknown): void;
 }
 
 /**
- * Runs one attempt at a task. What it returns, or resolves to, is the result; what it throws is a
+ * Runs one attempt at a task. The returned or resolved value is the result; a thrown value is a
  * failed attempt.
  */
 export type HandlerFunction<Payload = unknown> = (
@@ -44,33 +47,33 @@ export type HandlerFunction<Payload = unknown> = (
   context: HandlerContext,
 ) => unknown;
 
-/** A handler with rules for the tasks of its type. The options of an enqueue go before these. */
+/** A handler with rules for the tasks of its type. Options of the enqueue take precedence. */
 export interface HandlerOptions<Payload = unknown> {
   readonly handler: HandlerFunction<Payload>;
   /**
-   * The schema of the payload. A payload that does not fit is refused when it is enqueued, with its
-   * path.
+   * The schema of the payload. A payload that does not fit is refused at the enqueue, with the path
+   * of the fault.
    */
   readonly schema?: TSchema & { readonly static: Payload };
-  /** How long one attempt may take, in milliseconds. */
+  /** The time limit of one attempt, in milliseconds. */
   readonly timeoutMs?: number;
   /** Attempts after the first. */
   readonly maxRetries?: number;
   /**
-   * The wait before retry n is `baseMs · 2ⁿ + jitter`, capped at `maxMs`. What is left out is as
-   * configured.
+   * The wait before retry n is `baseMs · 2ⁿ + jitter`, capped at `maxMs`. Missing values come from
+   * the configuration.
    */
   readonly backoff?: Partial<Backoff>;
-  /** Where tasks of this type go when the enqueue names no queue. */
+  /** The queue of tasks of this type when the enqueue names none. */
   readonly queue?: string;
-  /** `"thread"` runs it off the event loop, in a thread that is killed when it overruns. */
+  /** `"thread"` runs it off the event loop, in a thread that is killed on a timeout. */
   readonly isolation?: "thread";
 }
 
-/** Limits of one queue. What is left out is as configured. */
+/** The limits of one queue. Missing values come from the configuration. */
 export type QueueOptions = Partial<QueueLimits>;
 
-/** What {@link defineHandlers} makes, and what a handlers module exports as its default. */
+/** The result of {@link defineHandlers}, and the default export of a handlers module. */
 export interface Handlers {
   readonly [HANDLERS_MARK]: true;
   readonly types: ReadonlyMap<string, HandlerOptions>;
@@ -79,10 +82,7 @@ export interface Handlers {
 
 const HANDLERS_MARK = Symbol.for("ringq.handlers");
 
-/**
- * By type, with the payload that each handler takes: that of its schema, or the one that it
- * declares itself.
- */
+/** By type, with the payload of each handler: from its schema, or as the handler declares it. */
 type HandlerEntries<Payloads> = {
   readonly [Type in keyof Payloads]:
     | DeclaringFunction<Payloads[Type]>
@@ -91,9 +91,9 @@ type HandlerEntries<Payloads> = {
 };
 
 /**
- * A function that may declare its payload as it likes, for where there is no schema to hold it to.
- * Written as a method, whose parameters the compiler compares both ways: beside an entry whose
- * payload has no type, it takes all for unknown.
+ * A function that may declare any payload, for handlers without a schema. It is written as a
+ * method, because the compiler compares the parameters of methods in both directions. Otherwise,
+ * beside an entry whose payload has no type, the compiler takes all payloads for unknown.
  */
 type DeclaringFunction<Payload> = {
   call(payload: Payload, context: HandlerContext): unknown;
@@ -105,9 +105,9 @@ type DeclaringOptions<Payload> = Omit<HandlerOptions<Payload>, "handler" | "sche
 };
 
 /**
- * Defines the handlers of a server or a queue: by task type a function, or a function with options;
- * and limits for queues by name. Throws a TypeError that names every option it does not know or
- * can't use.
+ * Defines the handlers of a server or a queue: for each task type a function, or a function with
+ * options; and limits for queues by name. Throws a TypeError that names every unknown or invalid
+ * option.
  */
 export function defineHandlers<Payloads extends Record<string, unknown>>(
   entries: HandlerEntries<Payloads>,
@@ -127,12 +127,14 @@ export function defineHandlers<Payloads extends Record<string, unknown>>(
   return { [HANDLERS_MARK]: true, types, queues: new Map(Object.entries(queues)) };
 }
 
-/** Whether a value came from {@link defineHandlers}, of this copy of the package or another one. */
+/**
+ * Whether a value comes from {@link defineHandlers}, in this copy of the package or another one.
+ */
 export function isHandlers(value: unknown): value is Handlers {
   return typeof value === "object" && value !== null && HANDLERS_MARK in value;
 }
 
-/** The rules of every type, as the engine wants them. */
+/** The rules of all types, in the form of the engine. */
 export function typeRules(handlers: Handlers, backoff: Backoff): ReadonlyMap<string, TypeRules> {
   return new Map(
     Array.from(handlers.types, ([type, options]) => [
@@ -149,7 +151,7 @@ export function typeRules(handlers: Handlers, backoff: Backoff): ReadonlyMap<str
   );
 }
 
-/** The limits of every queue that has limits of its own. */
+/** The limits of all queues with their own limits. */
 export function queueLimits(
   handlers: Handlers,
   limits: QueueLimits,
@@ -158,7 +160,7 @@ export function queueLimits(
 }
 
 /**
- * Common values with some of one's own. An undefined one is left out: over a number it would be no
+ * Common values, overridden by given ones. An undefined value is left out: it would replace a
  * number.
  */
 function withOwn<T extends object>(common: T, own: Partial<T>): T {
@@ -166,7 +168,7 @@ function withOwn<T extends object>(common: T, own: Partial<T>): T {
   return { ...common, ...Object.fromEntries(given) };
 }
 
-/** Enough to mend a payload, and no way to make the server talk for long. */
+/** Enough to fix a payload, few enough to bound the answer. */
 const FAULTS_MAX = 20;
 
 function payloadCheck(schema: TSchema): (payload: unknown) => readonly FieldFault[] {
@@ -182,7 +184,7 @@ function payloadCheck(schema: TSchema): (payload: unknown) => readonly FieldFaul
   };
 }
 
-/** What an option may be: the words follow "must be". */
+/** The rule for an option. The words follow "must be". */
 interface OptionRule {
   readonly allowed: string;
   readonly allows: (value: unknown) => boolean;
@@ -191,8 +193,7 @@ interface OptionRule {
 type OptionRules = Readonly<Record<string, OptionRule>>;
 
 /**
- * A whole number with no upper bound of its own: a backoff is capped by its maxMs, a queue by the
- * memory.
+ * A whole number without an upper bound: a backoff is capped by its maxMs, a queue by the memory.
  */
 function atLeast(min: number): OptionRule {
   return {
@@ -236,8 +237,8 @@ const QUEUE_RULES: OptionRules = {
 };
 
 /**
- * JSON Schema alone will not do, nor a reference that leads nowhere: only the compiler knows what
- * it takes.
+ * Plain JSON Schema is not enough, and a reference must have a target: only the compiler knows
+ * which schemas it accepts.
  */
 function isSchema(value: unknown): boolean {
   try {

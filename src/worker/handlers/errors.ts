@@ -1,32 +1,32 @@
 /**
- * The errors by which a handler decides about the next attempt. They are recognized by a mark and
- * not by their class, so that one thrown from a second copy of the package, or in a thread, means
- * the same.
+ * Errors by which a handler decides about the next attempt. They are recognized by a mark and not
+ * by their class, so that an error from a second copy of the package, or from a thread, means the
+ * same.
  */
 
 import { LIMITS, type Retry } from "../../engine/engine.ts";
 
-/** The property that says what a thrown value asks for. */
+/** The property with the retry that a thrown value requests. */
 export const RETRY_MARK = Symbol.for("ringq.retry");
 
 const { min: MS_MIN, max: MS_MAX } = LIMITS.retryAfterMs;
 
 /**
- * Whether a retry may be put off by this. A part of a millisecond does no harm: handlers compute
- * their delays.
+ * Whether this is a valid delay for a retry. Fractions of a millisecond are allowed: handlers
+ * compute their delays.
  */
 export function isRetryDelay(ms: unknown): ms is number {
   return typeof ms === "number" && ms >= MS_MIN && ms <= MS_MAX;
 }
 
-/** Thrown by a handler: the task fails at once, whatever retries it has left. */
+/** Thrown by a handler: the task fails at once, even if it has retries left. */
 export class NonRetryableError extends Error {
   override readonly name = "NonRetryableError";
   readonly [RETRY_MARK]: Retry = { kind: "never" };
 }
 
 /**
- * Thrown by a handler: the attempt failed, and the next one, if the task has retries left, starts
+ * Thrown by a handler: the attempt failed. If the task has retries left, the next attempt starts
  * `ms` milliseconds from now instead of after the usual backoff. Throws a RangeError unless `ms` is
  * from 0 to 30 days.
  */

@@ -1,6 +1,4 @@
-/**
- * Loads a module of handlers, or says in a sentence what is wrong with it.
- */
+/** Loads a module of handlers, or explains in a sentence why that failed. */
 
 import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";
@@ -12,14 +10,12 @@ export type Loaded =
   | { readonly kind: "loaded"; readonly handlers: Handlers }
   | { readonly kind: "failed"; readonly why: string };
 
-/**
- * How long a module may load before `onSlow` is called: it may wait for something that never comes.
- */
+/** The time after which `onSlow` is called: the module may wait for an event that never comes. */
 export const SLOW_LOAD_MS = 5000;
 
 /**
- * Loads the handlers that a module exports as its default. Calls `onSlow` when that takes longer
- * than {@link SLOW_LOAD_MS}, and waits on.
+ * Loads the handlers from the default export of a module. Calls `onSlow` when that takes longer
+ * than {@link SLOW_LOAD_MS}, and continues to wait.
  */
 export async function loadHandlers(
   path: string,

@@ -1,14 +1,17 @@
 /**
  * Bounds the log lines on their way from a thread to the process. A handler that logs in a tight
- * loop hears no message, so the two count in memory that they share: the thread takes room for each
+ * loop receives no messages, so both sides count in shared memory: the thread takes room for each
  * line, and the process gives it back.
  */
 
-/** Both are far more than a handler writes that computes, and little memory for each thread. */
+/**
+ * Both limits are far above the needs of a handler that computes, and cost little memory per
+ * thread.
+ */
 export const LINES_MAX = 1000;
 export const LENGTH_MAX = 256 * 1024;
 
-/** Where the counts are: lines and characters under way, and lines that were dropped. */
+/** The indexes of the counts: lines and characters on their way, and dropped lines. */
 const LINES = 0;
 const LENGTH = 1;
 const DROPPED = 2;
@@ -24,12 +27,13 @@ export class LogRoom {
   }
 
   /**
-   * In the thread: takes room for a line of this length, or counts it as dropped and says false.
+   * In the thread: takes room for a line of this length. If there is none, counts the line as
+   * dropped and returns false.
    */
   take(length: number): boolean {
     const lines = Atomics.load(this.#counts, LINES);
-    // It drops until all that is under way has arrived: so there is one gap, and it is where it is
-    // reported.
+    // Lines are dropped until all sent lines have arrived: so there is one gap, and it is where it
+    // is reported.
     if (lines === 0) this.#isDropping = false;
     else if (lines >= LINES_MAX || Atomics.load(this.#counts, LENGTH) + length > LENGTH_MAX) {
       this.#isDropping = true;
@@ -50,15 +54,16 @@ export class LogRoom {
   }
 
   /**
-   * In the process: how many lines were dropped since the last call; 0 while others are still under
-   * way.
+   * In the process: the number of lines dropped since the last call; 0 while others are still on
+   * their way.
    */
   takeDropped(): number {
     return Atomics.load(this.#counts, LINES) > 0 ? 0 : Atomics.exchange(this.#counts, DROPPED, 0);
   }
 
   /**
-   * In the process, when the thread has ended: how many lines were dropped or will never arrive.
+   * In the process, after the thread has ended: the number of lines that were dropped or will never
+   * arrive.
    */
   takeLost(): number {
     return Atomics.exchange(this.#counts, LINES, 0) + Atomics.exchange(this.#counts, DROPPED, 0);

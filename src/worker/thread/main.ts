@@ -1,5 +1,5 @@
 /**
- * The inside of a thread: loads the handlers once, then runs one attempt at a time. It knows
+ * The code inside a thread: it loads the handlers once, then runs one attempt at a time. It knows
  * nothing of the engine.
  */
 
@@ -22,7 +22,7 @@ self.onmessage = ({ data }: MessageEvent<Load>) => {
 
 async function load({ port, path, resultBytesMax, isDebug, logRoom }: Load): Promise<void> {
   const say: Say = (message) => port.postMessage(message);
-  // Whatever escapes a handler leaves the thread in a state that nobody knows.
+  // After an uncaught error of a handler, the state of the thread is unknown.
   for (const event of ["uncaughtException", "unhandledRejection"]) {
     process.on(event, (thrown: unknown) => say({ kind: "fault", why: messageOf(thrown) }));
   }
@@ -87,8 +87,8 @@ class Attempts {
 }
 
 /**
- * Posts progress at most every so often: a handler in a tight loop must not fill the process with
- * messages.
+ * Limits the rate of progress messages: a handler in a tight loop must not fill the process with
+ * them.
  */
 class ProgressPost {
   static readonly #intervalMs = 20;
@@ -103,7 +103,7 @@ class ProgressPost {
   }
 
   post(text: string): void {
-    // A handler may go on after its end, when the thread works on another task already.
+    // A handler may continue after its end, when the thread already runs another task.
     if (this.#isOver) return;
     this.#held = text;
     const waitMs = this.#postedAtMs + ProgressPost.#intervalMs - performance.now();

@@ -1,6 +1,6 @@
 /**
- * The threads for handlers that would block the event loop. As many as there are loops: loop n has
- * thread n to itself.
+ * The threads for handlers that would block the event loop. There are as many as loops, and loop n
+ * uses only thread n.
  */
 
 import type { AttemptOutcome } from "../../engine/engine.ts";
@@ -18,14 +18,14 @@ export class ThreadPool {
     this.#supervisors = Array.from({ length: size }, () => new ThreadSupervisor(options));
   }
 
-  /** How many threads there are, those that still load included. */
+  /** The number of threads, including those that still load. */
   get size(): number {
     return this.#supervisors.filter(({ hasThread }) => hasThread).length;
   }
 
   /**
-   * Spawns the threads one after the other, so that their loading does not pile up. Says why, if
-   * one can't load.
+   * Spawns the threads one after the other, so that they do not load at the same time. Returns the
+   * reason if one can't load.
    */
   async start(): Promise<string | null> {
     for (const supervisor of this.#supervisors) {
@@ -35,7 +35,9 @@ export class ThreadPool {
     return null;
   }
 
-  /** Null while thread `index` can run an attempt, else what resolves when it can. */
+  /**
+   * Null while thread `index` can run an attempt; otherwise a promise that resolves when it can.
+   */
   untilReady(index: number): Promise<void> | null {
     return this.#at(index).untilReady();
   }
@@ -45,7 +47,7 @@ export class ThreadPool {
     return this.#at(index).run(attempt);
   }
 
-  /** Ends every thread, whatever it does. */
+  /** Ends every thread, even in the middle of an attempt. */
   async stop(): Promise<void> {
     await Promise.all(this.#supervisors.map((supervisor) => supervisor.stop()));
   }

@@ -2,8 +2,8 @@
  * The messages between the process and its threads. Payloads, results and progress travel as JSON
  * text.
  *
- * They go through a port of their own. The thread's global postMessage and onmessage belong to its
- * handlers and their libraries: nothing that is posted there is read.
+ * The messages use a separate port. The thread's global postMessage and onmessage belong to its
+ * handlers and their libraries: messages posted there are not read.
  */
 
 import type { AttemptOutcome } from "../../engine/engine.ts";
@@ -12,8 +12,8 @@ import type { StopReason } from "../attempt.ts";
 import type { AttemptTask } from "../context.ts";
 
 /**
- * The first message, and the only one that does not come through the port: which handlers to load,
- * and the bounds.
+ * The first message, with the module of handlers and the bounds. It is the only one that does not
+ * use the port.
  */
 export interface Load {
   readonly port: MessagePort;
@@ -26,7 +26,7 @@ export interface Load {
 
 export type ToThread =
   | { readonly kind: "run"; readonly task: AttemptTask; readonly payload: string }
-  /** Stop what runs. */
+  /** Stops the running attempt. */
   | { readonly kind: "stop"; readonly reason: StopReason };
 
 export type FromThread =
@@ -39,11 +39,11 @@ export type FromThread =
       readonly level: EventLevel;
       readonly event: string;
       readonly fields: LogFields;
-      /** The room that it took. */
+      /** The room that the line took. */
       readonly length: number;
     }
   /**
-   * Something escaped the handler: the thread is in a state that nobody knows, and asks to be
+   * An error escaped the handler: the state of the thread is unknown, and the thread asks to be
    * ended.
    */
   | { readonly kind: "fault"; readonly why: string };

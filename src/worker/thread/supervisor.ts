@@ -1,6 +1,6 @@
 /**
- * Keeps one thread at work. It is spawned once and used again; when it is killed, crashes or exits,
- * it is replaced, and the attempt that it ran has failed.
+ * Supervises one thread. The thread is spawned once and used for many attempts; when it is killed,
+ * crashes or exits, it is replaced, and its attempt has failed.
  */
 
 import type { Clock } from "../../clock.ts";
@@ -23,8 +23,9 @@ export interface SupervisorOptions {
 }
 
 /**
- * The wait before the next spawn when a thread could not load its handlers, or died before it had
- * worked. What it dies of is in the module, so without a wait it would be started and die for ever.
+ * The wait before the next spawn when a thread could not load its handlers, or died before its
+ * first attempt ended. The cause is in the module, so without a wait the thread would start and die
+ * for ever.
  */
 const RESPAWN_DELAY_MS = 1000;
 
@@ -39,17 +40,17 @@ export class ThreadSupervisor {
     this.#options = options;
   }
 
-  /** Whether there is a thread, be it one that still loads. */
+  /** Whether there is a thread, even one that still loads. */
   get hasThread(): boolean {
     return this.#thread !== null;
   }
 
-  /** Spawns the thread. Says why, if it can't load. */
+  /** Spawns the thread. Returns the reason if it can't load. */
   start(): Promise<string | null> {
     return this.#spawn();
   }
 
-  /** Null while the thread can run an attempt, else what resolves when it can. */
+  /** Null while the thread can run an attempt; otherwise a promise that resolves when it can. */
   untilReady(): Promise<void> | null {
     if (this.#thread?.isIdle === true) return null;
     this.#ready ??= Promise.withResolvers();
@@ -59,7 +60,7 @@ export class ThreadSupervisor {
   /** Runs an attempt. Never rejects. */
   async run(attempt: Attempt): Promise<AttemptOutcome> {
     const thread = this.#thread;
-    // It has died since the claim.
+    // The thread has died since the claim.
     if (thread?.isIdle !== true) return RELEASED;
     const { claim, task, signal } = attempt;
     const ending = thread.run(task, (text) =>
@@ -68,7 +69,7 @@ export class ThreadSupervisor {
     let cancelKill = (): void => undefined;
     const stop = (): void => {
       if (attempt.stopReason !== null) thread.stop(attempt.stopReason);
-      // A thread that does not listen is killed: that is what threads are for.
+      // A thread whose handler ignores the signal is killed: that is the purpose of threads.
       cancelKill = this.#options.clock.after(ABORT_GRACE_MS, () => thread.kill());
     };
     signal.addEventListener("abort", stop);
@@ -79,7 +80,7 @@ export class ThreadSupervisor {
     return outcome;
   }
 
-  /** Ends the thread, whatever it does. */
+  /** Ends the thread, even in the middle of an attempt. */
   async stop(): Promise<void> {
     this.#isStopped = true;
     this.#cancelRespawn();

@@ -1,6 +1,6 @@
 /**
- * One thread, seen from the process: it loads, runs one attempt at a time, and ends. Once ended it
- * is of no more use.
+ * One thread, as the process sees it: it loads, runs one attempt at a time, and ends. An ended
+ * thread is not reused.
  */
 
 import type { Clock } from "../../clock.ts";
@@ -21,8 +21,8 @@ export interface ThreadOptions {
 }
 
 /**
- * How long a thread that is to end may go on to load. A module that never ends to load must not
- * hold up the stop.
+ * The time that a thread may continue to load before it is ended. A module that never finishes
+ * loading must not delay the stop.
  */
 const LOAD_GRACE_MS = 1000;
 
@@ -33,7 +33,10 @@ interface Run {
 }
 
 export class Thread {
-  /** Resolves when the handlers are loaded: with null, or with what went wrong. */
+  /**
+   * Resolves when the handlers are loaded: with null, or with the reason why they could not be
+   * loaded.
+   */
   readonly loaded: Promise<string | null>;
   readonly #worker: Worker;
   readonly #port: MessagePort;
@@ -55,7 +58,8 @@ export class Thread {
     this.#worker.addEventListener("close", (event) =>
       this.#ended(`it exited with code ${codeOf(event)}`),
     );
-    // What the thread could not tell itself. Unhandled here, it would end the process instead.
+    // Errors that the thread could not report itself. Without this listener they would end the
+    // process.
     this.#worker.addEventListener("error", (event) => {
       event.preventDefault();
       this.#endReason ??= "it failed";
@@ -85,19 +89,19 @@ export class Thread {
   }
 
   /**
-   * Whether an attempt has ended in it, or it in an attempt. One that dies before that dies of what
-   * it loads, and its successor will too.
+   * Whether an attempt has ended in the thread, or the thread during an attempt. If a thread dies
+   * before that, its module is the cause, and the next thread will die as well.
    */
   get hasWorked(): boolean {
     return this.#hasWorked;
   }
 
-  /** Why it has ended, or null. */
+  /** The reason why it has ended, or null. */
   get endReason(): string | null {
     return this.#endReason;
   }
 
-  /** Runs an attempt. Whatever becomes of the thread, an outcome comes. */
+  /** Runs an attempt. There is always an outcome, even if the thread dies. */
   run(task: TaskView, noteProgress: (text: string) => void): Promise<AttemptOutcome> {
     const { id, type, queue, attempt, maxRetries, payload } = task;
     return new Promise((resolve) => {
@@ -106,19 +110,19 @@ export class Thread {
     });
   }
 
-  /** Aborts the signal of what runs. */
+  /** Aborts the signal of the running attempt. */
   stop(reason: StopReason): void {
     this.#say({ kind: "stop", reason });
   }
 
-  /** Ends it in the middle of whatever it does. */
+  /** Ends the thread at once, even in the middle of an attempt. */
   kill(): void {
     this.#terminate("it was killed because its handler did not stop");
   }
 
   /**
-   * Ends it for good, once it has loaded: a thread that is terminated while it loads can take the
-   * process with it.
+   * Ends the thread for good, once it has loaded: terminating a thread while it loads can crash the
+   * process.
    */
   async end(): Promise<void> {
     await new Promise<void>((resolve) => {
@@ -164,7 +168,7 @@ export class Thread {
         this.#reportDropped(this.#logRoom.takeDropped());
         break;
       case "fault":
-        // It is not left to end itself: its handlers may have taken process.exit away.
+        // The thread does not end itself: its handlers may have replaced process.exit.
         this.#terminate(message.why);
         break;
       default:
