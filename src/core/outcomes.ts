@@ -70,7 +70,7 @@ export type AttemptOutcome =
       readonly retry: Retry;
     }
   /**
-   * The attempt ended without a fault of its own, and costs no retry: the task goes back to the
+   * The attempt ended through no fault of the task, and costs no retry: the task goes back to the
    * front of its queue. With a delay, it waits for that time and goes to the back.
    */
   | { readonly kind: "released"; readonly delayMs?: number };

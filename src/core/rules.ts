@@ -90,7 +90,7 @@ export function afterFailure(
 }
 
 /**
- * The step after an attempt that was released, without a fault of its own: the task goes to the
+ * The step after an attempt that was released, through no fault of the task: it goes to the
  * front of its queue, or after a delay to the back.
  */
 export function afterRelease(state: TaskState, delayMs: number, now: Instant): StateChange {

@@ -51,7 +51,7 @@ test.each([
       b: { handler: "no function", timeoutMs: 0 },
       "not a type": () => 1,
     }, { queues: { Q: {}, q: { size: 0 } } });`,
-    'can\'t be loaded: invalid handlers: a: unknown option timeout; b: handler must be a function; b: timeoutMs must be a whole number from 1 to 86400000; not a type: the name of a type must be 1 to 128 characters of A–Z a–z 0–9 . _ : -; queue Q: the name of a queue must be 1 to 64 of a–z 0–9 . _ - but not "." or ".."; queue q: size must be a whole number of at least 1',
+    'can\'t be loaded: invalid handlers: a: unknown option timeout; b: handler must be a function; b: timeoutMs must be a whole number from 1 to 86400000; not a type: the name of a type must be 1 to 128 characters of A–Z a–z 0–9 . _ : -; queue Q: the name of a queue must be 1 to 64 characters of a–z 0–9 . _ - but not "." or ".."; queue q: size must be a whole number of at least 1',
   ],
   [
     "has a schema that is none",

@@ -69,7 +69,7 @@ export function runAtFault({ run_at: runAt, delay_ms: delayMs }: EnqueueBody): s
   // Computer clocks do not show leap seconds, and future ones are unknown.
   if (runAt.slice(17, 19) === "60") return "is in a leap second: use the next second";
   const ms = msOfTime(runAt);
-  if (Number.isNaN(ms)) return "is not an existing time";
+  if (Number.isNaN(ms)) return "is not a valid time";
   return LIMITS.runAtMs.allows(ms) ? null : "is outside the years 0000 to 9999 (UTC)";
 }
 

@@ -475,7 +475,7 @@ describe("refused, and left as it is, is", () => {
 test("after a refusal nobody is kept from the file", () => {
   const path = folder.newFile();
   writeFileSync(path, "text");
-  expect(() => openDataFile(path, "full")).toThrow("is not a data file");
+  expect(() => openDataFile(path, "full")).toThrow("is not a ringq data file");
   writeFileSync(path, "");
 
   openDataFile(path, "full").close();

@@ -114,7 +114,7 @@ describe("a verification", () => {
     ["UPDATE states SET status = 'lost' WHERE seq = 4", /^states with an unknown status: 1$/],
     [
       "UPDATE states SET finished_at = NULL WHERE seq = 1",
-      /^finished tasks without an end, or .*: 1$/,
+      /^finished tasks without an end time, or .*: 1$/,
     ],
     [
       "UPDATE states SET errors = '[' WHERE seq = 1",

@@ -397,7 +397,7 @@ describe("when a task starts", () => {
   test.each([
     ["9999-12-31T23:59:59-00:01", "is outside the years 0000 to 9999 (UTC)"],
     ["2030-06-30T23:59:60Z", "is in a leap second: use the next second"],
-    ["2030-02-30T00:00:00Z", "is not an existing time"],
+    ["2030-02-30T00:00:00Z", "is not a valid time"],
   ])("not at %s, and says why", async (run_at, message) => {
     await using scene = await openScene();
 
@@ -499,7 +499,7 @@ describe("POST /enqueue/batch", () => {
     });
 
     const { errors } = await expectProblem(answering, "invalid_request");
-    expect(errors).toEqual([{ path: "/tasks/1/run_at", message: "is not an existing time" }]);
+    expect(errors).toEqual([{ path: "/tasks/1/run_at", message: "is not a valid time" }]);
   });
 
   test("says which payload is too deep", async () => {
