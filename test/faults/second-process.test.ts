@@ -53,7 +53,7 @@ test("a second name of the file, a hard link, is refused, whoever has it", async
 
   const second = await startInVain(HANDLERS, { DATA_FILE: join(scratch.folder, "other.db") });
 
-  expect(second.stderr).toContain("other.db has a hard link; remove it");
+  expect(second.stderr).toContain("other.db has a second hard link; remove that link");
   expect(second.exitCode).toBe(2);
   expect((await first.request("/readyz")).status).toBe(200);
 });

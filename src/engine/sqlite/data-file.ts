@@ -162,7 +162,7 @@ function isThere(path: string): boolean {
     if (!stat.isFile()) throw new DataFileError(`${path} is not a file`);
     // Under another name the file would get another lock and another log, and two processes could
     // damage it.
-    if (stat.nlink > 1) throw new DataFileError(`${path} has a hard link; remove it`);
+    if (stat.nlink > 1) throw new DataFileError(`${path} has a second hard link; remove that link`);
     if (stat.size > 0) {
       checkHeader(path);
       return true;

@@ -24,5 +24,7 @@ export function openPrivateFile(path: string): number {
   const stat = fstatSync(descriptor);
   if (stat.isFile() && stat.nlink === 1) return descriptor;
   closeSync(descriptor);
-  throw new Error(stat.isFile() ? "it has a hard link; remove it" : "it is not a file");
+  throw new Error(
+    stat.isFile() ? "it has a second hard link; remove that link" : "it is not a file",
+  );
 }

@@ -18,7 +18,7 @@ const READS: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS"]);
 export function hostProblem(): Response {
   return problem(
     "host_not_allowed",
-    "The Host header does not name this server. Add it to ALLOWED_HOSTS.",
+    "The Host header does not name this server. Add the host to ALLOWED_HOSTS.",
   );
 }
 

@@ -37,7 +37,9 @@ export class RetryAfterError extends Error {
   constructor(ms: number, message = `try again after ${ms} ms`, options?: ErrorOptions) {
     super(message, options);
     if (!isRetryDelay(ms)) {
-      throw new RangeError(`ms must be from ${MS_MIN} to ${MS_MAX}, but is ${ms}`);
+      throw new RangeError(
+        `the ms of RetryAfterError must be from ${MS_MIN} to ${MS_MAX}, but is ${ms}`,
+      );
     }
     this[RETRY_MARK] = { kind: "after", ms };
   }

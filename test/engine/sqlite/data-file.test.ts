@@ -380,7 +380,7 @@ describe("refused, and left as it is, is", () => {
     const path = aDataFile();
     linkSync(path, folder.newFile());
 
-    expectRefusal(path, "has a hard link; remove it");
+    expectRefusal(path, "has a second hard link; remove that link");
   });
 
   test("a folder", () => {

@@ -244,7 +244,7 @@ describe("a running file", () => {
 
   test.each([
     ["a symbolic link", symlinkSync, "ELOOP"],
-    ["a hard link", linkSync, "it has a hard link; remove it"],
+    ["a hard link", linkSync, "it has a second hard link; remove that link"],
   ] as const)("does not write over what %s leads to", (_, link, why) => {
     const target = folder.newFile();
     writeFileSync(target, "precious");

@@ -39,7 +39,7 @@ describe("a RetryAfterError", () => {
     "refuses %p ms",
     (ms) => {
       expect(() => new RetryAfterError(ms)).toThrow(
-        new RangeError(`ms must be from 0 to ${MONTH_MS}, but is ${ms}`),
+        new RangeError(`the ms of RetryAfterError must be from 0 to ${MONTH_MS}, but is ${ms}`),
       );
     },
   );
