@@ -6,7 +6,7 @@
  *            delay/run_at                 claim                    ok
  * enqueue ──► scheduled ──due──► queued ────────► running ──────────────► done
  *    └──────────────────────────► ▲  ▲              │ │ │
- *                                 │  └──released────┘ │ └─error, none left─► failed ──retry──► queued
+ *                                 │  └──released────┘ │ └─error, none left─► failed ─retry─► queued
  *                                 └──due── retrying ◄─┘ error, retries left
  * cancel: scheduled | queued | retrying | running ──► cancelled ──retry──► queued
  */

@@ -26,14 +26,10 @@ const TASKS = 60;
 
 describe("a file that is not ours is refused by name, and left as it is:", () => {
   test.each<readonly [name: string, make: (path: string) => void, says: string]>([
-    [
-      "a text",
-      (path) => writeFileSync(path, "dear diary\n".repeat(100)),
-      "not a data file of ringq",
-    ],
-    ["a few bytes", (path) => writeFileSync(path, "x"), "not a data file of ringq"],
-    ["only zeros", (path) => writeFileSync(path, new Uint8Array(8192)), "not a data file of ringq"],
-    ["a database of another program", makeForeign, "data file of another program"],
+    ["a text", (path) => writeFileSync(path, "dear diary\n".repeat(100)), "not a ringq data file"],
+    ["a few bytes", (path) => writeFileSync(path, "x"), "not a ringq data file"],
+    ["only zeros", (path) => writeFileSync(path, new Uint8Array(8192)), "not a ringq data file"],
+    ["a database of another program", makeForeign, "SQLite file of another program"],
     ["a folder", (path) => mkdirSync(path), "is not a file"],
     ["a file of a newer ringq", makeNewer, "has version 1000"],
     ["a link to nowhere", (path) => symlinkSync("/nowhere/at/all", path), "can't be found"],
@@ -63,7 +59,7 @@ describe("a file that is not ours is refused by name, and left as it is:", () =>
     writeFileSync(path, "");
     const before = contentsOf(scratch);
 
-    expect(refusalOf(path)).toContain("belong together");
+    expect(refusalOf(path)).toContain("Restore both together");
 
     expect(contentsOf(scratch)).toEqual(before);
   });

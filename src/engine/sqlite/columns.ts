@@ -32,7 +32,7 @@ type Columns<From, Row> = { readonly [Field in keyof Row]-?: Column<From, Row[Fi
 export interface SpecRow extends Omit<TaskSpec, "lane" | "backoff" | "payloadBytes"> {
   readonly seq: number;
   readonly enqueuedAtMs: number;
-  /** The first start time in the request. */
+  /** The due time that was set at the enqueue. */
   readonly firstRunAtMs: number | null;
   readonly isDueByWall: boolean;
   /** The number of its idempotency key. */
