@@ -110,7 +110,7 @@ export class Queue implements QueueView {
     return this.unfinished > 0 || this.reserved > 0 || this.pins > 0 || this.isPaused;
   }
 
-  /** Whether it has no task and no use. */
+  /** Whether it has no task and nothing keeps it in use. */
   get isIdle(): boolean {
     return this.known === 0 && this.reserved === 0 && this.pins === 0 && !this.isPaused;
   }

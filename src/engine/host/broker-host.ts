@@ -340,8 +340,8 @@ export class BrokerHost implements Engine, BrokerObserver, PersistenceHost {
   }
 
   /**
-   * Whether the attempt of this task is remote. The lane of its type may differ: the type may have
-   * been remote before.
+   * Whether the task's lane is remote, or a remote claim holds the task: its type may have been
+   * remote before.
    */
   #isRemote(taskId: string): boolean {
     // Without any remote claim, none can be settled: the common case stops here.

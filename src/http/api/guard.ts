@@ -43,7 +43,7 @@ export function preflightAnswer(access: Access, { method, headers }: Request): R
 const PREFLIGHT_HEADERS = {
   "access-control-allow-methods": "GET, POST, DELETE",
   "access-control-allow-headers": "content-type, idempotency-key, authorization",
-  // Two hours: no browser remembers the answer for longer.
+  // Two hours: the longest time that every browser accepts.
   "access-control-max-age": "7200",
 };
 
