@@ -140,7 +140,10 @@ export class Draw {
     return this.#enqueue(fresh, prng.oneIn(4) ? this.#key() : undefined);
   }
 
-  /** About as many tasks of one type as a search by type looks at, and behind them a few of another. */
+  /**
+   * About as many tasks of one type as a search by type looks at, the first of them of a higher priority, and behind them
+   * a few of another.
+   */
   #flood(now: Instant): Operation {
     const { lanes, queues, floodTasks } = this.#setup;
     const queue = this.#prng.pick(queues);
@@ -148,7 +151,8 @@ export class Draw {
     const fresh = Array.from({ length: floodTasks }, (_, index): NewTask => {
       const type = index < floodTasks - FLOOD_END ? "x" : "y";
       const task = this.#newTask(queue, now);
-      return { ...task, type, lane, priority: 0, when: { kind: "now" } };
+      const priority = index < FLOOD_START ? 1 : 0;
+      return { ...task, type, lane, priority, when: { kind: "now" } };
     });
     return this.#enqueue(fresh, undefined);
   }
