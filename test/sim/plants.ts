@@ -681,6 +681,12 @@ export const PLANTS: readonly Plant[] = [
         this.#latest`,
   },
   {
+    defect: "A done settle is taken for the task of its claim, whichever task it names",
+    file: "attempts.ts",
+    code: "latest?.id === taskId ? latest : this.#tasks.find(taskId)",
+    planted: "latest ?? this.#tasks.find(taskId)",
+  },
+  {
     defect: "A done settle leaves no receipt, so that it is not answered again",
     file: "task-registry.ts",
     code: `    task.receipt = to.receipt;
