@@ -82,11 +82,12 @@ async function runSuite(folder: string, files: readonly string[]): Promise<Resul
   );
   const text = await new Response(suite.stderr).text();
   if ((await suite.exited) === 0) return { found: false, said: "" };
-  const fault = /^\+ +"(?!seed|faults)(?:cycle \d+: |\{.*?\}: )?((?:\w+ ){2}[^"]*)",$/m.exec(
-    text,
-  )?.[1];
+  const fault =
+    /^\+ +"(?!seed|faults)(?:cycle \d+: |\{.*?\}: )?((?:[\w-]+[:,]? ){2}[^"]*)",$/m.exec(text)?.[1];
   const test = /^\(fail\) (.*?)(?: \[[\d.]+ms\])?$/m.exec(text)?.[1];
-  return { found: true, said: fault ?? test ?? "it did not end" };
+  const said = fault ?? test ?? "it did not end";
+  // The folder is another one in each run.
+  return { found: true, said: said.replaceAll(/\/[^\s()]*\/ringq-\w+\//g, "") };
 }
 
 async function findIn(folder: string, plant: Plant): Promise<Finding> {
