@@ -132,6 +132,33 @@ function rowsOf(table: string): readonly string[] {
   return lines.includes(HEAD) ? lines.filter((line) => line.startsWith("| ")) : [];
 }
 
+/** Writes what was found into the table. The other rows stay as they are. */
+function note(finding: Finding): void {
+  const [before, rest] = readFileSync(DOCUMENT, "utf8").split(BEGIN);
+  const [old, after] = rest?.split(END) ?? [];
+  if (old === undefined || after === undefined) {
+    throw new Error(`${DOCUMENT} has no place for the table`);
+  }
+  const oldRows = rowsOf(old);
+  const rows = FAULT_PLANTS.map((plant) => {
+    if (plant === finding.plant) return rowOf(finding);
+    return oldRows.find((row) => row.startsWith(startOf(plant.defect))) ?? emptyRowOf(plant);
+  });
+  const found = rows.filter((row) => row.includes(MARKS.true)).length;
+  const untried = rows.filter((row) => row.includes(" | never | ")).length;
+  const table = [
+    `Found: ${found} of ${rows.length - untried} that were tried; ${untried} were not. ` +
+      `Bun ${Bun.version}, ${cpus()[0]?.model.trim()}, \`bun test/faults/plant-run.ts\`.`,
+    "",
+    `${MARKS.true} the suite failed: it sees the defect. ${MARKS.false} it did not. ${MARKS.undefined} it was not run.`,
+    "",
+    HEAD,
+    `|---|---|${SUITES.map(() => "---|").join("")}---|---|`,
+    ...rows,
+  ].join("\n");
+  writeFileSync(DOCUMENT, `${before}${BEGIN}\n${table}\n${END}${after}`);
+}
+
 const folder = mkdtempSync(join(tmpdir(), "ringq-plants-"));
 const findings: Finding[] = [];
 try {
@@ -147,33 +174,10 @@ try {
     const finding = await findIn(folder, plant);
     findings.push(finding);
     console.log(rowOf(finding));
+    note(finding);
   }
 } finally {
   rmSync(folder, { recursive: true, force: true });
 }
 
-const [before, rest] = readFileSync(DOCUMENT, "utf8").split(BEGIN);
-const [old, after] = rest?.split(END) ?? [];
-if (old === undefined || after === undefined) {
-  throw new Error(`${DOCUMENT} has no place for the table`);
-}
-const oldRows = rowsOf(old);
-const rows = FAULT_PLANTS.map((plant) => {
-  const finding = findings.find((each) => each.plant === plant);
-  if (finding !== undefined) return rowOf(finding);
-  return oldRows.find((row) => row.startsWith(startOf(plant.defect))) ?? emptyRowOf(plant);
-});
-const found = rows.filter((row) => row.includes(MARKS.true)).length;
-const untried = rows.filter((row) => row.includes(" | never | ")).length;
-const table = [
-  `Found: ${found} of ${rows.length - untried} that were tried; ${untried} were not. ` +
-    `Bun ${Bun.version}, ${cpus()[0]?.model.trim()}, \`bun test/faults/plant-run.ts\`.`,
-  "",
-  `${MARKS.true} the suite failed: it sees the defect. ${MARKS.false} it did not. ${MARKS.undefined} it was not run.`,
-  "",
-  HEAD,
-  `|---|---|${SUITES.map(() => "---|").join("")}---|---|`,
-  ...rows,
-].join("\n");
-writeFileSync(DOCUMENT, `${before}${BEGIN}\n${table}\n${END}${after}`);
 process.exit(findings.every(({ found }) => [...found.values()].includes(true)) ? 0 : 1);
