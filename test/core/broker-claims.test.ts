@@ -116,6 +116,44 @@ describe("Broker.claim", () => {
     expect(claimAll(broker, { queues: ["s", "q"], types: ["y"] })).toEqual(["d", "b"]);
   });
 
+  test("a claim by queues and types passes over a queue that is paused, or runs all that it may", () => {
+    const broker = aBroker({ queues: { a: { concurrency: 1 } } });
+    for (const id of ["a1", "a2", "b1", "c1"]) enqueue(broker, id, { queue: id[0] as string });
+    broker.pause("b", at(0));
+
+    expect(claimAll(broker, { queues: ["b", "a", "c"], types: ["default"] })).toEqual(["a1", "c1"]);
+    broker.verify();
+  });
+
+  test("a claim by types starts no more of a queue than may run at once", () => {
+    const broker = aBroker({ queues: { a: { concurrency: 1 } } });
+    for (const id of ["a1", "a2", "b1", "b2"]) enqueue(broker, id, { queue: id[0] as string });
+
+    expect(claimAll(broker, { types: ["default"] })).toEqual(["a1", "b1", "b2"]);
+    broker.verify();
+  });
+
+  test("a claim of several by types takes as many as were asked for, from however many queues", () => {
+    const broker = aBroker();
+    for (const id of ["a1", "a2", "b1", "b2"]) enqueue(broker, id, { queue: id[0] as string });
+
+    expect(claimAll(broker, { types: ["default"], max: 2 })).toEqual(["a1", "b1"]);
+    broker.verify();
+  });
+
+  test.each([
+    ["by queues takes no turn", { queues: ["a"] }, ["a2", "b1"]],
+    ["by queues and types takes no turn", { queues: ["a"], types: ["default"] }, ["a2", "b1"]],
+    ["by types takes a turn", { types: ["default"] }, ["b1", "a2"]],
+  ] as const)("a claim %s", (_, request, next) => {
+    const broker = aBroker();
+    for (const id of ["a1", "b1", "a2", "b2"]) enqueue(broker, id, { queue: id[0] as string });
+
+    claim(broker, at(0), request);
+
+    expect(claimAll(broker).slice(0, 2)).toEqual([...next]);
+  });
+
   test("a claim by types looks at no more than a thousand tasks of a queue", () => {
     const broker = aBroker({ queue: { size: 2000, bytes: 1e9 } });
     const others = Array.from({ length: 1000 }, (_, n) => aNewTask({ id: `t${n}`, type: "x" }));

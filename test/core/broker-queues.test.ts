@@ -39,6 +39,20 @@ describe("Broker.pause", () => {
     expect([during, claimAll(broker)]).toEqual([[], ["a"]]);
   });
 
+  test("a paused queue counts as in use, though it has nothing left to do", () => {
+    const broker = aBroker({ queuesMax: 1 });
+    enqueue(broker, "a");
+    broker.pause("default", at(0));
+    broker.cancel("a", at(0));
+    const enqueueOther = () => broker.enqueue([aNewTask({ id: "b", queue: "other" })], at(0)).kind;
+
+    const during = enqueueOther();
+    broker.resume("default", at(0));
+
+    expect([during, enqueueOther()]).toEqual(["refused", "accepted"]);
+    broker.verify();
+  });
+
   test("a queue that is unknown can be neither paused nor resumed", () => {
     expect(aBroker().pause("x", at(0))).toEqual({ kind: "unknown" });
     expect(aBroker().resume("x", at(0))).toEqual({ kind: "unknown" });

@@ -98,6 +98,30 @@ describe("Broker.settle, sent again", () => {
     });
   });
 
+  test("the fence of another task settles nothing", () => {
+    const broker = aBroker();
+    for (const id of ["a", "b"]) enqueue(broker, id);
+    const a = claim(broker);
+    const b = claim(broker);
+
+    const answer = broker.settle("a", b.fence, DONE, at(0), NO_CHANCE);
+
+    expect(answer).toEqual({ kind: "claim_lost", ended: "unknown" });
+    expect([a.status, b.status]).toEqual(["running", "running"]);
+    broker.verify();
+  });
+
+  test("a done settle finds its task among more claims than are found without a search", () => {
+    const broker = aBroker();
+    for (let n = 0; n < 70; n += 1) enqueue(broker, `t${n}`);
+    const claims = broker.claim({ lane: "loop", max: 70 }, at(0));
+
+    const answers = claims.map((task) => settle(broker, task).kind);
+
+    expect(new Set(answers)).toEqual(new Set(["settled"]));
+    broker.verify();
+  });
+
   test("a settle of a task that is forgotten is of an unknown claim", () => {
     const { broker, task } = aRemoteClaim({}, {}, { retainTasks: 0 });
     settle(broker, task);

@@ -75,6 +75,18 @@ describe("ListFilter", () => {
     expect(seqsOf(pageOf(tasks, { type: "x" }, 10))).toEqual([4, 2, 1]);
   });
 
+  test("a filter by a tag lets pass what has it among its tags, in any place", () => {
+    const tagged = [
+      aTask({ seq: 4, tags: ["red"] }),
+      aTask({ seq: 3, tags: ["blue", "red"] }),
+      aTask({ seq: 2, tags: ["reddish"] }),
+      aTask({ seq: 1 }),
+    ];
+
+    expect(seqsOf(pageOf(tagged, { tag: "red" }, 10))).toEqual([4, 3]);
+    expect(seqsOf(pageOf(tagged, { tag: "re" }, 10))).toEqual([]);
+  });
+
   test("a filter by several lets only pass what passes each", () => {
     const filter = { status: "queued", queue: "mail", type: "x" } as const;
 

@@ -56,6 +56,12 @@ describe("Broker.restore", () => {
     expect(broker.find("new")?.seq).toBe(42);
   });
 
+  test("a restored broker keeps the tags of a task", () => {
+    const { broker } = aRestoredBroker({ tasks: [aSavedTask({ seq: 1, tags: ["red", "blue"] })] });
+
+    expect(broker.find("t1")?.settings.tags).toEqual(["red", "blue"]);
+  });
+
   test("a restored broker keeps a paused queue paused, also one without a task", () => {
     const { broker } = aRestoredBroker({
       tasks: [aSavedTask({ seq: 1, queue: "a" })],

@@ -11,13 +11,13 @@ describe("Task", () => {
     expect([task.result, task.progress]).toEqual([null, null]);
   });
 
-  test("a task keeps its payload, result, progress and errors in memory", () => {
-    const task = aTask({ payloadBytes: 10 });
+  test("a task keeps its payload, tags, result, progress and errors in memory", () => {
+    const task = aTask({ payloadBytes: 10, tags: ["red", "blue"] });
     task.result = "12345";
     task.progress = "67";
     task.errors = [{ code: "odd", message: "broken", attempt: 1, atMs: 0 }];
 
-    expect(task.retainedBytes).toBe(26);
+    expect(task.retainedBytes).toBe(33);
   });
 
   test("a task has no claim and is in no structure at first", () => {
@@ -48,6 +48,7 @@ describe("settingsOf", () => {
 
   test.each([
     { type: "other" },
+    { tags: ["red"] },
     { priority: 1 },
     { maxRetries: 9 },
     { timeoutMs: 9 },

@@ -313,4 +313,63 @@ export const FAULT_PLANTS: readonly Plant[] = [
     code: `const isTooLong = lengthMs >= 0 && leftMs > lengthMs;`,
     planted: "const isTooLong = false;",
   },
+  {
+    defect: "Tags are not written",
+    file: "sqlite/columns.ts",
+    code: "(tags.length === 0 ? null : JSON.stringify(tags))",
+    planted: "(tags.length === 0 ? null : null)",
+  },
+  {
+    defect: "A number that is none is within every bound",
+    file: "../core/limits.ts",
+    code: "Number.isSafeInteger(value) && Number(value) >= min && Number(value) <= max,",
+    planted: "!(Number(value) < min || Number(value) > max),",
+  },
+  {
+    defect: "A field that there is not is ignored",
+    file: "intake.ts",
+    code: "if (KNOWN_NAMES[name] === true || !Object.hasOwn(request, name)) continue;",
+    planted: "if (KNOWN_NAMES[name] === true || Object.hasOwn(request, name)) continue;",
+  },
+  {
+    defect: "The name of a worker may be one longer than its bound",
+    file: "../core/limits.ts",
+    code: `7e]+", 128, `,
+    planted: `7e]+", 129, `,
+  },
+  {
+    defect: "A batch with a key may have one task more than are kept",
+    file: "intake.ts",
+    code: "tasks <= Math.max(1, keyedTasksMax)",
+    planted: "tasks <= Math.max(1, keyedTasksMax) + 1",
+  },
+  {
+    defect: "A task may have a ninth tag",
+    file: "../core/limits.ts",
+    code: `value.length <= lengthMax &&
+`,
+    planted: `value.length <= lengthMax + 1 &&
+`,
+  },
+  {
+    defect: "The tags of a task are its caller's list, which may change",
+    file: "intake.ts",
+    code: "Object.freeze(tags.slice(0, LIMITS.tags.lengthMax + 1))",
+    planted: "tags",
+  },
+  {
+    defect: "The first fault of a batch hides the others",
+    file: "intake.ts",
+    code: `        for (const fault of spec) faults.push({ index, ...fault });
+        continue;`,
+    planted: `        for (const fault of spec) faults.push({ index, ...fault });
+        break;`,
+  },
+  {
+    defect: "The length of a list of names in a claim is not checked",
+    file: "claim-intake.ts",
+    code: `    ...faultOf(path, names.length, LIMITS.claimNames),
+`,
+    planted: "",
+  },
 ];

@@ -22,7 +22,7 @@ import {
   settleInWords,
 } from "./expected.ts";
 import type { Model } from "./model.ts";
-import type { Operation } from "./operation.ts";
+import type { ClaimOf, Operation } from "./operation.ts";
 
 /** Keeps what has to outlive the broker, as an engine with a data file does. */
 export interface Keeper extends Required<Omit<BrokerObserver, "onRevoke" | "onResume">> {
@@ -89,21 +89,21 @@ export class BrokerSubject implements BrokerObserver {
         return claimsInWords(tasks);
       }
       case "settle": {
-        const { id, claim, outcome, chance } = operation;
+        const { id, outcome, chance } = operation;
         return settleInWords(
-          broker.settle(id, this.#fenceOf(id, claim), outcome, now, () => chance),
+          broker.settle(id, this.#fenceOf(operation), outcome, now, () => chance),
         );
       }
       case "extend": {
-        const { id, claim, leaseMs } = operation;
-        const outcome = broker.extend(id, this.#fenceOf(id, claim), leaseMs, now);
+        const { id, leaseMs } = operation;
+        const outcome = broker.extend(id, this.#fenceOf(operation), leaseMs, now);
         const task = broker.find(id);
         if (outcome.kind === "extended" && task !== undefined) this.#keeper?.onExtend(task);
         return extendInWords(outcome);
       }
       case "progress": {
-        const { id, claim, progress } = operation;
-        return progressInWords(broker.noteProgress(id, this.#fenceOf(id, claim), progress));
+        const { id, progress } = operation;
+        return progressInWords(broker.noteProgress(id, this.#fenceOf(operation), progress));
       }
       case "suspendRemote":
         broker.suspendRemote();
@@ -185,8 +185,8 @@ export class BrokerSubject implements BrokerObserver {
     this.#heard.push(id, fence, reason);
   }
 
-  #fenceOf(id: string, claim: number): number {
-    return this.#fences.get(id)?.[claim - 1] ?? 0;
+  #fenceOf({ id, claim, of = id }: ClaimOf): number {
+    return this.#fences.get(of)?.[claim - 1] ?? 0;
   }
 
   #enqueue(

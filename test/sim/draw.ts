@@ -20,6 +20,8 @@ const TAGS: readonly (readonly string[])[] = [[], [], ["red"], ["red", "blue"]];
 const UNKNOWN_ID = "t0";
 const UNKNOWN_QUEUE = "q";
 const UNKNOWN_TYPE = "z";
+/** Tasks of a higher priority at the beginning of a flood. */
+const FLOOD_START = 5;
 /** Tasks of the other type at the end of a flood. */
 const FLOOD_END = 10;
 const FOREVER = Number.POSITIVE_INFINITY;
@@ -140,7 +142,10 @@ export class Draw {
     return this.#enqueue(fresh, prng.oneIn(4) ? this.#key() : undefined);
   }
 
-  /** About as many tasks of one type as a search by type looks at, and behind them a few of another. */
+  /**
+   * About as many tasks of one type as a search by type looks at, the first of them of a higher priority, and behind them
+   * a few of another.
+   */
   #flood(now: Instant): Operation {
     const { lanes, queues, floodTasks } = this.#setup;
     const queue = this.#prng.pick(queues);
@@ -148,7 +153,8 @@ export class Draw {
     const fresh = Array.from({ length: floodTasks }, (_, index): NewTask => {
       const type = index < floodTasks - FLOOD_END ? "x" : "y";
       const task = this.#newTask(queue, now);
-      return { ...task, type, lane, priority: 0, when: { kind: "now" } };
+      const priority = index < FLOOD_START ? 1 : 0;
+      return { ...task, type, lane, priority, when: { kind: "now" } };
     });
     return this.#enqueue(fresh, undefined);
   }
@@ -201,7 +207,8 @@ export class Draw {
 
   #settleStale(): Operation {
     const task = this.#anyTask();
-    return this.#settleOf(task, this.#earlierClaim(task));
+    const settle = this.#settleOf(task, this.#earlierClaim(task));
+    return this.#prng.oneIn(4) ? this.#ofAnother(settle) : settle;
   }
 
   /** A claim from before, or the last one of a task that no longer runs. */
@@ -210,6 +217,13 @@ export class Draw {
     const last = task.fences.length - (task.status === "running" ? 1 : 0);
     // Most often the last: what is older is rarely still known.
     return this.#prng.oneIn(4) ? this.#prng.whole(0, last) : last;
+  }
+
+  /** The same with the latest claim of a task that runs: most often another one. */
+  #ofAnother(operation: Operation & { kind: "settle" | "extend" }): Operation {
+    const task = this.#pickTask(({ status }) => status === "running");
+    if (task === undefined) return operation;
+    return { ...operation, claim: task.fences.length, of: task.fresh.id };
   }
 
   /** The settle that was taken last, often with the same word. */
@@ -238,10 +252,11 @@ export class Draw {
 
   #extendStale(): Operation {
     const task = this.#anyTask();
-    return this.#extendOf(task, this.#earlierClaim(task));
+    const extend = this.#extendOf(task, this.#earlierClaim(task));
+    return this.#prng.oneIn(4) ? this.#ofAnother(extend) : extend;
   }
 
-  #extendOf(task: ModelTask | undefined, claim: number): Operation {
+  #extendOf(task: ModelTask | undefined, claim: number): Operation & { kind: "extend" } {
     return { kind: "extend", id: this.#idOf(task), claim, leaseMs: this.#leaseMs() };
   }
 

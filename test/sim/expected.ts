@@ -36,16 +36,16 @@ export function expectedAnswer(model: Model, operation: Operation, now: Instant)
       return claimsInWords(tasks.map(({ fresh, fence }) => ({ id: fresh.id, fence })));
     }
     case "settle": {
-      const { id, claim, outcome, chance } = operation;
-      return settleInWords(model.settle(id, model.fenceOf(id, claim), outcome, now, () => chance));
+      const { id, outcome, chance } = operation;
+      return settleInWords(model.settle(id, model.fenceOf(operation), outcome, now, () => chance));
     }
     case "extend": {
-      const { id, claim, leaseMs } = operation;
-      return extendInWords(model.extend(id, model.fenceOf(id, claim), leaseMs, now));
+      const { id, leaseMs } = operation;
+      return extendInWords(model.extend(id, model.fenceOf(operation), leaseMs, now));
     }
     case "progress": {
-      const { id, claim, progress } = operation;
-      return progressInWords(model.noteProgress(id, model.fenceOf(id, claim), progress));
+      const { id, progress } = operation;
+      return progressInWords(model.noteProgress(id, model.fenceOf(operation), progress));
     }
     case "suspendRemote":
       model.suspendRemote();

@@ -36,6 +36,7 @@ import {
   type ModelReservation,
   type ModelTask,
 } from "./model-state.ts";
+import type { ClaimOf } from "./operation.ts";
 
 export type ModelEnqueue =
   | { readonly kind: "accepted" | "reserved" | "repeated"; readonly receipts: readonly Receipt[] }
@@ -129,8 +130,8 @@ export class Model {
   }
 
   /** The fence of a claim, by its number; 0 when there was none. */
-  fenceOf(id: string, claim: number): number {
-    return this.find(id)?.fences[claim - 1] ?? 0;
+  fenceOf({ id, claim, of = id }: ClaimOf): number {
+    return this.find(of)?.fences[claim - 1] ?? 0;
   }
 
   enqueue(fresh: readonly NewTask[], now: Instant, asked?: IdempotencyKey): ModelEnqueue {

@@ -49,9 +49,11 @@ export type Operation =
  * A claim by its number among those of its task, counted from 1; with 0, one that never was. Not by its fence: a history
  * that is shortened gives other fences.
  */
-interface ClaimOf {
+export interface ClaimOf {
   readonly id: string;
   readonly claim: number;
+  /** The task whose claim it is, where somebody took it for a claim of this one. */
+  readonly of?: string;
 }
 
 /** Tasks of one enqueue that are shown: all but those of a flood. */

@@ -34,20 +34,26 @@ export const PLANTS: readonly Plant[] = [
   {
     defect: "The bound by count lets in one more",
     file: "rules.ts",
-    code: "asked.tasks > limits.size",
-    planted: "asked.tasks > limits.size + 1",
+    code: "heldTasks + tasks > limits.size",
+    planted: "heldTasks + tasks > limits.size + 1",
   },
   {
     defect: "The bound by bytes refuses what just fits",
     file: "rules.ts",
-    code: "asked.bytes > limits.bytes",
-    planted: "asked.bytes >= limits.bytes",
+    code: "heldBytes + bytes > limits.bytes",
+    planted: "heldBytes + bytes >= limits.bytes",
   },
   {
     defect: "Only the first task of a batch is held to the bounds",
     file: "broker.ts",
     code: "this.#queues.refusalOf(specs)",
     planted: "this.#queues.refusalOf(specs.slice(0, 1))",
+  },
+  {
+    defect: "A batch over several queues is held to the bounds of the first queue only",
+    file: "queue-registry.ts",
+    code: "if (queue !== undefined && areFor(queue, entrants)) {",
+    planted: "if (queue !== undefined) {",
   },
   {
     defect: "FIFO breaks when a wrapped ring grows",
@@ -330,8 +336,8 @@ export const PLANTS: readonly Plant[] = [
   {
     defect: "A restart lets a delay begin anew",
     file: "restore.ts",
-    code: "Math.min(runAtMs - now.wallMs, runAtMs - waitSince(task))",
-    planted: "runAtMs - waitSince(task)",
+    code: "now.monoMs + (isTooLong ? lengthMs : leftMs)",
+    planted: "now.monoMs + lengthMs",
   },
   {
     defect: "A restart forgets that a key has unfinished tasks",
@@ -546,53 +552,78 @@ export const PLANTS: readonly Plant[] = [
   {
     defect: "The queues of a claim are out of order",
     file: "attempts.ts",
-    code: "for (const name of names) {",
-    planted: "for (const name of names.toReversed()) {",
+    code: "for (const name of queues) {",
+    planted: "for (const name of queues.toReversed()) {",
+  },
+  {
+    defect: "The queues of a claim by types are out of order",
+    file: "attempts.ts",
+    code: "for (const name of new Set(queues)) {",
+    planted: "for (const name of new Set(queues.toReversed())) {",
   },
   {
     defect: "A claim by queues takes a turn",
     file: "attempts.ts",
     code: `      if (task !== undefined) return task;
-    }
-    return undefined;
-  }
-
-  #start`,
-    planted: `      if (task === undefined) continue;
-      this.#queues.tookTurn(list);
+`,
+    planted: `      if (queue === undefined || task === undefined) continue;
+      this.#queues.tookTurn(queue.ready[lane]);
       return task;
-    }
-    return undefined;
-  }
-
-  #start`,
+`,
+  },
+  {
+    defect: "A claim by queues and types takes a turn",
+    file: "attempts.ts",
+    code: `          if (queue.isOpen) start(task);
+`,
+    planted: `          if (!queue.isOpen) continue;
+          this.#queues.tookTurn(queue.ready[lane]);
+          start(task);
+`,
+  },
+  {
+    defect: "A claim by types takes no turn",
+    file: "attempts.ts",
+    code: `      this.#queues.tookTurn(turn.list);
+`,
+    planted: "",
   },
   {
     defect: "A claim by queues ignores a pause",
     file: "attempts.ts",
-    code: "queue === undefined || !queue.isOpen",
-    planted: "queue === undefined",
+    code: "const task = queue?.isOpen === true ?",
+    planted: "const task = queue !== undefined ?",
+  },
+  {
+    defect: "A claim by queues and types ignores a pause",
+    file: "attempts.ts",
+    code: "if (queue.isOpen) start(task);",
+    planted: "start(task);",
+  },
+  {
+    defect: "A claim by types starts more of a queue than may run at once",
+    file: "attempts.ts",
+    code: "turn.list.queue.isOpen ? turn.found.pop() : undefined",
+    planted: "turn.found.pop()",
   },
   {
     defect: "The types of a claim are ignored",
     file: "ready-list.ts",
-    code: "if (types.includes(task.settings.type)) return task;",
-    planted: "return task;",
+    code: "if (types.includes(task.settings.type)) found.push(task);",
+    planted: "found.push(task);",
   },
   {
     defect: "The types of a claim are ignored where it names queues",
     file: "attempts.ts",
-    code: "types === undefined ? list.first() : list.firstOf(types)",
-    planted: "types === undefined || types.length > 0 ? list.first() : list.firstOf(types)",
+    code: "if (request.types !== undefined) return",
+    planted: "if (request.types !== undefined && request.queues === undefined) return",
   },
   {
     defect: "A claim looks for its types in the first queue only",
     file: "attempts.ts",
-    code: `      const task = list.firstOf(types);
-      if (task === undefined) continue;
+    code: `      if (task === undefined) continue;
 `,
-    planted: `      const task = list.firstOf(types);
-      if (task === undefined) return undefined;
+    planted: `      if (task === undefined) break;
 `,
   },
   {
@@ -608,15 +639,104 @@ export const PLANTS: readonly Plant[] = [
     planted: "while (tasks.length <= request.max && (request.max > 1 || tasks.length === 0)) {",
   },
   {
+    defect: "A claim of several by types starts one more",
+    file: "attempts.ts",
+    code: "if (tasks.length === max) break;",
+    planted: "if (tasks.length > max) break;",
+  },
+  {
     defect: "A wait grows over a restart when the clock is set back",
     file: "restore.ts",
-    code: "Math.min(runAtMs - now.wallMs, runAtMs - waitSince(task))",
-    planted: "runAtMs - now.wallMs",
+    code: "const isTooLong = lengthMs >= 0 && leftMs > lengthMs;",
+    planted: "const isTooLong = false;",
   },
   {
     defect: "A claim looks for its types at one task too many",
     file: "ready-list.ts",
-    code: "if (searched === SEARCHED_MAX)",
-    planted: "if (searched > SEARCHED_MAX)",
+    code: "if (searched === SEARCHED_MAX ||",
+    planted: "if (searched > SEARCHED_MAX ||",
+  },
+  {
+    defect: "A claim looks for its types at every task that waits",
+    file: "ready-list.ts",
+    code: "searched === SEARCHED_MAX || found",
+    planted: "found",
+  },
+  {
+    defect: "A claim looks for its types at a thousand tasks of each priority",
+    file: "ready-list.ts",
+    code: `    let searched = 0;
+    for (const { released, waiting } of this.#levels) {
+`,
+    planted: `    for (const { released, waiting } of this.#levels) {
+      let searched = 0;
+`,
+  },
+  {
+    defect: "A done settle ignores the fence when its claim is found without a search",
+    file: "attempts.ts",
+    code: `      if (task !== undefined && isHeldBy(task, fence)) {
+        this.#latest`,
+    planted: `      if (task !== undefined && (task === latest ? task.status === "running" : isHeldBy(task, fence))) {
+        this.#latest`,
+  },
+  {
+    defect: "A done settle is taken for the task of its claim, whichever task it names",
+    file: "attempts.ts",
+    code: "latest?.id === taskId ? latest : this.#tasks.find(taskId)",
+    planted: "latest ?? this.#tasks.find(taskId)",
+  },
+  {
+    defect: "A done settle leaves no receipt, so that it is not answered again",
+    file: "task-registry.ts",
+    code: `    task.receipt = to.receipt;
+`,
+    planted: "",
+  },
+  {
+    defect: "A done settle does not note its fence",
+    file: "task-registry.ts",
+    code: `    task.settledFence = to.settledFence;
+`,
+    planted: "",
+  },
+  {
+    defect: "A done settle leaves its result behind",
+    file: "task-registry.ts",
+    code: `    task.result = to.result;
+`,
+    planted: "",
+  },
+  {
+    defect: "A restart loses the tags of a task",
+    file: "task-registry.ts",
+    code: "this.#settings = settingsOf(saved, this.#settings);",
+    planted: "this.#settings = settingsOf({ ...saved, tags: [] }, this.#settings);",
+  },
+  {
+    defect: "A task takes the tags of the one before",
+    file: "task.ts",
+    code: `    before.tags === tags &&
+`,
+    planted: "",
+  },
+  {
+    defect: "A list looks for a tag at the first tag only",
+    file: "page.ts",
+    code: "task.settings.tags.includes(tag)",
+    planted: "task.settings.tags[0] === tag",
+  },
+  {
+    defect: "A list ignores the tag that it is asked for",
+    file: "page.ts",
+    code: "(tag === undefined || task.settings.tags.includes(tag))",
+    planted: "(tag === undefined || tag.length > 0)",
+  },
+  {
+    defect: "Tags do not count as kept bytes",
+    file: "task.ts",
+    code: `    for (const tag of this.settings.tags) bytes += tag.length;
+`,
+    planted: "",
   },
 ];

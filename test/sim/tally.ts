@@ -62,6 +62,7 @@ const KINDS: readonly string[] = [
     `settle: claim lost: ${ended}, while another claim holds it`,
   ]),
   "settle: repeated, while another claim holds it",
+  "settle: by the claim of another task",
   "settle: a retry into a full queue",
   "settle: a sixth error",
   "extend: extended",
@@ -271,7 +272,7 @@ export class Tally {
   }
 
   #addSettle(
-    { id, outcome }: Operation & { kind: "settle" },
+    { id, of = id, outcome }: Operation & { kind: "settle" },
     answer: string,
     tasks: readonly ModelTask[],
   ): void {
@@ -280,6 +281,7 @@ export class Tally {
     const [kind = ""] = answer.split(":", 1);
     this.#count(`settle ${way}${isDelayed ? ", delayed" : ""}: ${kind}`);
     const task = tasks.find(({ fresh }) => fresh.id === id);
+    if (of !== id) this.#count("settle: by the claim of another task");
     if (kind !== "settled") {
       const end = kind === "repeated" ? kind : answer;
       this.#count(`settle: ${end}`);
