@@ -83,9 +83,14 @@ function stopOnSignals(log: Log): (server: Server) => void {
   const stop = async (): Promise<void> => {
     if (isStopping) return;
     isStopping = true;
-    // During the start nothing is accepted yet: there is nothing to finish and nothing to lose.
-    const { unfinished, areLost } = (await server?.stop()) ?? { unfinished: 0, areLost: false };
-    process.exit(hasFault || (unfinished > 0 && areLost) ? 1 : 0);
+    try {
+      // During the start nothing is accepted yet: there is nothing to finish and nothing to lose.
+      const { unfinished, areLost } = (await server?.stop()) ?? { unfinished: 0, areLost: false };
+      process.exit(hasFault || (unfinished > 0 && areLost) ? 1 : 0);
+    } catch (error) {
+      log.error("process_fault", { error: textOf(error) });
+      process.exit(1);
+    }
   };
   const onSignal = (signal: NodeJS.Signals): void => {
     // A closed terminal sends SIGHUP, and so may its shell: both mean the same stop.
@@ -97,9 +102,7 @@ function stopOnSignals(log: Log): (server: Server) => void {
   // No `catch` handled this error. The state may be wrong, so finish running work and exit.
   const onFault = (fault: unknown): void => {
     hasFault = true;
-    log.error("process_fault", {
-      error: fault instanceof Error ? (fault.stack ?? fault.message) : String(fault),
-    });
+    log.error("process_fault", { error: textOf(fault) });
     void stop();
   };
   process.on("SIGTERM", onSignal);
@@ -110,6 +113,10 @@ function stopOnSignals(log: Log): (server: Server) => void {
   return (started) => {
     server = started;
   };
+}
+
+function textOf(fault: unknown): string {
+  return fault instanceof Error ? (fault.stack ?? fault.message) : String(fault);
 }
 
 /**

@@ -206,14 +206,14 @@ export class Attempts {
       list,
       found: null as Task[] | null,
     }));
-    for (const turn of lists) {
+    for (const entry of lists) {
       if (tasks.length === max) break;
-      turn.found ??= [...turn.list.firstOf(types, max - tasks.length)].reverse();
-      const task = turn.list.queue.isOpen ? turn.found.pop() : undefined;
+      entry.found ??= [...entry.list.firstOf(types, max - tasks.length)].reverse();
+      const task = entry.list.queue.isOpen ? entry.found.pop() : undefined;
       if (task === undefined) continue;
-      this.#queues.tookTurn(turn.list);
+      this.#queues.moveToBack(entry.list);
       start(task);
-      lists.push(turn);
+      lists.push(entry);
     }
     return tasks;
   }

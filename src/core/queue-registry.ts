@@ -107,7 +107,7 @@ export class QueueRegistry {
   nextReady(lane: Lane): ReadyList | undefined {
     const ring = this.#ready[lane];
     const list = ring.front();
-    if (list !== undefined) this.tookTurn(list);
+    if (list !== undefined) this.moveToBack(list);
     return list;
   }
 
@@ -120,7 +120,7 @@ export class QueueRegistry {
   }
 
   /** Moves a list behind all others of its lane. */
-  tookTurn(list: ReadyList): void {
+  moveToBack(list: ReadyList): void {
     const ring = this.#ready[list.lane];
     if (ring.size === 1) return;
     ring.remove(list);

@@ -51,13 +51,6 @@ export class Ring<T extends RingMember> {
     this.#size += 1;
   }
 
-  pushFront(member: T): void {
-    if (this.#tail - this.#head > this.#mask) this.#makeRoom();
-    this.#head -= 1;
-    this.#put(this.#head, member);
-    this.#size += 1;
-  }
-
   /** The member at the front. It stays in the ring. */
   front(): T | undefined {
     return this.#size === 0 ? undefined : this.#slots[this.#head & this.#mask];

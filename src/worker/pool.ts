@@ -60,6 +60,8 @@ export class Pool implements EngineWorker {
   readonly #parked: (() => void)[] = [];
   /** The attempts whose handlers have not returned yet, by task. */
   readonly #running = new Map<string, Attempt>();
+  /** The attempt whose handler is called right now: it may cancel its own task. */
+  #starting: Attempt | null = null;
   /** The types of the attempts that started or ended since the last call of takeActiveTypes. */
   #activeTypes = new Set<string>();
   /** The number of onReady calls by the engine. */
@@ -104,7 +106,8 @@ export class Pool implements EngineWorker {
   }
 
   onRevoke(taskId: string, fence: number, reason: RevokeReason): void {
-    const attempt = this.#running.get(taskId);
+    const starting = this.#starting;
+    const attempt = starting?.task.id === taskId ? starting : this.#running.get(taskId);
     if (attempt?.claim.fence !== fence) return;
     // Not at once: listeners of the signal are untrusted code, and could call the engine in the
     // middle of its step.
@@ -171,7 +174,9 @@ export class Pool implements EngineWorker {
       }
       this.#activeTypes.add(claim.task.type);
       const attempt = new Attempt(claim, this.#clock);
+      this.#starting = attempt;
       const running = this.#run(attempt, index);
+      this.#starting = null;
       const outcome = running instanceof Promise ? await this.#track(attempt, running) : running;
       const settling = this.#settle(claim, outcome);
       if (settling instanceof Promise) await settling;

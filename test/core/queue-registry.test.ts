@@ -237,7 +237,7 @@ describe("QueueRegistry.nextReady", () => {
       add(registry, name, "remote");
     }
 
-    registry.tookTurn(registry.findOrMake("a").ready.remote);
+    registry.moveToBack(registry.findOrMake("a").ready.remote);
 
     const names = (lane: Lane) => Array.from(registry.readyLists(lane), ({ queue }) => queue.name);
     expect(names("loop")).toEqual(["a", "b"]);

@@ -49,7 +49,7 @@ export const FAULT_PLANTS: readonly Plant[] = [
   {
     defect: "Claims are not written",
     file: "sqlite/running-file.ts",
-    code: `    writeSync(this.#descriptor, this.#slot, 0, length, slot * SLOT_BYTES);
+    code: `    this.#write(this.#slot, length, slot * SLOT_BYTES);
 `,
     planted: ``,
   },

@@ -567,7 +567,7 @@ export const PLANTS: readonly Plant[] = [
     code: `      if (task !== undefined) return task;
 `,
     planted: `      if (queue === undefined || task === undefined) continue;
-      this.#queues.tookTurn(queue.ready[lane]);
+      this.#queues.moveToBack(queue.ready[lane]);
       return task;
 `,
   },
@@ -577,14 +577,14 @@ export const PLANTS: readonly Plant[] = [
     code: `          if (queue.isOpen) start(task);
 `,
     planted: `          if (!queue.isOpen) continue;
-          this.#queues.tookTurn(queue.ready[lane]);
+          this.#queues.moveToBack(queue.ready[lane]);
           start(task);
 `,
   },
   {
     defect: "A claim by types takes no turn",
     file: "attempts.ts",
-    code: `      this.#queues.tookTurn(turn.list);
+    code: `      this.#queues.moveToBack(entry.list);
 `,
     planted: "",
   },
@@ -603,8 +603,8 @@ export const PLANTS: readonly Plant[] = [
   {
     defect: "A claim by types starts more of a queue than may run at once",
     file: "attempts.ts",
-    code: "turn.list.queue.isOpen ? turn.found.pop() : undefined",
-    planted: "turn.found.pop()",
+    code: "entry.list.queue.isOpen ? entry.found.pop() : undefined",
+    planted: "entry.found.pop()",
   },
   {
     defect: "The types of a claim are ignored",

@@ -311,6 +311,24 @@ describe("a cancel", () => {
     expect(await heard.promise).toBe(true);
   });
 
+  test("by the handler itself, before it returns, stops the attempt", async () => {
+    const stopped = Promise.withResolvers<void>();
+    const { harness } = aPool((attempt) => {
+      void harness.engine.cancel(attempt.task.id);
+      attempt.signal.addEventListener("abort", () => stopped.resolve());
+      return attempt.follow(Promise.withResolvers<AttemptOutcome>().promise);
+    });
+    const id = await harness.enqueue();
+
+    await stopped.promise;
+    await harness.clock.advance(ABORT_GRACE_MS);
+
+    expect(await harness.statusOf(id)).toBe("cancelled");
+    // Its loop is free.
+    const next = await harness.enqueue();
+    expect(await harness.poll(next)).toMatchObject({ attempt: 1 });
+  });
+
   test("of another attempt at the same task does not stop this one", async () => {
     const held = new HeldAttempts();
     const { harness, pool } = aPool(held.run);

@@ -281,9 +281,12 @@ export class BrokerHost implements Engine, BrokerObserver, PersistenceHost {
     if (this.#mode === "stopping") {
       this.#setMode("closed");
       this.#drain.end();
-      this.#isStoreWhole = this.#persistence.close().isWhole;
-      this.#waiters.close();
-      this.#timer.close();
+      try {
+        this.#isStoreWhole = this.#persistence.close().isWhole;
+      } finally {
+        this.#waiters.close();
+        this.#timer.close();
+      }
     }
     return Promise.resolve({
       finishedWhileStopping: this.#finishedWhileStopping,

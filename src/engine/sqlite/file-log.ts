@@ -16,8 +16,8 @@
 import { type Database, SQLiteError } from "bun:sqlite";
 import { statSync } from "node:fs";
 
-/** The first version that records whether it is in use. */
-const IN_USE_VERSION = 2;
+/** The first version that records whether it is in use, and has remote claims. */
+export const IN_USE_VERSION = 2;
 
 /**
  * Only checkpoints flush, the log first and then the file: a commit before a checkpoint needs no

@@ -215,8 +215,10 @@ export class GroupCommit implements Persistence {
     if (!isComplete) this.#log.error("journal_incomplete", { path: this.#store.path });
     const { isLogEmpty } = this.#store.close();
     if (!isLogEmpty) this.#log.warn("journal_log_left", { path: `${this.#store.path}-wal` });
-    if (isComplete) this.#running.remove();
-    else this.#running.close();
+    if (isComplete) {
+      const fault = this.#running.remove();
+      if (fault !== null) this.#log.warn("running_file_left", { error: fault });
+    } else this.#running.close();
     return { isWhole: isLogEmpty };
   }
 

@@ -5,9 +5,8 @@ import { existsSync, lstatSync, renameSync, rmSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { isFinished, TASK_STATUSES, type TaskStatus } from "../../core/status.ts";
 import { DataFileError, messageOf, syncFile } from "./data-file.ts";
-import { markInUse } from "./file-log.ts";
+import { IN_USE_VERSION, markInUse } from "./file-log.ts";
 import { finishLog, type ReadableFile, readDataFile } from "./file-reader.ts";
-import { MIGRATIONS } from "./migrations.ts";
 import { makePrivateFile } from "./private-file.ts";
 
 /** The contents of a data file, and its faults. */
@@ -78,7 +77,7 @@ function copyInto({ db, version, isLogMissing }: ReadableFile, to: string): void
   rmSync(to, { force: true });
   makePrivateFile(to);
   db.run("VACUUM INTO ?", [to]);
-  if (version < MIGRATIONS.length) return;
+  if (version < IN_USE_VERSION) return;
   const copy = new Database(to, { readwrite: true, strict: true });
   try {
     // It is flushed when it is complete.
@@ -97,7 +96,7 @@ function verificationOf({ path, db, version, isLogMissing }: ReadableFile): Veri
   // One transaction, so that all results are of the same moment.
   db.run("BEGIN");
   const faults = [...structureFaults(db)];
-  if (faults.length === 0) faults.push(...contentFaults(db));
+  if (faults.length === 0) faults.push(...contentFaults(db, version));
   if (isLogMissing) {
     const what = `may have been copied or moved without its log (${path}-wal)`;
     faults.push(`${what}: tasks may be missing. Copy both files`);
@@ -119,8 +118,13 @@ function* structureFaults(db: Database): Generator<string> {
 
 const FINISHED = TASK_STATUSES.filter(isFinished).map(quoted).join();
 
+/** The first version that has tags. */
+const TAGS_VERSION = 3;
+
+type Contradictions = Readonly<Record<string, string>>;
+
 /** Contradictions that a sound file never has, with the query that counts each. */
-const CONTRADICTIONS = {
+const CONTRADICTIONS: Contradictions = {
   "tasks with a duplicate id": "SELECT count(*) - count(DISTINCT id) FROM tasks",
   "tasks whose payload is not JSON": "SELECT count(*) FROM tasks WHERE NOT json_valid(payload)",
   "states without a task": "SELECT count(*) FROM states WHERE seq NOT IN (SELECT seq FROM tasks)",
@@ -134,12 +138,34 @@ const CONTRADICTIONS = {
   "idempotency keys whose receipts are not JSON":
     "SELECT count(*) FROM keys WHERE NOT json_valid(receipts)",
   "duplicate idempotency keys": "SELECT count(*) - count(DISTINCT key) FROM keys",
-} as const;
+};
 
-function* contentFaults(db: Database): Generator<string> {
-  for (const [what, sql] of Object.entries(CONTRADICTIONS)) {
-    const count = countOf(db, sql);
-    if (count > 0) yield `${what}: ${count}`;
+/** The same in columns that older files lack, with the first version that has them. */
+const LATER_CONTRADICTIONS: readonly (readonly [version: number, Contradictions])[] = [
+  [
+    IN_USE_VERSION,
+    {
+      "tasks whose receipt or claim is not JSON": `
+        SELECT count(*) FROM states WHERE NOT (json_valid(ifnull(receipt, 'null'))
+          AND json_valid(ifnull(claim, 'null')))`,
+    },
+  ],
+  [
+    TAGS_VERSION,
+    {
+      "tasks whose tags are not JSON":
+        "SELECT count(*) FROM tasks WHERE NOT json_valid(ifnull(tags, 'null'))",
+    },
+  ],
+];
+
+function* contentFaults(db: Database, version: number): Generator<string> {
+  const later = LATER_CONTRADICTIONS.filter(([since]) => since <= version);
+  for (const contradictions of [CONTRADICTIONS, ...later.map(([, each]) => each)]) {
+    for (const [what, sql] of Object.entries(contradictions)) {
+      const count = countOf(db, sql);
+      if (count > 0) yield `${what}: ${count}`;
+    }
   }
 }
 

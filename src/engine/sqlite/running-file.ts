@@ -111,7 +111,7 @@ export class RunningFile {
       this.#taken.set(task.seq, FIRST_SLOT + index);
     }
     this.#nextSlot = FIRST_SLOT + tasks.length;
-    writeSync(this.#descriptor, bytes, 0, bytes.length, 0);
+    this.#write(bytes, bytes.length, 0);
     ftruncateSync(this.#descriptor, bytes.length);
   }
 
@@ -120,7 +120,7 @@ export class RunningFile {
    */
   touch(): void {
     this.#fill(this.#fileId, 0, 0, null);
-    writeSync(this.#descriptor, this.#slot, 0, NUMBERS_BYTES, 0);
+    this.#write(this.#slot, NUMBERS_BYTES, 0);
   }
 
   /**
@@ -132,7 +132,7 @@ export class RunningFile {
     const known = this.#taken.get(seq);
     const slot = known ?? this.#free.at(-1) ?? this.#nextSlot;
     const length = this.#fill(seq, attempt, startedAtMs ?? 0, savedClaimOf(task));
-    writeSync(this.#descriptor, this.#slot, 0, length, slot * SLOT_BYTES);
+    this.#write(this.#slot, length, slot * SLOT_BYTES);
     if (known !== undefined) return;
     if (slot === this.#nextSlot) this.#nextSlot += 1;
     else this.#free.pop();
@@ -158,10 +158,24 @@ export class RunningFile {
     closeSync(this.#descriptor);
   }
 
-  /** Closes and removes the file: the data file has all of its information. */
-  remove(): void {
+  /**
+   * Closes and removes the file: the data file has all of its information. Returns the reason when
+   * it can't be removed; the next process then finds nothing new in it.
+   */
+  remove(): string | null {
     this.close();
-    rmSync(this.#path, { force: true });
+    try {
+      rmSync(this.#path, { force: true });
+      return null;
+    } catch (error) {
+      return messageOf(error);
+    }
+  }
+
+  /** Throws when not all of the bytes could be written: a nearly full disk takes only some. */
+  #write(bytes: Uint8Array, length: number, position: number): void {
+    const written = writeSync(this.#descriptor, bytes, 0, length, position);
+    if (written < length) throw new Error(`only ${written} of ${length} bytes were written`);
   }
 
   /** Fills the slot for the next write, and returns how many of its bytes count. */

@@ -120,6 +120,15 @@ describe("a verification", () => {
       "UPDATE states SET errors = '[' WHERE seq = 1",
       /^tasks whose errors, result or progress is not JSON: 1$/,
     ],
+    [
+      "UPDATE states SET receipt = '{' WHERE seq = 1",
+      /^tasks whose receipt or claim is not JSON: 1$/,
+    ],
+    [
+      "UPDATE states SET claim = '[' WHERE seq = 1",
+      /^tasks whose receipt or claim is not JSON: 1$/,
+    ],
+    ["UPDATE tasks SET tags = '[' WHERE seq = 1", /^tasks whose tags are not JSON: 1$/],
     ["UPDATE keys SET receipts = ''", /^idempotency keys whose receipts are not JSON: 1$/],
     [
       "INSERT INTO keys SELECT seq + 100, key, fingerprint, receipts, NULL FROM keys",

@@ -1,11 +1,23 @@
 import { afterAll, describe, expect, test } from "bun:test";
-import { existsSync, linkSync, readFileSync, statSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  linkSync,
+  mkdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { join } from "node:path";
 import { DataFileError } from "../../../src/engine/sqlite/data-file.ts";
 import { RunningFile } from "../../../src/engine/sqlite/running-file.ts";
 import { aTask } from "../../support/builders.ts";
 import { makeDataFolder } from "../../support/data-folder.ts";
 
 const FILE_ID = 123_456;
+
+const MODULE = join(import.meta.dir, "../../../src/engine/sqlite/running-file.ts");
 
 const folder = makeDataFolder();
 afterAll(() => folder.remove());
@@ -232,6 +244,37 @@ describe("a running file", () => {
     aRunningFile(path).remove();
 
     expect(existsSync(path)).toBe(false);
+  });
+
+  test("says why it can't be removed", () => {
+    const path = folder.newFile();
+    const file = aRunningFile(path);
+    rmSync(path);
+    mkdirSync(path);
+
+    expect(file.remove()).toContain(path);
+  });
+
+  test("that takes only a part of a write fails", async () => {
+    const script = `
+      import { RunningFile } from ${JSON.stringify(MODULE)};
+      try {
+        new RunningFile(${JSON.stringify(folder.newFile())}, 1).restart([]);
+      } catch (error) {
+        console.log(error.message);
+      }`;
+    // A file of at most 1 KiB stands for a nearly full disk.
+    const limited = [
+      "bash",
+      "-c",
+      `trap "" XFSZ; ulimit -f 1; exec "$0" -e "$1"`,
+      process.execPath,
+    ];
+    const child = Bun.spawn([...limited, script], { stdout: "pipe" });
+
+    expect(await new Response(child.stdout).text()).toMatch(
+      /^only 1024 of \d+ bytes were written\n$/,
+    );
   });
 
   test("can be read by its owner only", () => {
