@@ -44,6 +44,15 @@ const SUITES: readonly (readonly [name: string, files: readonly string[]])[] = [
       "../engine/sqlite/recovery.test.ts",
     ],
   ],
+  [
+    "engine on disk",
+    [
+      "../engine/sqlite/claims.test.ts",
+      "../engine/sqlite/commands.test.ts",
+      "../engine/sqlite/outage.test.ts",
+      "../engine/sqlite/running-file.test.ts",
+    ],
+  ],
 ];
 
 /** What the table says of a suite that failed, that did not, and that was not run. */
