@@ -86,7 +86,7 @@ const MIB = 1024 * KIB;
 
 const SETTINGS: { readonly [Name in keyof Config]: Setting<Config[Name]> } = {
   port: whole("PORT", 8080, 0, 65_535),
-  host: text("HOST", "127.0.0.1"),
+  host: text("HOST", "127.0.0.1", "a name or an address"),
   allowedHosts: list("ALLOWED_HOSTS", "a list of host names or IP addresses without ports", isHost),
   corsOrigins: list("CORS_ORIGINS", "a list of origins such as https://app.example:8443", isOrigin),
   workers: whole("WORKERS", 4, 1, 10_000),
@@ -198,17 +198,17 @@ function fraction(env: string, fallback: number): Setting<number> {
   };
 }
 
-function text(env: string, fallback: string): Setting<string> {
+function text(env: string, fallback: string, allowed: string): Setting<string> {
   const allows = (value: unknown): value is string => typeof value === "string" && value !== "";
-  return { env, fallback, allowed: "text", read: (raw) => raw, allows };
+  return { env, fallback, allowed, read: (raw) => raw, allows };
 }
 
 function path(env: string): Setting<string | null> {
-  const { read, allows } = text(env, "");
+  const { read, allowed, allows } = text(env, "", "a path");
   return {
     env,
     fallback: null,
-    allowed: "a path",
+    allowed,
     read,
     allows: (value): value is string | null => value === null || allows(value),
   };

@@ -280,7 +280,7 @@ describe("options of a program", () => {
         [
           'workers must be a whole number from 1 to 10000, but is "4"',
           "queueSize must be a whole number of at least 1, but is NaN",
-          'host must be text, but is ""',
+          'host must be a name or an address, but is ""',
           "handlers must be a path, but is 7",
           'allowedHosts must be a list of host names or IP addresses without ports, but is "localhost"',
           "corsOrigins must be a list of origins such as https://app.example:8443, but is [ 8080 ]",

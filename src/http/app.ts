@@ -4,6 +4,7 @@
  */
 
 import type { TSchema } from "@sinclair/typebox";
+import { type ValueError, ValueErrorType } from "@sinclair/typebox/errors";
 import { Elysia, ValidationError } from "elysia";
 import type { Engine, MaybePromise } from "../engine/engine.ts";
 import type { Log } from "../log.ts";
@@ -14,7 +15,7 @@ import { accessProblem, corsHeaders, hostProblem, preflightAnswer } from "./api/
 import { healthRoutes } from "./api/health.ts";
 import { openapiRoutes } from "./api/openapi.ts";
 import { invalidRequest, problem } from "./api/problem.ts";
-import { repeatedParameters } from "./api/query.ts";
+import { repeatedParameters, UNKNOWN_PARAMETER } from "./api/query.ts";
 import { queueRoutes } from "./api/queues.ts";
 import { taskRoutes } from "./api/tasks.ts";
 import type { Fault } from "./shape.ts";
@@ -111,9 +112,15 @@ function notFound(routes: readonly Route[], path: string): Response {
 function* faultsOf(error: ValidationError): Generator<Fault> {
   for (const fault of error.all) {
     if ("path" in fault && typeof fault.path === "string") {
-      yield { path: fault.path.replace(/^\//, ""), message: choicesOf(fault) ?? fault.message };
+      yield { path: fault.path.replace(/^\//, ""), message: messageOf(fault) };
     }
   }
+}
+
+/** Elysia checks only queries, so an unknown property is an unknown parameter. */
+function messageOf(fault: ValueError): string {
+  if (fault.type === ValueErrorType.ObjectAdditionalProperties) return UNKNOWN_PARAMETER;
+  return choicesOf(fault) ?? fault.message;
 }
 
 /** Names the choices of a union. The checker only says that the value does not match it. */

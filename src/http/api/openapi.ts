@@ -74,7 +74,8 @@ function answerResponses({
     Object.entries(answers).map(([status, answer]) => [
       status,
       {
-        description: typeof answer === "string" ? answer : "Done.",
+        description:
+          typeof answer === "string" ? answer : status === "202" ? "Accepted." : "Success.",
         ...(Object.keys(headers).length === 0 ? {} : { headers }),
         ...(typeof answer === "string"
           ? {}

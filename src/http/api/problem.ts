@@ -16,7 +16,7 @@ export const PROBLEMS = {
   cross_site: { status: 403, title: "Cross-site request refused" },
   not_found: { status: 404, title: "Not found" },
   method_not_allowed: { status: 405, title: "Method not allowed" },
-  conflict: { status: 409, title: "Not possible in the task's status" },
+  conflict: { status: 409, title: "Not allowed in the task's current status" },
   body_too_large: { status: 413, title: "Body too large" },
   unsupported_media_type: { status: 415, title: "Unsupported media type" },
   host_not_allowed: { status: 421, title: "Host not allowed" },
@@ -116,9 +116,9 @@ export function bodyProblem(body: Exclude<Body<unknown>, { readonly kind: "body"
 export function refusalProblem({ bound, queue, limit }: Refusal): Response {
   switch (bound) {
     case "queue_size":
-      return problem("queue_full", `Queue ${queue} is full (QUEUE_SIZE = ${limit}).`);
+      return problem("queue_full", `Queue ${queue} is full (size ${limit}).`);
     case "queue_bytes":
-      return problem("queue_full", `Queue ${queue} is full (QUEUE_BYTES = ${limit}).`);
+      return problem("queue_full", `Queue ${queue} is full (${limit} bytes).`);
     case "queues_max":
       return problem(
         "queue_full",
@@ -132,7 +132,7 @@ export function refusalProblem({ bound, queue, limit }: Refusal): Response {
 export function overloadedProblem(): Response {
   return problem(
     "overloaded",
-    "Too many bytes of earlier answers are unread (ANSWER_BYTES_TOTAL). Retry later.",
+    "Clients have left too many bytes of answers unread (ANSWER_BYTES_TOTAL). Retry later.",
   );
 }
 

@@ -23,9 +23,11 @@ export function repeatedParameters(url: string): Fault[] {
   return Array.from(repeated, (path) => ({ path, message: "is given more than once" }));
 }
 
+export const UNKNOWN_PARAMETER = "Unknown query parameter";
+
 /** Every parameter of a route that takes none. */
 export function unexpectedParameters(url: string): Fault[] {
-  return Array.from(new Set(namesIn(url)), (path) => ({ path, message: "Unexpected property" }));
+  return Array.from(new Set(namesIn(url)), (path) => ({ path, message: UNKNOWN_PARAMETER }));
 }
 
 function namesIn(url: string): string[] {

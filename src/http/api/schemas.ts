@@ -25,7 +25,7 @@ const Tag = text(LIMITS.tag);
 
 export const IdempotencyKey = text(
   LIMITS.idempotencyKey,
-  "Makes a request safe to repeat: the same key gives the first answer again.",
+  "Makes a request safe to repeat: the same request with the same key gets the first answer again.",
 );
 
 const Status = Type.Union(TASK_STATUSES.map((status) => Type.Literal(status)));
@@ -42,7 +42,7 @@ export const EnqueueBody = Type.Object(
     max_retries: Type.Optional(
       whole(
         LIMITS.maxRetries,
-        "Attempts after the first. Default: the value of the type, or MAX_RETRIES.",
+        "Retries after the first attempt. Default: the value of the type, or MAX_RETRIES.",
       ),
     ),
     type: Type.Optional(TaskType),
@@ -106,7 +106,7 @@ export const TaskJson = Type.Object({
   tags: Type.Array(Type.String()),
   payload: Type.Unknown(),
   priority: Type.Integer(),
-  attempt: Type.Integer({ description: "The number of starts." }),
+  attempt: Type.Integer({ description: "The number of attempts that have started." }),
   max_retries: Type.Integer(),
   timeout_ms: Type.Integer(),
   enqueued_at: Time,

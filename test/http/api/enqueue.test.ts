@@ -311,7 +311,7 @@ describe("POST /enqueue", () => {
 
     const { detail } = await expectProblem(scene.post("/enqueue", { payload: 1 }), "queue_full");
 
-    expect(detail).toBe("Queue default is full (QUEUE_SIZE = 2).");
+    expect(detail).toBe("Queue default is full (size 2).");
     await scene.delete(`/tasks/${first}`);
     expect((await scene.post("/enqueue", { payload: 1 })).status).toBe(202);
   });
@@ -324,7 +324,7 @@ describe("POST /enqueue", () => {
     );
     const answering = scene.post("/enqueue", { payload: "x".repeat(1023) });
     const { detail } = await expectProblem(answering, "queue_full");
-    expect(detail).toBe("Queue default is full (QUEUE_BYTES = 1024).");
+    expect(detail).toBe("Queue default is full (1024 bytes).");
   });
 
   test("refuses a queue beyond those that may be in use", async () => {

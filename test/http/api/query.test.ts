@@ -30,7 +30,7 @@ describe.each(ROUTES)("%s %s", (method, path, json) => {
       if (method === "HEAD") return;
       const { errors } = await expectProblem(response, "invalid_request");
       const name = query.startsWith("__proto__") ? "__proto__" : "no_such";
-      expect(errors).toContainEqual({ path: name, message: "Unexpected property" });
+      expect(errors).toContainEqual({ path: name, message: "Unknown query parameter" });
       expect((await scene.page()).tasks).toEqual([]);
     },
   );
