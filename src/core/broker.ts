@@ -23,6 +23,7 @@ import type {
   EnqueueOutcome,
   ExtendOutcome,
   IdempotencyKey,
+  NotRetried,
   PauseOutcome,
   Refusal,
   Reservation,
@@ -210,7 +211,7 @@ export class Broker {
     return { kind: "queued", task: plan.task };
   }
 
-  planRetry(id: string): Step | RetryOutcome {
+  planRetry(id: string): Step | NotRetried {
     const task = this.#tasks.find(id);
     if (task === undefined) return { kind: "unknown" };
     if (!isRetryable(task.status)) return { kind: "not_retryable", task };

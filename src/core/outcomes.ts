@@ -120,7 +120,9 @@ export type PauseOutcome =
   | { readonly kind: "unknown" }
   | Refusal;
 
-export type RetryOutcome =
-  | { readonly kind: "queued" | "not_retryable"; readonly task: Task }
+export type RetryOutcome = { readonly kind: "queued"; readonly task: Task } | NotRetried;
+
+export type NotRetried =
+  | { readonly kind: "not_retryable"; readonly task: Task }
   | { readonly kind: "unknown" }
   | Refusal;

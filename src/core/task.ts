@@ -314,22 +314,3 @@ export function viewOf(task: Task): TaskView {
     claim: lease === null ? null : { worker: lease.worker, leaseEndsAtMs: lease.endsAtWallMs },
   };
 }
-
-/** The stored part of a task, by value. */
-export function stateOf(task: Task): TaskState {
-  return {
-    status: task.status,
-    attempt: task.attempt,
-    failures: task.failures,
-    losses: task.losses,
-    runAtMs: task.runAtMs,
-    isDueByWall: task.isDueByWall,
-    startedAtMs: task.startedAtMs,
-    finishedAtMs: task.finishedAtMs,
-    result: task.result,
-    progress: task.progress,
-    errors: task.errors,
-    settledFence: task.settledFence,
-    receipt: task.receipt,
-  };
-}

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
-import { INITIAL_STATE, settingsOf, stateOf, viewOf } from "../../src/core/task.ts";
-import { aNewTask, aQueue, aTask, at } from "../support/builders.ts";
+import { INITIAL_STATE, settingsOf, viewOf } from "../../src/core/task.ts";
+import { aNewTask, aQueue, aTask, at, stateOf } from "../support/builders.ts";
 
 describe("Task", () => {
   test("a task is queued, never started and without errors at first", () => {

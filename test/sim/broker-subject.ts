@@ -10,7 +10,8 @@ import type { Reservation, RevokeReason } from "../../src/core/outcomes.ts";
 import { NOT_LINKED } from "../../src/core/ring.ts";
 import type { SavedTask, Snapshot } from "../../src/core/snapshot.ts";
 import type { TaskStatus } from "../../src/core/status.ts";
-import { stateOf, type Task } from "../../src/core/task.ts";
+import type { Task } from "../../src/core/task.ts";
+import { stateOf } from "../support/builders.ts";
 import { differenceBetween, differenceInEvents } from "./difference.ts";
 import {
   claimsInWords,

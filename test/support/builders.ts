@@ -9,7 +9,14 @@ import type { Instant } from "../../src/core/instant.ts";
 import type { AttemptOutcome, ClaimRequest, SettleOutcome } from "../../src/core/outcomes.ts";
 import { Queue, type QueueLimits } from "../../src/core/queue.ts";
 import type { SavedTask } from "../../src/core/snapshot.ts";
-import { INITIAL_STATE, type NewTask, NO_TAGS, settingsOf, Task } from "../../src/core/task.ts";
+import {
+  INITIAL_STATE,
+  type NewTask,
+  NO_TAGS,
+  settingsOf,
+  Task,
+  type TaskState,
+} from "../../src/core/task.ts";
 
 const UNBOUNDED = Number.POSITIVE_INFINITY;
 
@@ -194,4 +201,23 @@ export function claimRemote(
   request: Partial<ClaimRequest> = {},
 ): Task {
   return claim(broker, now, { lane: "remote", leaseMs: LEASE_MS, worker: "w1", ...request });
+}
+
+/** The stored part of a task, by value. */
+export function stateOf(task: Task): TaskState {
+  return {
+    status: task.status,
+    attempt: task.attempt,
+    failures: task.failures,
+    losses: task.losses,
+    runAtMs: task.runAtMs,
+    isDueByWall: task.isDueByWall,
+    startedAtMs: task.startedAtMs,
+    finishedAtMs: task.finishedAtMs,
+    result: task.result,
+    progress: task.progress,
+    errors: task.errors,
+    settledFence: task.settledFence,
+    receipt: task.receipt,
+  };
 }

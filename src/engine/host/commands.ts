@@ -73,7 +73,6 @@ export function retryCommand(
       return answered({ kind: "not_retryable", task: viewOf(plan.task) }, plan.task);
     }
     if (plan.kind === "refused" || plan.kind === "unknown") return answered(plan, broker.find(id));
-    if (plan.kind !== "step") return answered({ kind: "queued", task: viewOf(plan.task) });
     const { task } = plan;
     // Two retries may need the last place of a queue before either is applied.
     broker.holdPlace(task, now);
