@@ -24,6 +24,7 @@ import {
 } from "./expected.ts";
 import type { Model } from "./model.ts";
 import type { ClaimOf, Operation } from "./operation.ts";
+import { withClaims } from "./setup.ts";
 
 /** Keeps what has to outlive the broker, as an engine with a data file does. */
 export interface Keeper extends Required<Omit<BrokerObserver, "onRevoke" | "onResume">> {
@@ -38,7 +39,7 @@ export interface Keeper extends Required<Omit<BrokerObserver, "onRevoke" | "onRe
 }
 
 export class BrokerSubject implements BrokerObserver {
-  readonly #limits: BrokerLimits;
+  #limits: BrokerLimits;
   /** Without one, what outlives the broker is copied from it. */
   readonly #keeper: Keeper | null;
   #broker: Broker;
@@ -79,6 +80,7 @@ export class BrokerSubject implements BrokerObserver {
         return "";
       }
       case "restart":
+        if (operation.claims !== null) this.#limits = withClaims(this.#limits, operation.claims);
         this.#restart(operation.firstFence, now);
         return "";
       case "claim": {

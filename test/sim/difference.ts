@@ -204,10 +204,12 @@ function differenceInQueue(
   counts.cancelled = 0;
   let waiting = 0;
   let waitingBytes = 0;
+  let claims = 0;
   let oldestMs = Number.POSITIVE_INFINITY;
   for (const task of tasks) {
     if (task.queue !== model) continue;
     counts[task.status] += 1;
+    if (task.lease !== null) claims += 1;
     if (task.status === "queued" && task.queuedSinceMs < oldestMs) oldestMs = task.queuedSinceMs;
     if (!isWaiting(task)) continue;
     waiting += 1;
@@ -217,7 +219,10 @@ function differenceInQueue(
   return (
     differs("name", queue.name, model.name) ??
     differs("isPaused", queue.isPaused, model.isPaused) ??
-    differs("limits", queue.limits, model.limits) ??
+    differs("size", queue.limits.size, model.limits.size) ??
+    differs("bytes", queue.limits.bytes, model.limits.bytes) ??
+    differs("concurrency", queue.limits.concurrency, model.limits.concurrency) ??
+    differs("bound of claims", queue.limits.claims, model.limits.claims) ??
     differs("scheduled", queue.counts.scheduled, counts.scheduled) ??
     differs("queued", queue.counts.queued, counts.queued) ??
     differs("running", queue.counts.running, counts.running) ??
@@ -227,6 +232,7 @@ function differenceInQueue(
     differs("cancelled", queue.counts.cancelled, counts.cancelled) ??
     differs("waiting", queue.waiting, waiting) ??
     differs("waitingBytes", queue.waitingBytes, waitingBytes) ??
+    differs("claims", queue.claims, claims) ??
     differs("reserved", queue.reserved, reserved) ??
     differs("reservedBytes", queue.reservedBytes, reservedBytes) ??
     differs("total enqueued", queue.totals.enqueued, model.totals.enqueued) ??

@@ -12,7 +12,7 @@ import type { Model } from "./model.ts";
 import type { ModelLease, ModelTask } from "./model-state.ts";
 import type { Operation } from "./operation.ts";
 import type { Prng } from "./prng.ts";
-import { FENCE_MAX, type Setup } from "./setup.ts";
+import { drawClaims, FENCE_MAX, type Setup } from "./setup.ts";
 
 const KEYS = ["k1", "k2", "k3", "k4", "k5", "k6"];
 const TYPES = ["x", "y"];
@@ -53,7 +53,11 @@ export class Draw {
       case "resumeRemote":
         return { kind };
       case "restart":
-        return { kind, firstFence: prng.whole(1, FENCE_MAX) };
+        return {
+          kind,
+          firstFence: prng.whole(1, FENCE_MAX),
+          claims: prng.oneIn(3) ? drawClaims(prng) : null,
+        };
       case "batch":
         return this.#batch(now);
       case "claim":
@@ -98,8 +102,8 @@ export class Draw {
 
   #newTask(queue: string, now: Instant): NewTask {
     const prng = this.#prng;
-    const { lanes, backoff, priorities, payloadBytesMax, maxRetriesMax, timeoutMsMax } =
-      this.#setup;
+    const { lanes, backoff, priorities, maxRetriesMax, timeoutMsMax } = this.#setup;
+    const { payloadBytesMax, payloadUnitBytes } = this.#setup;
     this.#lastId += 1;
     // The ends of some are the same, and with them their hashes.
     const id = this.#lastId % 4 === 0 ? `t${this.#lastId}-collides` : `t${this.#lastId}`;
@@ -109,7 +113,7 @@ export class Draw {
       queue,
       tags: prng.pick(TAGS),
       payload: id,
-      payloadBytes: prng.whole(0, payloadBytesMax),
+      payloadBytes: prng.whole(0, payloadBytesMax / payloadUnitBytes) * payloadUnitBytes,
       priority: prng.pick(priorities),
       maxRetries: prng.whole(0, maxRetriesMax),
       timeoutMs: prng.whole(1, timeoutMsMax),
@@ -257,7 +261,8 @@ export class Draw {
   }
 
   #extendOf(task: ModelTask | undefined, claim: number): Operation & { kind: "extend" } {
-    return { kind: "extend", id: this.#idOf(task), claim, leaseMs: this.#leaseMs() };
+    const extend = { kind: "extend", id: this.#idOf(task), claim } as const;
+    return this.#prng.oneIn(4) ? extend : { ...extend, leaseMs: this.#leaseMs() };
   }
 
   #outcome(): AttemptOutcome {

@@ -6,7 +6,7 @@ import type { Receipt } from "../../src/core/idempotency.ts";
 import type { Instant } from "../../src/core/instant.ts";
 import type { ClaimLost, ExtendOutcome, Refusal, SettleOutcome } from "../../src/core/outcomes.ts";
 import type { Model } from "./model.ts";
-import type { ModelTask } from "./model-state.ts";
+import { keptBytes } from "./model-state.ts";
 import type { Operation } from "./operation.ts";
 
 /** The answer to an operation that must not be done now, and is done to nobody. */
@@ -29,7 +29,7 @@ export function expectedAnswer(model: Model, operation: Operation, now: Instant)
       model[operation.kind](now);
       return "";
     case "restart":
-      model.restart(operation.firstFence, now);
+      model.restart(operation.firstFence, operation.claims, now);
       return "";
     case "claim": {
       const tasks = model.claim(operation.request, now);
@@ -69,7 +69,7 @@ export function expectedAnswer(model: Model, operation: Operation, now: Instant)
       model.tick(now, () => operation.chance);
       return "";
     case "list":
-      return listInWords(model.tasks, operation);
+      return listInWords(model, operation);
     case "advance":
     case "jumpWall":
       return "";
@@ -125,21 +125,28 @@ function kindInWords(answer: string | Refusal): string {
   return typeof answer === "string" ? answer : refusalInWords(answer);
 }
 
+/** A page ends once its tasks are kept for so many bytes. */
+const PAGE_BYTES_MAX = 4 * 1024 * 1024;
+
 function listInWords(
-  tasks: readonly ModelTask[],
+  { tasks, marks }: Model,
   { filter, limit, beforeSeq }: Operation & { kind: "list" },
 ): string {
   const older = tasks.filter(({ seq }) => seq < beforeSeq).reverse();
   const ids: string[] = [];
   let lastSeq = 0;
-  for (const { fresh, seq, status } of older) {
-    if (ids.length === limit) return pageInWords(ids, lastSeq);
+  let bytes = 0;
+  for (const task of older) {
+    const { fresh, seq, status } = task;
+    if (bytes >= PAGE_BYTES_MAX) marks.push("list: a page is large enough");
+    if (ids.length === limit || bytes >= PAGE_BYTES_MAX) return pageInWords(ids, lastSeq);
     lastSeq = seq;
     if (filter.status !== undefined && filter.status !== status) continue;
     if (filter.queue !== undefined && filter.queue !== fresh.queue) continue;
     if (filter.type !== undefined && filter.type !== fresh.type) continue;
     if (filter.tag !== undefined && !fresh.tags.includes(filter.tag)) continue;
     ids.push(fresh.id);
+    bytes += keptBytes(task);
   }
   return pageInWords(ids, null);
 }

@@ -37,6 +37,7 @@ import {
   type ModelTask,
 } from "./model-state.ts";
 import type { ClaimOf } from "./operation.ts";
+import { withClaims } from "./setup.ts";
 
 export type ModelEnqueue =
   | { readonly kind: "accepted" | "reserved" | "repeated"; readonly receipts: readonly Receipt[] }
@@ -45,6 +46,9 @@ export type ModelEnqueue =
 
 const ERRORS_KEPT = 5;
 const LOSSES_MAX = 3;
+
+/** A claim takes no more tasks once their payloads have so many bytes. */
+const CLAIMED_BYTES_MAX = 4 * 1024 * 1024;
 
 /** So many tasks of a queue are looked at when a claim names types. */
 const SEARCHED_MAX = 1000;
@@ -67,6 +71,13 @@ export const MARKS = [
   "claim: passes over a queue without its types",
   "claim: nothing of its types, while others wait",
   "claim: nothing in its queues, while others have tasks",
+  "claim: its payloads are large enough",
+  "claim in turn: remote workers hold as many as may",
+  "claim by queues: remote workers hold as many as may",
+  "claim by types: remote workers hold as many as may",
+  "claim by queues and types: remote workers hold as many as may",
+  "restart: remote workers hold more than may be from now on",
+  "list: a page is large enough",
   "settle: after the end of its lease",
   "settle: after its timeout",
   "settle: while the storage is away",
@@ -74,6 +85,7 @@ export const MARKS = [
   "release: before another released task",
   "release: behind another released task",
   "release: into a full queue",
+  "extend: by the length that it has",
   "extend: to an earlier end",
   "extend: up to the timeout",
   "extend: after the end of its lease",
@@ -97,7 +109,7 @@ export const MARKS = [
 type Mark = (typeof MARKS)[number];
 
 export class Model {
-  readonly #limits: BrokerLimits;
+  #limits: BrokerLimits;
   /** Every known task, in the order of arrival. */
   readonly tasks: ModelTask[] = [];
   /** Every known queue, in the order of coming into being. */
@@ -200,10 +212,12 @@ export class Model {
 
   /**
    * The process ends here and another one takes back what was written down: what was published, by its numbers. What ran
-   * in the process has lost an attempt, and fails for it the third time; what ran elsewhere goes on.
+   * in the process has lost an attempt, and fails for it the third time; what ran elsewhere goes on, also when it is more
+   * than workers elsewhere may hold from now on.
    */
-  restart(firstFence: number, now: Instant): void {
+  restart(firstFence: number, claims: number | null, now: Instant): void {
     this.#nextFence = firstFence;
+    if (claims !== null) this.#limits = withClaims(this.#limits, claims);
     this.isRemoteSuspended = false;
     this.#backSinceMs = now.monoMs;
     this.reservations.length = 0;
@@ -216,6 +230,10 @@ export class Model {
     this.turns.remote.length = 0;
     for (const name of names) this.#makeQueue(name).isPaused = paused.includes(name);
     for (const task of this.tasks) this.#takeBack(task, now);
+    this.#markIf(
+      this.queues.some((queue) => this.#heldElsewhere(queue) > queue.limits.claims),
+      "restart: remote workers hold more than may be from now on",
+    );
     const finished = this.tasks.filter(isFinished);
     for (const task of byEnd(finished, now)) {
       this.#rank += 1;
@@ -243,17 +261,55 @@ export class Model {
     this.#forgetTasks(now);
   }
 
-  /** A claim of several tasks is as many claims of one, but together they look at so many tasks of a queue only. */
+  /**
+   * A claim of several tasks is as many claims of one, but together they look at so many tasks of a queue only, and take
+   * no more once their payloads are large enough.
+   */
   claim(request: ClaimRequest, now: Instant): ModelTask[] {
     const claimed: ModelTask[] = [];
     const lookedAt: LookedAt = new Map();
     while (claimed.length < request.max) {
+      if (bytesOf(claimed.map(({ fresh }) => fresh)) >= CLAIMED_BYTES_MAX) {
+        this.#markIf(true, "claim: its payloads are large enough");
+        break;
+      }
       const task = this.#takeNext(request, lookedAt);
-      if (task === undefined) break;
+      if (task === undefined) {
+        this.#markHeldUp(request);
+        break;
+      }
       this.#start(task, request, now);
       claimed.push(task);
     }
     return claimed;
+  }
+
+  /** Notes that a claim got nothing more where only the bound of claims stands before a task. */
+  #markHeldUp({ lane, queues, types }: ClaimRequest): void {
+    if (lane !== "remote") return;
+    const isHeldUp = this.tasks.some(
+      ({ status, queue, fresh }) =>
+        status === "queued" &&
+        fresh.lane === lane &&
+        (queues?.includes(queue.name) ?? true) &&
+        (types?.includes(fresh.type) ?? true) &&
+        this.#isOpen(queue) &&
+        this.#heldElsewhere(queue) >= queue.limits.claims,
+    );
+    const by =
+      queues === undefined
+        ? (types && "by types") || "in turn"
+        : (types && "by queues and types") || "by queues";
+    this.#markIf(isHeldUp, `claim ${by}: remote workers hold as many as may`);
+  }
+
+  #isOpen(queue: ModelQueue): boolean {
+    const running = this.tasks.filter((task) => task.queue === queue && task.status === "running");
+    return !queue.isPaused && running.length < queue.limits.concurrency;
+  }
+
+  #heldElsewhere(queue: ModelQueue): number {
+    return this.tasks.filter((task) => task.queue === queue && isHeldElsewhere(task)).length;
   }
 
   /**
@@ -318,9 +374,11 @@ export class Model {
   }
 
   /** Only remote claims are extended. */
-  extend(id: string, fence: number, leaseMs: number, now: Instant): ExtendOutcome {
+  extend(id: string, fence: number, askedMs: number | undefined, now: Instant): ExtendOutcome {
     const task = this.find(id);
     if (task === undefined || !holds(task, fence) || task.lease === null) return lost(task, fence);
+    const leaseMs = askedMs ?? task.lease.lengthMs;
+    this.#markIf(askedMs === undefined, "extend: by the length that it has");
     this.#markTaken(task, "extend", now);
     const beforeMs = task.lease.endsMonoMs;
     this.#endLease(task, task.lease, Math.min(now.monoMs + leaseMs, task.lease.timeoutMonoMs), now);
@@ -894,17 +952,20 @@ export class Model {
     for (const queue of this.queues) {
       let known = 0;
       let running = 0;
+      let held = 0;
       const ready: Record<Lane, number> = { loop: 0, thread: 0, remote: 0 };
       for (const task of this.tasks) {
         if (task.queue !== queue) continue;
         known += 1;
         if (task.status === "running") running += 1;
+        if (isHeldElsewhere(task)) held += 1;
         if (task.status === "queued") ready[task.fresh.lane] += 1;
       }
       const isOpen = !queue.isPaused && running < queue.limits.concurrency;
       keepIf(isOpen && ready.loop > 0, queue, this.turns.loop);
       keepIf(isOpen && ready.thread > 0, queue, this.turns.thread);
-      keepIf(isOpen && ready.remote > 0, queue, this.turns.remote);
+      const mayHold = held < queue.limits.claims;
+      keepIf(isOpen && mayHold && ready.remote > 0, queue, this.turns.remote);
       for (const { tasks } of this.reservations) {
         for (const task of tasks) if (task.queue === queue) known += 1;
       }
@@ -971,6 +1032,11 @@ export class Model {
       drop(this.keys, (candidate) => candidate === oldest);
     }
   }
+}
+
+/** Whether a remote worker holds it. */
+function isHeldElsewhere({ status, fresh }: ModelTask): boolean {
+  return status === "running" && fresh.lane === "remote";
 }
 
 /** Whether the claim with this fence holds the task now. */

@@ -16,15 +16,16 @@ export type Operation =
     }
   /** The oldest reservation is shown, or given back. */
   | { readonly kind: "publish" | "withdraw" }
-  /** The process ends, and another one takes back what was written down. */
-  | { readonly kind: "restart"; readonly firstFence: number }
+  /** The process ends, and another one takes back what was written down: perhaps with another bound of claims for all. */
+  | { readonly kind: "restart"; readonly firstFence: number; readonly claims: number | null }
   | { readonly kind: "claim"; readonly request: ClaimRequest }
   | (ClaimOf & {
       readonly kind: "settle";
       readonly outcome: AttemptOutcome;
       readonly chance: number;
     })
-  | (ClaimOf & { readonly kind: "extend"; readonly leaseMs: number })
+  /** Without a length, it keeps the one that it has. */
+  | (ClaimOf & { readonly kind: "extend"; readonly leaseMs?: number })
   | (ClaimOf & { readonly kind: "progress"; readonly progress: string })
   /** The storage goes away, and comes back. */
   | { readonly kind: "suspendRemote" | "resumeRemote" }

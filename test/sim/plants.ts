@@ -576,7 +576,7 @@ export const PLANTS: readonly Plant[] = [
     file: "attempts.ts",
     code: `          if (queue.isOpenTo(lane) && !isFull()) start(task);
 `,
-    planted: `          if (!queue.isOpen) continue;
+    planted: `          if (!queue.isOpenTo(lane) || isFull()) continue;
           this.#queues.moveToBack(queue.ready[lane]);
           start(task);
 `,
@@ -636,13 +636,14 @@ export const PLANTS: readonly Plant[] = [
     defect: "A claim of several starts one more",
     file: "attempts.ts",
     code: "while (tasks.length < request.max && payloadBytes < CLAIM_PAYLOAD_BYTES) {",
-    planted: "while (tasks.length <= request.max && (request.max > 1 || tasks.length === 0)) {",
+    planted:
+      "while (tasks.length <= request.max && (request.max > 1 || tasks.length === 0) && payloadBytes < CLAIM_PAYLOAD_BYTES) {",
   },
   {
     defect: "A claim of several by types starts one more",
     file: "attempts.ts",
     code: "      if (isFull()) break;",
-    planted: "      if (tasks.length > max) break;",
+    planted: "      if (tasks.length > max || payloadBytes >= CLAIM_PAYLOAD_BYTES) break;",
   },
   {
     defect: "A wait grows over a restart when the clock is set back",
@@ -738,5 +739,136 @@ export const PLANTS: readonly Plant[] = [
     code: `    for (const tag of this.settings.tags) bytes += tag.length;
 `,
     planted: "",
+  },
+  {
+    defect: "A page does not end because of its size",
+    file: "page.ts",
+    code: " || bytes >= LIST_BYTES_MAX",
+    planted: "",
+  },
+  {
+    defect: "An extend without a length makes the lease as long as the timeout",
+    file: "attempts.ts",
+    code: "leaseMs ?? task.lease.lengthMs",
+    planted: "leaseMs ?? task.settings.timeoutMs",
+  },
+  {
+    defect: "An extend does not note the new length of the lease",
+    file: "attempts.ts",
+    code: "{ ...task.lease, lengthMs, endsAtMs: now.monoMs + lengthMs }",
+    planted: "{ ...task.lease, endsAtMs: now.monoMs + lengthMs }",
+  },
+  {
+    defect: "The end of a remote claim does not give its place back",
+    file: "queue.ts",
+    code: "if (task.lease !== null) this.claims -= 1;",
+    planted: `if (task.lease !== null && status !== "running") this.claims -= 1;`,
+  },
+  {
+    defect: "A lost lease does not give the place of its claim back",
+    file: "attempts.ts",
+    code: `    this.#tasks.take(task, afterLoss(task, "lease_lost", now), now);
+`,
+    planted: `    this.#tasks.take(task, afterLoss(task, "lease_lost", now), now);
+    task.queue.claims += 1;
+`,
+  },
+  {
+    defect: "A timeout does not give the place of a remote claim back",
+    file: "attempts.ts",
+    code: `      this.revoke(task, fence, "timeout");
+`,
+    planted: `      if (lease !== null) task.queue.claims += 1;
+      this.revoke(task, fence, "timeout");
+`,
+  },
+  {
+    defect: "The cancel of a remote claim does not give its place back",
+    file: "broker.ts",
+    code: `if (status === "running" && to.status === "cancelled") {`,
+    planted: `if (task.lane === "remote" && status === "running" && to.status === "cancelled") task.queue.claims += 1;
+    if (status === "running" && to.status === "cancelled") {`,
+  },
+  {
+    defect: "Remote workers hold one task more of a queue than they may",
+    file: "queue.ts",
+    code: "this.claims < this.limits.claims",
+    planted: "this.claims <= this.limits.claims",
+  },
+  {
+    defect: "The bound of claims holds for local lanes as well",
+    file: "queue.ts",
+    code: `(lane !== "remote" || this.claims < this.limits.claims)`,
+    planted: "this.claims < this.limits.claims",
+  },
+  {
+    defect: "Local attempts count as remote claims",
+    file: "queue.ts",
+    code: `return this.isOpen && (lane !== "remote" || this.claims < this.limits.claims);`,
+    planted: `return this.isOpen && (lane !== "remote" || this.counts.running < this.limits.claims);`,
+  },
+  {
+    defect: "A claim of all queues in turn ignores the bound of claims",
+    file: "queue-registry.ts",
+    code: `keepIf(remote.size > 0 && queue.isOpenTo("remote"), remote, this.#ready.remote);`,
+    planted: "keepIf(isOpen && remote.size > 0, remote, this.#ready.remote);",
+  },
+  {
+    defect: "A claim by queues ignores the bound of claims",
+    file: "attempts.ts",
+    code: "const task = queue?.isOpenTo(lane) === true ?",
+    planted: "const task = queue?.isOpen === true ?",
+  },
+  {
+    defect: "A claim by queues and types ignores the bound of claims",
+    file: "attempts.ts",
+    code: "if (queue.isOpenTo(lane) && !isFull()) start(task);",
+    planted: "if (queue.isOpen && !isFull()) start(task);",
+  },
+  {
+    defect: "A claim by types takes more of a queue than remote workers may hold",
+    file: "attempts.ts",
+    code: "entry.list.queue.isOpenTo(lane) ? entry.found.pop() : undefined",
+    planted: "entry.list.queue.isOpen ? entry.found.pop() : undefined",
+  },
+  {
+    defect: "A restart with a smaller bound of claims ends those beyond it",
+    file: "task-registry.ts",
+    code: `const isCrashed = task.status === "running" && claim === null;`,
+    planted: `const isBeyond = claim !== null && task.queue.claims >= task.queue.limits.claims;
+    if (isBeyond) {
+      task.apply(afterLoss(task, "lease_lost", now));
+      claim = null;
+    }
+    const isCrashed = isBeyond || (task.status === "running" && claim === null);`,
+  },
+  {
+    defect: "A claim does not end because of its payloads",
+    file: "attempts.ts",
+    code: "while (tasks.length < request.max && payloadBytes < CLAIM_PAYLOAD_BYTES) {",
+    planted: "while (tasks.length < request.max) {",
+  },
+  {
+    defect: "A claim takes one task too many when its payloads are just large enough",
+    file: "attempts.ts",
+    code: "while (tasks.length < request.max && payloadBytes < CLAIM_PAYLOAD_BYTES) {",
+    planted: "while (tasks.length < request.max && payloadBytes <= CLAIM_PAYLOAD_BYTES) {",
+  },
+  {
+    defect: "A claim by types does not end because of its payloads",
+    file: "attempts.ts",
+    code: "tasks.length === max || payloadBytes >= CLAIM_PAYLOAD_BYTES",
+    planted: "tasks.length === max",
+  },
+  {
+    defect: "A failed settle that comes again spends a second retry",
+    file: "attempts.ts",
+    code: `      return { kind: "repeated", receipt };
+    }
+    return lostBy(task, fence);`,
+    planted: `      if (outcome.kind === "failed") task.failures += 1;
+      return { kind: "repeated", receipt };
+    }
+    return lostBy(task, fence);`,
   },
 ];

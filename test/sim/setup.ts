@@ -47,6 +47,8 @@ export interface Setup {
   readonly backoff: Backoff;
   readonly maxRetriesMax: number;
   readonly payloadBytesMax: number;
+  /** The bytes of payloads are whole multiples of this. */
+  readonly payloadUnitBytes: number;
   readonly timeoutMsMax: number;
   readonly delayMsMax: number;
   readonly leaseMsMax: number;
@@ -63,6 +65,9 @@ export interface Setup {
 
 const QUEUES = ["a", "b", "c", "d", "e"];
 const FOREVER_MS = 1e9;
+
+/** So many that a claim of several tasks gets to the bound of its payloads, often exactly. */
+const LARGE_UNIT_BYTES = 512 * 1024;
 
 /** So large that a history gives no fence of an earlier one again, and small enough to be read. */
 export const FENCE_MAX = 1e9;
@@ -126,17 +131,20 @@ export function drawSetup(prng: Prng): Setup {
   const sizeMax = prng.oneIn(24) ? 40 : 8;
   const floodTasks = prng.oneIn(1000) ? prng.whole(1005, 1020) : 0;
   const hasJournal = prng.oneIn(3);
+  const payloadUnitBytes = prng.oneIn(6) ? LARGE_UNIT_BYTES : 1;
   const queues = QUEUES.slice(0, prng.whole(1, QUEUES.length));
   const lanes = prng.pick(LANES_USED);
   return {
     limits: {
-      queue: floodTasks > 0 ? FLOODED : drawQueueLimits(prng, sizeMax),
+      queue: floodTasks > 0 ? FLOODED : drawQueueLimits(prng, sizeMax, payloadUnitBytes),
       queues: new Map(
-        queues.filter(() => prng.oneIn(5)).map((name) => [name, drawQueueLimits(prng, sizeMax)]),
+        queues
+          .filter(() => prng.oneIn(5))
+          .map((name) => [name, drawQueueLimits(prng, sizeMax, payloadUnitBytes)]),
       ),
       queuesMax: prng.whole(1, 4),
       retainTasks: prng.whole(0, 6),
-      retainBytes: prng.oneIn(2) ? FOREVER_MS : prng.whole(0, 120),
+      retainBytes: prng.oneIn(2) ? FOREVER_MS : prng.whole(0, 120) * payloadUnitBytes,
       retainMs: prng.pick([0, 50, 1000, 5000, FOREVER_MS]),
     },
     queues,
@@ -147,7 +155,8 @@ export function drawSetup(prng: Prng): Setup {
       maxMs: prng.pick([0, 250, 300_000]),
     },
     maxRetriesMax: prng.pick([0, 2, 2, 9]),
-    payloadBytesMax: prng.whole(0, 12),
+    payloadBytesMax: prng.whole(0, 12) * payloadUnitBytes,
+    payloadUnitBytes,
     timeoutMsMax: prng.pick([20, 1000, 40_000, FOREVER_MS]),
     delayMsMax: prng.pick([1, 100, 2000]),
     // Around the ten seconds that a lease has left after a start.
@@ -167,13 +176,27 @@ const FLOODED: QueueLimits = {
   claims: Number.POSITIVE_INFINITY,
 };
 
-function drawQueueLimits(prng: Prng, sizeMax: number): QueueLimits {
+function drawQueueLimits(prng: Prng, sizeMax: number, unitBytes: number): QueueLimits {
   return {
     size: prng.whole(1, sizeMax),
-    bytes: prng.oneIn(2) ? FOREVER_MS : prng.whole(0, 6 * sizeMax),
+    bytes: prng.oneIn(2) ? FOREVER_MS : prng.whole(0, 6 * sizeMax) * unitBytes,
     concurrency: prng.oneIn(4) ? prng.whole(1, 3) : Number.POSITIVE_INFINITY,
-    claims: Number.POSITIVE_INFINITY,
+    claims: drawClaims(prng),
   };
+}
+
+/** The bound of the claims of a queue: most often none that is ever reached. */
+export function drawClaims(prng: Prng): number {
+  return prng.oneIn(3) ? prng.whole(1, 3) : Number.POSITIVE_INFINITY;
+}
+
+/** The same with another bound of the claims of every queue. */
+export function withClaims(limits: BrokerLimits, claims: number): BrokerLimits {
+  const queues = Array.from(
+    limits.queues,
+    ([name, queue]) => [name, { ...queue, claims }] as const,
+  );
+  return { ...limits, queue: { ...limits.queue, claims }, queues: new Map(queues) };
 }
 
 /** Some operations come much more often than in the average history, and some not at all. */
