@@ -4,6 +4,7 @@
  */
 
 import type { TaskAnswer } from "../support/server-process.ts";
+import { isConnectionLost } from "./connection-lost.ts";
 import type { Dice } from "./dice.ts";
 import type { AskedTask, Endings, EnqueueAsked, Found, FoundTask, Ledger } from "./ledger.ts";
 import { STEERED, someTasks } from "./some-tasks.ts";
@@ -291,12 +292,4 @@ async function read(target: Target, path: string): Promise<unknown> {
 
 export function isFinished(status: string): boolean {
   return status === "done" || status === "failed" || status === "cancelled";
-}
-
-/** Whether it says that the server is gone, as the clients of a killed one see it. */
-function isConnectionLost(error: unknown): boolean {
-  const code = error instanceof Error && "code" in error ? String(error.code) : "";
-  return ["ECONNRESET", "ECONNREFUSED", "ConnectionRefused", "ConnectionClosed", "EPIPE"].includes(
-    code,
-  );
 }
