@@ -36,6 +36,7 @@ const SUITES: readonly (readonly [name: string, files: readonly string[]])[] = [
     "crashes",
     ["crash.test.ts", "killed-turn.test.ts", "remote-crash.test.ts", "waits-after-restart.test.ts"],
   ],
+  ["workers", ["worker-crash.test.ts", "frozen-worker.test.ts"]],
   [
     "contract",
     [
@@ -53,6 +54,7 @@ const SUITES: readonly (readonly [name: string, files: readonly string[]])[] = [
       "../engine/sqlite/running-file.test.ts",
     ],
   ],
+  ["http", ["../http/api/claims.test.ts", "../http/api/settle.test.ts"]],
 ];
 
 /** What the table says of a suite that failed, that did not, and that was not run. */

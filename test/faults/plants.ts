@@ -372,4 +372,117 @@ export const FAULT_PLANTS: readonly Plant[] = [
 `,
     planted: "",
   },
+  {
+    defect: "A stale settle of a remote claim is taken",
+    file: "../core/attempts.ts",
+    code: `task.status === "running" && task.fence === fence`,
+    planted: `task.status === "running" && fence <= task.fence`,
+  },
+  {
+    defect: "An extend is taken after the end of its lease",
+    file: "../core/attempts.ts",
+    code: "if (!isHeldBy(task, fence) || task.lease === null) return",
+    planted: "if (task.lease === null) return",
+  },
+  {
+    defect: "A worker is not told that its claim has expired, but that nobody knows it",
+    file: "../core/attempts.ts",
+    code: "if (lostClaim?.fence === fence) return",
+    planted: "if (lostClaim?.fence === -fence) return",
+  },
+  {
+    defect: "A settle that is sent again is lost",
+    file: "../core/attempts.ts",
+    code: "settledFence === fence && receipt?.outcome === outcome.kind",
+    planted: "settledFence === fence && receipt?.outcome === undefined",
+  },
+  {
+    defect: "Each process begins with the same fence",
+    file: "host/broker-host.ts",
+    code: "1 + Math.floor(Math.random() * FIRST_FENCE_MAX)",
+    planted: "1",
+  },
+  {
+    defect: "A start releases remote claims",
+    file: "../core/task-registry.ts",
+    code: `task.status === "running" && claim === null`,
+    planted: `task.status === "running"`,
+  },
+  {
+    defect: "A claim waits on when its client has gone, and takes a task",
+    file: "host/waiting-claims.ts",
+    code: `      signal.addEventListener("abort", onAbort);
+`,
+    planted: "",
+  },
+  {
+    defect: "Claims whose answer is not read are kept",
+    file: "../http/api/claims.ts",
+    code: "answers.json(partsOf(claims), { onUnread: giveBack })",
+    planted: "answers.json(partsOf(claims))",
+  },
+  {
+    defect: "Claims whose client has gone before the answer are kept",
+    file: "../http/api/claims.ts",
+    code: `  if (signal.aborted) giveBack();
+`,
+    planted: "",
+  },
+  {
+    defect: "Claims that wait for the same are served last come, first served",
+    file: "host/waiting-claims.ts",
+    code: `  const [first] = waiting;
+  return first;`,
+    planted: `  return [...waiting].at(-1);`,
+  },
+  {
+    defect: "Claims that wait for different tasks are served last come, first served",
+    file: "host/waiting-claims.ts",
+    code: "if (order >= firstOrder) continue;",
+    planted: "if (order <= firstOrder && firstOrder < Number.POSITIVE_INFINITY) continue;",
+  },
+  {
+    defect: "A claim that comes later is served before those that wait",
+    file: "host/waiting-claims.ts",
+    code: `    // Earlier claims come first.
+    this.#serve();
+`,
+    planted: "",
+  },
+  {
+    defect: "One claim more waits than may",
+    file: "host/waiting-claims.ts",
+    code: "this.#size >= max",
+    planted: "this.#size > max",
+  },
+  {
+    defect: "A claim that has been answered still counts as waiting",
+    file: "host/waiting-claims.ts",
+    code: "this.#count(group, -1);",
+    planted: "if (group.waiting.size > 0) this.#count(group, -1);",
+  },
+  {
+    defect: "A waiting claim is not told of a place that came free",
+    file: "host/worker-notifier.ts",
+    code: "if (hasOpened || hasLeft)",
+    planted: "if (hasLeft)",
+  },
+  {
+    defect: "A place of a remote claim is not given back at its end",
+    file: "../core/queue.ts",
+    code: "if (task.lease !== null) this.claims -= 1;",
+    planted: "",
+  },
+  {
+    defect: "Remote workers hold more of a queue than they may",
+    file: "../core/queue.ts",
+    code: `(lane !== "remote" || this.claims < this.limits.claims)`,
+    planted: "this.claims < Number.POSITIVE_INFINITY",
+  },
+  {
+    defect: "A lost lease spends a retry",
+    file: "../core/rules.ts",
+    code: "return { ...afterRelease(state, 0, now), losses };",
+    planted: "return { ...afterRelease(state, 0, now), losses, failures: state.failures + 1 };",
+  },
 ];
