@@ -5,7 +5,7 @@
 
 import { Elysia } from "elysia";
 import type { Claim, ClaimAnswer, Engine, TooManyWaiting } from "../../engine/engine.ts";
-import { jsonTextOf } from "../../engine/outcome.ts";
+import { jsonTextOfSent } from "../../engine/outcome.ts";
 import type { Answers } from "../answers.ts";
 import { withBody } from "../body.ts";
 import { shapeOf } from "../shape.ts";
@@ -170,7 +170,7 @@ async function extend(
   const claimId = claimOfToken(token);
   if (claimId === null) return problemAnswer(NOT_A_TOKEN);
   const { taskId, fence } = claimId;
-  const text = progress === undefined ? null : jsonTextOf(progress, resultBytesMax);
+  const text = progress === undefined ? null : jsonTextOfSent(progress, resultBytesMax);
   if (text !== null && text.kind !== "text") {
     return invalidRequest([{ path: "/progress", message: text.why }]);
   }
