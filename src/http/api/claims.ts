@@ -179,7 +179,7 @@ async function extend(
     case "extended":
       if (text !== null) engine.noteProgress(taskId, fence, text.text);
       return Response.json({
-        lease_ms: Math.floor(answer.leaseMs),
+        lease_ms: Math.round(answer.leaseMs),
         lease_ends_at: timeJson(answer.leaseEndsAtMs),
       });
     case "claim_lost":
