@@ -110,13 +110,21 @@ async function claim(
   if (answers.isFull) return overloadedProblem();
   const { queues, types, max = 1, lease_ms = leaseMs, worker } = body;
   const request = { lane: "remote", queues, types, max, leaseMs: lease_ms, worker } as const;
-  const answer = await engine.claimOrWait(request, waitMs, signal);
+  const answering = engine.claimOrWait(request, waitMs, signal);
+  const answer = await answering;
   if (answer.kind !== "claimed") return refusalOf(answer);
   const { claims } = answer;
   const giveBack = (): void => void releaseAll(engine, claims);
+  // The client may have gone in the turn of the event loop that brought the tasks. The next turn
+  // tells; after the answer nothing would.
+  if (answering instanceof Promise && claims.length > 0) await nextTurn();
   // The client has gone: nobody would run the tasks.
   if (signal.aborted) giveBack();
   return answers.json(partsOf(claims), { onUnread: giveBack });
+}
+
+function nextTurn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
 }
 
 function refusalOf(
