@@ -121,7 +121,7 @@ export function taskJson(task: TaskView): string {
 export function claimJson({ taskId, fence, leaseMs, leaseEndsAtMs, task }: Claim): string {
   const token = tokenOf({ taskId, fence });
   const retriesLeft = Math.max(0, task.maxRetries - task.failures);
-  const known = `"token":"${token}","lease_ms":${Math.floor(leaseMs)},"lease_ends_at":"${timeJson(leaseEndsAtMs)}"`;
+  const known = `"token":"${token}","lease_ms":${Math.round(leaseMs)},"lease_ends_at":"${timeJson(leaseEndsAtMs)}"`;
   return `{${known},"task":${taskJson(task).slice(0, -1)},"retries_left":${retriesLeft}}}`;
 }
 

@@ -118,17 +118,14 @@ async function settleAll(
   settles: readonly { readonly token: string }[],
   reader: OutcomeReader,
 ): Promise<Response> {
-  const settling = settles.map((entry) => settle(engine, entry.token, reader.any(entry)));
-  const results: object[] = [];
-  for (const [index, { token }] of settles.entries()) {
-    const settled = (await settling[index]) as Settled;
-    results.push(
-      settled.kind === "receipt"
-        ? { token, ...receiptJson(settled) }
-        : { token, problem: problemJson(settled.problem) },
-    );
-  }
-  return Response.json({ results });
+  const settling = settles.map(async (entry) => {
+    const { token } = entry;
+    const settled = await settle(engine, token, reader.any(entry));
+    return settled.kind === "receipt"
+      ? { token, ...receiptJson(settled) }
+      : { token, problem: problemJson(settled.problem) };
+  });
+  return Response.json({ results: await Promise.all(settling) });
 }
 
 /** What a worker is told about its settle. */
