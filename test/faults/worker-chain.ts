@@ -43,7 +43,7 @@ export interface WorkerChainReport {
   readonly repeats: number;
   /** Answers that a claim is lost. */
   readonly losses: number;
-  /** Settles of claims whose task was claimed anew: each was refused. */
+  /** Settles and extends of claims whose task was claimed anew: each was refused. */
   readonly stale: number;
   /** Everything that was wrong, one sentence each. */
   readonly faults: readonly string[];
@@ -231,7 +231,7 @@ class WorkerChain implements AsyncDisposable {
 
   async #act(): Promise<void> {
     const act = this.#dice.below(10);
-    if (act < 2) await this.#settleStale();
+    if (act < 2) await this.#useStale();
     else if (act < 4) await this.#readDone();
     else if (this.#ledger.unfinishedIds().length < BACKLOG_MAX) await this.#enqueue();
     else await this.#readDone();
@@ -279,17 +279,18 @@ class WorkerChain implements AsyncDisposable {
     }
   }
 
-  /** Settles a claim whose task was claimed anew. */
-  async #settleStale(): Promise<void> {
+  /** Settles or extends a claim whose task was claimed anew: neither must count. */
+  async #useStale(): Promise<void> {
     const stale = this.#ledger.staleClaims();
     if (stale.length === 0) return;
     const { token } = this.#dice.pick(stale);
-    const response = await this.#server.post(`/claims/${token}/done`, { result: "stale" });
+    const call = this.#dice.oneIn(3) ? "extend" : "done";
+    const body = call === "done" ? { result: "stale" } : {};
+    const response = await this.#server.post(`/claims/${token}/${call}`, body);
     const text = await response.text();
     this.#stale += 1;
-    const isRefused =
-      response.status === 409 && (JSON.parse(text) as { code: string }).code === "claim_lost";
-    if (!isRefused) this.#ledger.staleTaken(token, `${response.status} ${text}`);
+    const isLost = response.status === 409 && text.includes('"claim_lost"');
+    if (!isLost) this.#ledger.staleUsed(token, `${call} was answered ${response.status}`);
   }
 
   /** A task that a worker was told to have done is done for everybody. */
@@ -312,7 +313,7 @@ class WorkerChain implements AsyncDisposable {
     const found = await findAll(this.#server);
     const held = this.#workers.flatMap((worker) => worker.held);
     this.faults.push(...this.#ledger.faultsOf(found, held));
-    for (let sent = 0; sent < STALE_SENT; sent += 1) await this.#settleStale();
+    for (let sent = 0; sent < STALE_SENT; sent += 1) await this.#useStale();
     if (isLast) {
       for (const { id } of this.#ledger.heldUnread(found)) {
         this.#ledger.cancelAsked(id);

@@ -155,10 +155,8 @@ export class WorkerLedger {
     return tasks.filter(({ claim }) => claim !== null && this.#unread.has(claim.worker ?? ""));
   }
 
-  staleTaken(token: string, said: string): void {
-    this.#faults.push(
-      `the settle of ${this.#name(token)} was taken although it was claimed anew: ${said}`,
-    );
+  staleUsed(token: string, said: string): void {
+    this.#faults.push(`${this.#name(token)} was used although its task was claimed anew: ${said}`);
   }
 
   /**
