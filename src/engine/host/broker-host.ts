@@ -262,7 +262,9 @@ export class BrokerHost implements Engine, BrokerObserver, PersistenceHost {
       if (faults.length > 0) return { kind: "invalid", faults };
       // An answer to a remote worker must hold after a crash. An attempt in the process would end
       // with the process.
-      return this.#run(settleCommand(this.broker, this.#random, taskId, fence, outcome));
+      if (this.#persistence.isDurable) {
+        return this.#run(settleCommand(this.broker, this.#random, taskId, fence, outcome));
+      }
     }
     const now = this.clock.now();
     const answer = this.broker.settle(taskId, fence, outcome, now, this.#random);
