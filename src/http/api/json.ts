@@ -87,24 +87,34 @@ function msOfTime(time: string): number {
   return time.slice(11, 13) === "24" ? Number.NaN : Date.parse(time.toUpperCase());
 }
 
-/**
- * The task as JSON text. Payload, progress and result are already text, and are inserted unchanged.
- * Ids, types, names of queues and tags have nothing to escape (core/limits.ts), so a template is
- * enough: it costs a third of JSON.stringify, and workers claim a hundred tasks at a time.
- */
+/** The task as JSON text. */
 export function taskJson(task: TaskView): string {
-  const errors = task.errors.map((error) => JSON.stringify(errorJson(error)));
+  return `{${taskFields(task)}}`;
+}
+
+/**
+ * The fields of a task as JSON text. Payload, progress and result are already text, and are inserted
+ * unchanged. Ids, types, names of queues and tags have nothing to escape (core/limits.ts), so a
+ * template is enough: it costs a third of JSON.stringify, and workers claim a hundred tasks at a
+ * time.
+ */
+function taskFields(task: TaskView): string {
   const tags = task.tags.length === 0 ? "[]" : JSON.stringify(task.tags);
   return (
-    `{"id":"${task.id}","type":"${task.type}","queue":"${task.queue}","status":"${task.status}",` +
+    `"id":"${task.id}","type":"${task.type}","queue":"${task.queue}","status":"${task.status}",` +
     `"tags":${tags},"priority":${task.priority},"attempt":${task.attempt},` +
     `"max_retries":${task.maxRetries},"timeout_ms":${task.timeoutMs},` +
     `"enqueued_at":${timeText(task.enqueuedAtMs)},"run_at":${timeText(task.runAtMs)},` +
     `"started_at":${timeText(task.startedAtMs)},"finished_at":${timeText(task.finishedAtMs)},` +
-    `"error":${errors.at(-1) ?? "null"},"errors":[${errors.join(",")}],` +
-    `"claim":${claimText(task.claim)},"payload":${task.payload},` +
-    `"progress":${task.progress ?? "null"},"result":${task.result ?? "null"}}`
+    `${errorFields(task.errors)},"claim":${claimText(task.claim)},"payload":${task.payload},` +
+    `"progress":${task.progress ?? "null"},"result":${task.result ?? "null"}`
   );
+}
+
+function errorFields(errors: TaskView["errors"]): string {
+  if (errors.length === 0) return '"error":null,"errors":[]';
+  const texts = errors.map((error) => JSON.stringify(errorJson(error)));
+  return `"error":${texts.at(-1)},"errors":[${texts.join(",")}]`;
 }
 
 function claimText(claim: TaskView["claim"]): string {
@@ -117,8 +127,10 @@ function claimText(claim: TaskView["claim"]): string {
 export function claimJson({ taskId, fence, leaseMs, leaseEndsAtMs, task }: Claim): string {
   const token = tokenOf({ taskId, fence });
   const retriesLeft = Math.max(0, task.maxRetries - task.failures);
-  const known = `"token":"${token}","lease_ms":${Math.floor(leaseMs)},"lease_ends_at":${timeText(leaseEndsAtMs)}`;
-  return `{${known},"task":${taskJson(task).slice(0, -1)},"retries_left":${retriesLeft}}}`;
+  return (
+    `{"token":"${token}","lease_ms":${Math.floor(leaseMs)},"lease_ends_at":${timeText(leaseEndsAtMs)},` +
+    `"task":{${taskFields(task)},"retries_left":${retriesLeft}}}`
+  );
 }
 
 export function queueJson(queue: QueueReport): Static<typeof QueueJson> {
@@ -142,8 +154,11 @@ export function timeJson(ms: number | null): string | null {
   return ms === null ? null : new Date(ms).toISOString();
 }
 
-/** The number of times whose text is kept: the tasks of one moment have the same. A power of two. */
-const TIMES_KEPT = 16;
+/**
+ * The number of times whose text is kept: the tasks of one moment have the same. A prime, so that a
+ * time and the end of a lease, some seconds later, do not share a place.
+ */
+const TIMES_KEPT = 61;
 
 const timesKept: { readonly ms: number; readonly text: string }[] = [];
 
@@ -152,7 +167,7 @@ export function timeText(ms: number | null): string {
   if (ms === null) return "null";
   // As Date does: a fraction of a millisecond is not shown.
   const wholeMs = Math.floor(ms);
-  const slot = wholeMs & (TIMES_KEPT - 1);
+  const slot = wholeMs % TIMES_KEPT;
   const kept = timesKept[slot];
   if (kept?.ms === wholeMs) return kept.text;
   const text = `"${new Date(wholeMs).toISOString()}"`;
