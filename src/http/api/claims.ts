@@ -134,7 +134,7 @@ function refusalOf(
     case "too_many_waiting":
       return problem(
         "too_many_waiting",
-        `${answer.max} claims wait for a task already (CLAIMS_WAITING_MAX).`,
+        `As many claims as may wait for a task (CLAIMS_WAITING_MAX = ${answer.max}) already do.`,
       );
     default:
       return answer satisfies never;
@@ -144,7 +144,7 @@ function refusalOf(
 function noRemoteTypes(): Response {
   return problem(
     "no_remote_types",
-    'No type of task runs elsewhere. Set HANDLERS=none, or give a type isolation: "remote" in the handlers module.',
+    'Remote workers run no type of task. Set HANDLERS=none, or give a type isolation: "remote" in the handlers module, or set otherTypes: "remote" there.',
   );
 }
 
