@@ -74,6 +74,8 @@ export class Queue implements QueueView {
    * The number of tasks that may run. It exceeds the limit only after a restore of remote claims.
    */
   runningAllowed: number;
+  /** Whether it was open at the last change. Only the registry writes it. */
+  wasOpen = false;
   /** Whether it counts as a queue in use. Only the registry writes it. */
   isInUse = false;
   /** The monotonic time since when it is idle, while it is idle. */
