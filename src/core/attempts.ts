@@ -18,12 +18,12 @@ import { afterDone, afterFailure, afterLoss, afterSettle, DONE_RECEIPT } from ".
 import type { LostClaim, SettleReceipt, StateChange, Task } from "./task.ts";
 import type { TaskRegistry } from "./task-registry.ts";
 
-/**
- * Receives the running attempts that lost their task: their worker should stop, and their outcome
- * no longer counts.
- */
 export interface AttemptObserver {
-  onRevoke(task: Task, fence: number, reason: RevokeReason): void;
+  /**
+   * A running attempt lost its task: its worker should stop, and its outcome no longer counts.
+   * `worker` is the name of the remote worker whose lease ended.
+   */
+  onRevoke(task: Task, fence: number, reason: RevokeReason, worker: string | null): void;
 }
 
 /** A planned step of a task that is not applied yet. */
@@ -176,13 +176,13 @@ export class Attempts {
       return;
     }
     this.#tasks.take(task, afterLoss(task, "lease_lost", now), now);
-    this.revoke(task, fence, "lease_lost");
+    this.revoke(task, fence, "lease_lost", lease.worker);
   }
 
   /** Reports a claim that ended without a settle, and remembers how it ended. */
-  revoke(task: Task, fence: number, reason: RevokeReason): void {
+  revoke(task: Task, fence: number, reason: RevokeReason, worker: string | null = null): void {
     task.lostClaim = { fence, ended: ENDED[reason] };
-    this.#observer.onRevoke(task, fence, reason);
+    this.#observer.onRevoke(task, fence, reason, worker);
   }
 
   /** The task that a claim of one starts. */

@@ -337,7 +337,11 @@ export class BrokerHost implements Engine, BrokerObserver, PersistenceHost {
     this.#drain.updateSoon();
   }
 
-  onRevoke(task: Task, fence: number, reason: RevokeReason): void {
+  onRevoke(task: Task, fence: number, reason: RevokeReason, worker: string | null): void {
+    if (reason === "lease_lost") {
+      const { id, settings, queue, attempt } = task;
+      this.log.warn("lease_lost", { id, type: settings.type, queue: queue.name, attempt, worker });
+    }
     this.#workers.onRevoke(task, fence, reason);
   }
 
