@@ -29,13 +29,22 @@ export interface Config {
   /** Bounds the payload bytes of the waiting tasks of each queue. */
   readonly queueBytes: number;
   readonly maxQueues: number;
+  /** Bounds the tasks of each queue that remote workers hold; null for the queue's size. */
+  readonly claimsMax: number | null;
+  /** Bounds the claims that wait for a task. */
+  readonly claimsWaitingMax: number;
+  /** The lease of a remote claim that asks for none. */
+  readonly leaseMs: number;
   /** Attempts after the first. */
   readonly maxRetries: number;
   readonly retryBaseMs: number;
   readonly retryJitterMs: number;
   readonly retryMaxMs: number;
   readonly taskTimeoutMs: number;
-  /** The path of a module of handlers; null for the simulated handler. */
+  /**
+   * The path of a module of handlers; null for the simulated handler; `none` to run no code in the
+   * process: then every type is remote.
+   */
   readonly handlers: string | null;
   /** The probability that a simulated attempt fails. */
   readonly failureRate: number;
@@ -95,6 +104,9 @@ const SETTINGS: { readonly [Name in keyof Config]: Setting<Config[Name]> } = {
   queueSize: whole("QUEUE_SIZE", 64, 1),
   queueBytes: whole("QUEUE_BYTES", 64 * MIB, KIB),
   maxQueues: whole("MAX_QUEUES", 1000, 1),
+  claimsMax: optional(whole("CLAIMS_MAX", 1, 1)),
+  claimsWaitingMax: whole("CLAIMS_WAITING_MAX", 10_000, 1),
+  leaseMs: whole("LEASE_MS", 10_000, LIMITS.leaseMs.min, LIMITS.leaseMs.max),
   maxRetries: whole("MAX_RETRIES", 3, LIMITS.maxRetries.min, LIMITS.maxRetries.max),
   retryBaseMs: whole("RETRY_BASE_MS", 200, 0),
   retryJitterMs: whole("RETRY_JITTER_MS", 100, 0),
@@ -204,13 +216,17 @@ function text(env: string, fallback: string, allowed: string): Setting<string> {
 }
 
 function path(env: string): Setting<string | null> {
-  const { read, allowed, allows } = text(env, "", "a path");
+  return optional(text(env, "", "a path"));
+}
+
+/** A setting that may be missing: null. */
+function optional<T>({ env, allowed, read, allows }: Setting<T>): Setting<T | null> {
   return {
     env,
     fallback: null,
     allowed,
     read,
-    allows: (value): value is string | null => value === null || allows(value),
+    allows: (value): value is T | null => value === null || allows(value),
   };
 }
 

@@ -25,6 +25,9 @@ type HttpSetting =
   | "host"
   | "maxBodyBytes"
   | "answerBytesTotal"
+  | "leaseMs"
+  | "claimsMax"
+  | "claimsWaitingMax"
   | "allowedHosts"
   | "corsOrigins";
 
@@ -54,7 +57,8 @@ export type EnqueueOneAnswer =
 /**
  * Starts a queue with these handlers, or with those of the module at this path. Types with
  * `isolation: "thread"` need the path. Rejects with a RangeError for options out of bounds, and
- * with a HandlersError for unusable handlers.
+ * with a HandlersError for unusable handlers. Types with `isolation: "remote"` are unusable: only a
+ * server has remote workers.
  */
 export async function createQueue(
   handlers: Handlers | string,
@@ -63,7 +67,7 @@ export async function createQueue(
   const path = typeof handlers === "string" ? handlers : null;
   const config = configOf({ ...options, handlers: path });
   const given = typeof handlers === "string" ? null : handlers;
-  return new Queue(await startRuntime(config, given, shielded(log)));
+  return new Queue(await startRuntime(config, given, shielded(log), { hasHttp: false }));
 }
 
 export class Queue {

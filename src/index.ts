@@ -30,5 +30,7 @@ export {
   type HandlerFunction,
   type HandlerOptions,
   type Handlers,
+  type RemoteOptions,
+  remote,
 } from "./worker/handlers/define.ts";
 export { NonRetryableError, RetryAfterError } from "./worker/handlers/errors.ts";

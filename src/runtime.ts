@@ -11,7 +11,15 @@ import { createMemoryEngine } from "./engine/memory/engine.ts";
 import { createSqliteEngine } from "./engine/sqlite/engine.ts";
 import type { Log } from "./log.ts";
 import { runOnEventLoop } from "./worker/event-loop.ts";
-import { defineHandlers, type Handlers, queueLimits, typeRules } from "./worker/handlers/define.ts";
+import {
+  defineHandlers,
+  type Handlers,
+  hasRemoteTypes,
+  limitsOf,
+  NO_HANDLERS,
+  queueLimits,
+  typeRules,
+} from "./worker/handlers/define.ts";
 import { loadHandlers } from "./worker/handlers/load.ts";
 import { watchLoopLag } from "./worker/loop-lag.ts";
 import { Pool } from "./worker/pool.ts";
@@ -22,6 +30,8 @@ export interface Runtime {
   readonly engine: Engine;
   /** A short description of the handlers. */
   readonly handlers: string;
+  /** Whether remote workers run the tasks of any type. */
+  readonly hasRemoteTypes: boolean;
   /**
    * Stops gracefully: accepts nothing more, finishes what it can within the grace period, gives the
    * rest back, and closes `doors` before the engine. It runs once; every later call gets the same
@@ -42,17 +52,23 @@ export class HandlersError extends Error {
   override readonly name = "HandlersError";
 }
 
+/** The value of `handlers` that runs no code in the process. */
+const RUN_NOTHING = "none";
+
 /**
  * Starts the engine and the workers. `given` are the caller's own handlers; without them,
- * `config.handlers` names the module.
+ * `config.handlers` names the module. Without HTTP there are no remote workers, so remote types are
+ * refused.
  */
 export async function startRuntime(
   settings: Config,
   given: Handlers | null,
   log: Log,
+  { hasHttp }: { readonly hasHttp: boolean },
 ): Promise<Runtime> {
   const config = withAbsolutePaths(settings);
   const handlers = given ?? (await load(config.handlers, log));
+  if (handlers !== null && !hasHttp) refuseRemoteTypes(handlers);
   const engine = makeEngine(config, handlers ?? defineHandlers({}), log);
   const run =
     handlers === null
@@ -110,6 +126,7 @@ export async function startRuntime(
   return {
     engine,
     handlers: describeHandlers(config, handlers),
+    hasRemoteTypes: handlers !== null && hasRemoteTypes(handlers),
     stop: (doors) => {
       stopping ??= stopOnce(doors);
       return stopping;
@@ -125,16 +142,27 @@ function withAbsolutePaths(config: Config): Config {
   const { handlers, dataFile } = config;
   return {
     ...config,
-    handlers: handlers === null ? null : resolve(handlers),
+    handlers: handlers === null || handlers === RUN_NOTHING ? handlers : resolve(handlers),
     dataFile: dataFile === null ? null : resolve(dataFile),
   };
 }
 
 async function load(path: string | null, log: Log): Promise<Handlers | null> {
   if (path === null) return null;
+  if (path === RUN_NOTHING) return NO_HANDLERS;
   const loaded = await loadHandlers(path, () => log.warn("handlers_slow_to_load", { path }));
   if (loaded.kind === "failed") throw new HandlersError(loaded.why);
   return loaded.handlers;
+}
+
+function refuseRemoteTypes({ types, otherTypes }: Handlers): void {
+  const remote = [...types].filter(([, { isolation }]) => isolation === "remote");
+  const names = remote.map(([type]) => type);
+  if (otherTypes === "remote") names.push("all other types");
+  if (names.length === 0) return;
+  throw new HandlersError(
+    `${names.join(", ")}: remote workers run these, and they need HTTP; use createServer`,
+  );
 }
 
 function makeEngine(config: Config, handlers: Handlers, log: Log): Engine {
@@ -142,6 +170,7 @@ function makeEngine(config: Config, handlers: Handlers, log: Log): Engine {
     size: config.queueSize,
     bytes: config.queueBytes,
     concurrency: Number.POSITIVE_INFINITY,
+    claims: config.claimsMax,
   };
   const backoff = {
     baseMs: config.retryBaseMs,
@@ -150,15 +179,17 @@ function makeEngine(config: Config, handlers: Handlers, log: Log): Engine {
   };
   const options = {
     limits: {
-      queue,
+      queue: limitsOf(queue, {}),
       queues: queueLimits(handlers, queue),
       queuesMax: config.maxQueues,
       retainTasks: config.retainTasks,
       retainBytes: config.retainBytes,
       retainMs: config.retainMs,
+      claimsWaitingMax: config.claimsWaitingMax,
     },
     defaults: { maxRetries: config.maxRetries, timeoutMs: config.taskTimeoutMs, backoff },
     types: typeRules(handlers, backoff),
+    otherTypes: { lane: handlers.otherTypes },
     log,
   };
   const { dataFile, durability } = config;
@@ -201,5 +232,10 @@ async function startThreads(
 
 function describeHandlers(config: Config, handlers: Handlers | null): string {
   if (handlers === null) return `simulated, failure rate ${config.failureRate}`;
-  return `${config.handlers ?? "given"}: ${[...handlers.types.keys()].join(", ")}`;
+  if (handlers === NO_HANDLERS) return "none: remote workers run every task";
+  const types = Array.from(handlers.types, ([type, { isolation }]) =>
+    isolation === "remote" ? `${type} (remote)` : type,
+  );
+  if (handlers.otherTypes === "remote") types.push("all others (remote)");
+  return `${config.handlers ?? "given"}: ${types.join(", ")}`;
 }

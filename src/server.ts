@@ -72,7 +72,7 @@ export async function startServer(
   log: Log,
   handlers: Handlers | null = null,
 ): Promise<Server> {
-  const runtime = await startRuntime(config, handlers, log);
+  const runtime = await startRuntime(config, handlers, log, { hasHttp: true });
   try {
     return listen(config, runtime, log);
   } catch (error) {
@@ -85,6 +85,9 @@ function listen(config: Config, runtime: Runtime, log: Log): Server {
   const { version } = packageJson;
   const app = createApp({
     engine: runtime.engine,
+    hasRemoteTypes: runtime.hasRemoteTypes,
+    leaseMs: config.leaseMs,
+    resultBytesMax: config.resultBytesMax,
     bodyBytesMax: config.maxBodyBytes,
     answerBytesTotal: config.answerBytesTotal,
     access: config,

@@ -103,7 +103,7 @@ function brokerRun(size: Size): Run {
 /** The engine in memory: the core with ids, the payload's text and depth, and the system's clocks. */
 function engineRun(size: Size): Run {
   const engine = createMemoryEngine({
-    limits: limitsOf(size),
+    limits: { ...limitsOf(size), claimsWaitingMax: 1 },
     defaults: { maxRetries: 3, timeoutMs: TIMEOUT_MS, backoff: BACKOFF },
   });
   const enqueue = (): void => {
@@ -193,7 +193,12 @@ async function tinyqueueRun({ waiting }: Size): Promise<Run> {
 
 function limitsOf({ waiting, retained }: Size) {
   return {
-    queue: { size: waiting + 2, bytes: 2 ** 40, concurrency: Number.POSITIVE_INFINITY },
+    queue: {
+      size: waiting + 2,
+      bytes: 2 ** 40,
+      concurrency: Number.POSITIVE_INFINITY,
+      claims: Number.POSITIVE_INFINITY,
+    },
     queues: new Map(),
     queuesMax: 1000,
     retainTasks: retained,

@@ -45,6 +45,12 @@ const LATEST_CLAIMS = 64;
  */
 export const LEASE_GRACE_MS = 10_000;
 
+/**
+ * A claim of several tasks ends when its payloads have this many bytes, so that its answer stays
+ * within a few MiB.
+ */
+const CLAIM_PAYLOAD_BYTES = 4 * 1024 * 1024;
+
 export class Attempts {
   readonly #tasks: TaskRegistry;
   readonly #queues: QueueRegistry;
@@ -66,11 +72,13 @@ export class Attempts {
   claim(request: ClaimRequest, now: Instant): readonly Task[] {
     if (request.types !== undefined) return this.#claimOfTypes(request.types, request, now);
     const tasks: Task[] = [];
-    while (tasks.length < request.max) {
+    let payloadBytes = 0;
+    while (tasks.length < request.max && payloadBytes < CLAIM_PAYLOAD_BYTES) {
       const task = this.#next(request);
       if (task === undefined) break;
       this.#start(task, request, now);
       tasks.push(task);
+      payloadBytes += task.payloadBytes;
     }
     return tasks;
   }
@@ -120,12 +128,16 @@ export class Attempts {
     return lostBy(task, fence);
   }
 
-  /** Extends the lease of a remote claim to `leaseMs` from now, but not beyond its timeout. */
-  extend(taskId: string, fence: number, leaseMs: number, now: Instant): ExtendOutcome {
+  /**
+   * Extends the lease of a remote claim to `leaseMs` from now, but not beyond its timeout. The
+   * default is its length so far.
+   */
+  extend(taskId: string, fence: number, leaseMs: number | undefined, now: Instant): ExtendOutcome {
     const task = this.#tasks.find(taskId);
     if (task === undefined) return UNKNOWN_CLAIM;
     if (!isHeldBy(task, fence) || task.lease === null) return lostBy(task, fence);
-    this.#renew(task, { ...task.lease, lengthMs: leaseMs, endsAtMs: now.monoMs + leaseMs }, now);
+    const lengthMs = leaseMs ?? task.lease.lengthMs;
+    this.#renew(task, { ...task.lease, lengthMs, endsAtMs: now.monoMs + lengthMs }, now);
     const { endsAtMs, endsAtWallMs } = task.lease;
     // The attempt may be past its timeout already, if the tick that ends it is late.
     const leftMs = Math.max(0, endsAtMs - now.monoMs);
@@ -176,7 +188,7 @@ export class Attempts {
     if (queues === undefined) return this.#queues.nextReady(lane)?.first();
     for (const name of queues) {
       const queue = this.#queues.find(name);
-      const task = queue?.isOpen === true ? queue.ready[lane].first() : undefined;
+      const task = queue?.isOpenTo(lane) === true ? queue.ready[lane].first() : undefined;
       if (task !== undefined) return task;
     }
     return undefined;
@@ -186,16 +198,19 @@ export class Attempts {
   #claimOfTypes(types: readonly string[], request: ClaimRequest, now: Instant): readonly Task[] {
     const { lane, queues, max } = request;
     const tasks: Task[] = [];
+    let payloadBytes = 0;
     const start = (task: Task): void => {
       this.#start(task, request, now);
       tasks.push(task);
+      payloadBytes += task.payloadBytes;
     };
+    const isFull = (): boolean => tasks.length === max || payloadBytes >= CLAIM_PAYLOAD_BYTES;
     if (queues !== undefined) {
       for (const name of new Set(queues)) {
         const queue = this.#queues.find(name);
         if (queue === undefined) continue;
         for (const task of queue.ready[lane].firstOf(types, max - tasks.length)) {
-          if (queue.isOpen) start(task);
+          if (queue.isOpenTo(lane) && !isFull()) start(task);
         }
       }
       return tasks;
@@ -207,9 +222,9 @@ export class Attempts {
       found: null as Task[] | null,
     }));
     for (const entry of lists) {
-      if (tasks.length === max) break;
+      if (isFull()) break;
       entry.found ??= [...entry.list.firstOf(types, max - tasks.length)].reverse();
-      const task = entry.list.queue.isOpen ? entry.found.pop() : undefined;
+      const task = entry.list.queue.isOpenTo(lane) ? entry.found.pop() : undefined;
       if (task === undefined) continue;
       this.#queues.moveToBack(entry.list);
       start(task);

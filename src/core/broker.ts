@@ -177,8 +177,11 @@ export class Broker {
     return this.#attempts.planSettle(taskId, fence, outcome, now, random);
   }
 
-  /** Extends the lease of a remote claim to `leaseMs` from now, but not beyond its timeout. */
-  extend(taskId: string, fence: number, leaseMs: number, now: Instant): ExtendOutcome {
+  /**
+   * Extends the lease of a remote claim to `leaseMs` from now, but not beyond its timeout. The
+   * default is its length so far.
+   */
+  extend(taskId: string, fence: number, leaseMs: number | undefined, now: Instant): ExtendOutcome {
     return this.#attempts.extend(taskId, fence, leaseMs, now);
   }
 

@@ -103,10 +103,12 @@ export interface ClaimLost {
 }
 
 /**
- * The way a claim ended. `unknown`: the task is forgotten, or the claim never existed, or is too
+ * The ways a claim can end. `unknown`: the task is forgotten, or the claim never existed, or is too
  * old.
  */
-export type ClaimEnd = "expired" | "timeout" | "settled" | "cancelled" | "unknown";
+export const CLAIM_ENDS = ["expired", "timeout", "settled", "cancelled", "unknown"] as const;
+
+export type ClaimEnd = (typeof CLAIM_ENDS)[number];
 
 /** The reason why a running attempt has lost its task. */
 export type RevokeReason = "cancelled" | "timeout" | "lease_lost";

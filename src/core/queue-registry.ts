@@ -137,7 +137,7 @@ export class QueueRegistry {
     const { loop, thread, remote } = queue.ready;
     keepIf(isOpen && loop.size > 0, loop, this.#ready.loop);
     keepIf(isOpen && thread.size > 0, thread, this.#ready.thread);
-    keepIf(isOpen && remote.size > 0, remote, this.#ready.remote);
+    keepIf(remote.size > 0 && queue.isOpenTo("remote"), remote, this.#ready.remote);
     const { isIdle } = queue;
     if (isIdle && queue.position === NOT_LINKED) queue.idleSinceMs = nowMs;
     keepIf(isIdle, queue, this.#idle);
@@ -167,6 +167,7 @@ export class QueueRegistry {
     this.#inUseAllowed = Math.max(this.#inUseAllowed, this.#inUse);
     for (const queue of this.#byName.values()) {
       queue.runningAllowed = Math.max(queue.runningAllowed, queue.counts.running);
+      queue.claimsAllowed = Math.max(queue.claimsAllowed, queue.claims);
     }
   }
 
@@ -197,7 +198,7 @@ export class QueueRegistry {
       assert(queue.isInUse === queue.hasUse, "a queue is in use while it has work or is paused");
       for (const lane of LANES) {
         const list = queue.ready[lane];
-        const isClaimable = queue.isOpen && list.size > 0;
+        const isClaimable = queue.isOpenTo(lane) && list.size > 0;
         assert(ready.has(list) === isClaimable, "exactly the claimable lists take turns");
       }
       assert(idle.has(queue) === queue.isIdle, "exactly the queues without tasks are idle");

@@ -25,6 +25,8 @@ export interface QueueLimits {
   readonly bytes: number;
   /** Tasks that run at the same time; Infinity means that only the places to run limit them. */
   readonly concurrency: number;
+  /** Tasks that remote workers hold at the same time. */
+  readonly claims: number;
 }
 
 /** The number of times each event happened since the queue was created. */
@@ -45,6 +47,8 @@ export interface QueueView {
   readonly counts: Readonly<Record<TaskStatus, number>>;
   readonly waiting: number;
   readonly waitingBytes: number;
+  /** Tasks that remote workers hold. */
+  readonly claims: number;
   readonly totals: Readonly<QueueTotals>;
 }
 
@@ -62,6 +66,7 @@ export class Queue implements QueueView {
 
   waiting = 0;
   waitingBytes = 0;
+  claims = 0;
   /** Tasks that hold a place here but are not visible yet, and their payload bytes. */
   reserved = 0;
   reservedBytes = 0;
@@ -71,9 +76,11 @@ export class Queue implements QueueView {
   known = 0;
   isPaused = false;
   /**
-   * The number of tasks that may run. It exceeds the limit only after a restore of remote claims.
+   * The numbers of tasks that may run, and that remote workers may hold. They exceed the limits
+   * only after a restore of remote claims.
    */
   runningAllowed: number;
+  claimsAllowed: number;
   /** Whether it counts as a queue in use. Only the registry writes it. */
   isInUse = false;
   /** The monotonic time since when it is idle, while it is idle. */
@@ -85,6 +92,7 @@ export class Queue implements QueueView {
     this.name = name;
     this.limits = limits;
     this.runningAllowed = limits.concurrency;
+    this.claimsAllowed = limits.claims;
     this.ready = {
       loop: new ReadyList(this, "loop"),
       thread: new ReadyList(this, "thread"),
@@ -92,9 +100,14 @@ export class Queue implements QueueView {
     };
   }
 
-  /** Whether its ready tasks may be claimed. */
+  /** Whether more of its tasks may run, whatever their lane. */
   get isOpen(): boolean {
     return !this.isPaused && this.counts.running < this.limits.concurrency;
+  }
+
+  /** Whether its ready tasks of this lane may be claimed. */
+  isOpenTo(lane: Lane): boolean {
+    return this.isOpen && (lane !== "remote" || this.claims < this.limits.claims);
   }
 
   /** Accepted tasks that have not finished. */
@@ -130,6 +143,7 @@ export class Queue implements QueueView {
   countIn(task: Task, status: TaskStatus): void {
     this.counts[status] += 1;
     this.known += 1;
+    if (task.lease !== null) this.claims += 1;
     if (isWaiting(status)) {
       this.waiting += 1;
       this.waitingBytes += task.payloadBytes;
@@ -139,6 +153,7 @@ export class Queue implements QueueView {
   countOut(task: Task, status: TaskStatus): void {
     this.counts[status] -= 1;
     this.known -= 1;
+    if (task.lease !== null) this.claims -= 1;
     if (isWaiting(status)) {
       this.waiting -= 1;
       this.waitingBytes -= task.payloadBytes;
@@ -169,5 +184,6 @@ export class Queue implements QueueView {
     );
     assert(waiting === this.waiting, "the waiting tasks are counted");
     assert(this.counts.running <= this.runningAllowed, "no more run at once than may");
+    assert(this.claims <= this.claimsAllowed, "remote workers hold no more than they may");
   }
 }

@@ -178,6 +178,7 @@ export class TaskRegistry {
   leave(task: Task): void {
     const { status, queue } = task;
     const holder = holderOf(status);
+    queue.countOut(task, status);
     switch (holder) {
       case "ready":
         queue.ready[task.lane].remove(task);
@@ -193,7 +194,6 @@ export class TaskRegistry {
       default:
         holder satisfies never;
     }
-    queue.countOut(task, status);
   }
 
   /**
@@ -251,9 +251,11 @@ export class TaskRegistry {
     this.schedule.verify();
     const seen = { scheduled: 0, finished: 0 };
     const known = new Map<Queue, number>();
+    const claims = new Map<Queue, number>();
     for (const task of this.index.newestFirst(Number.POSITIVE_INFINITY)) {
       assert(this.queues.find(task.queue.name) === task.queue, "a known task's queue is known");
       known.set(task.queue, (known.get(task.queue) ?? 0) + 1);
+      if (task.lease !== null) claims.set(task.queue, (claims.get(task.queue) ?? 0) + 1);
       if (isFinished(task.status)) seen.finished += 1;
       else if (holderOf(task.status) === "schedule") seen.scheduled += 1;
       assert(task.lease === null || task.status === "running", "only a running task has a lease");
@@ -265,8 +267,10 @@ export class TaskRegistry {
     }
     assert(seen.scheduled === this.schedule.size, "delayed and running tasks are in the schedule");
     assert(seen.finished === this.retention.size, "finished tasks are in retention");
-    for (const queue of this.queues.all())
+    for (const queue of this.queues.all()) {
       assert(queue.known === (known.get(queue) ?? 0), "a queue counts its tasks");
+      assert(queue.claims === (claims.get(queue) ?? 0), "a queue counts its remote claims");
+    }
   }
 
   #makeAgain(saved: SavedTask): Task {
@@ -292,16 +296,16 @@ export class TaskRegistry {
     if (isCrashed) task.apply(afterLoss(task, "crash_loop", now));
     const { queue, status } = task;
     const holder = holderOf(status);
+    if (claim !== null) {
+      restoreLease(task, claim, now);
+      task.order = this.#nextOrder();
+    }
     queue.countIn(task, status);
     if (holder === "ready") {
       task.queuedSinceMs = now.monoMs;
       this.#pushBack(task);
     } else if (holder === "schedule") {
       if (claim === null) restoreWait(task, now);
-      else {
-        restoreLease(task, claim, now);
-        task.order = this.#nextOrder();
-      }
       this.schedule.add(task);
     }
     if (isCrashed) this.#observer.onStep(task, "running", now);

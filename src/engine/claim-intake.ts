@@ -24,7 +24,7 @@ export function claimFaults({
   ];
 }
 
-export function extendFaults(leaseMs: number): readonly FieldFault[] {
+export function extendFaults(leaseMs: number | undefined): readonly FieldFault[] {
   return faultOf("/leaseMs", leaseMs, LIMITS.leaseMs);
 }
 

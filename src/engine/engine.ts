@@ -28,12 +28,15 @@ export type { Backoff } from "../core/backoff.ts";
 export type { Receipt } from "../core/idempotency.ts";
 export type { Lane } from "../core/lane.ts";
 export { LIMITS } from "../core/limits.ts";
-export type {
-  AttemptOutcome,
-  ClaimRequest,
-  Refusal,
-  Retry,
-  RevokeReason,
+export {
+  type AttemptOutcome,
+  CLAIM_ENDS,
+  type ClaimEnd,
+  type ClaimLost,
+  type ClaimRequest,
+  type Refusal,
+  type Retry,
+  type RevokeReason,
 } from "../core/outcomes.ts";
 export type { QueueLimits } from "../core/queue.ts";
 export { isFinished, TASK_STATUSES, type TaskStatus } from "../core/status.ts";
@@ -164,6 +167,8 @@ export type ListAnswer =
 export interface QueueReport extends QueueView {
   /** The time since its longest-waiting queued task was queued, or null when none is queued. */
   readonly oldestQueuedMs: number | null;
+  /** The waiting claims of remote workers that would take a task of this queue. */
+  readonly claimsWaiting: number;
 }
 
 /** One attempt at a task, given to a worker. Plain data: it can leave the process and come back. */
@@ -174,6 +179,8 @@ export interface Claim {
    * fence is ever used again.
    */
   readonly fence: number;
+  /** The length of the lease, in milliseconds: the part of it that ends before the timeout. */
+  readonly leaseMs: number;
   /**
    * The end of the lease unless the claim is settled or extended before: wall-clock milliseconds.
    */
@@ -188,6 +195,12 @@ export type ClaimAnswer =
   | Stopping
   | StorageUnavailable;
 
+/** As many claims as allowed wait already. */
+export interface TooManyWaiting {
+  readonly kind: "too_many_waiting";
+  readonly max: number;
+}
+
 export type SettleAnswer = SettleOutcome | InvalidClaim | StorageUnavailable;
 
 export type ExtendAnswer = ExtendOutcome | InvalidClaim;
@@ -196,8 +209,10 @@ export type ExtendAnswer = ExtendOutcome | InvalidClaim;
  * Runs the tasks of a lane. It must not call the engine from inside these methods, only afterwards.
  */
 export interface EngineWorker {
-  /** `count` tasks have just become claimable. */
-  onReady(count: number): void;
+  /**
+   * `count` tasks of a queue have just become claimable; all of this type, if one is given.
+   */
+  onReady(count: number, queue: string, type?: string): void;
   /** The attempt lost its task: stop it. Its outcome will be ignored. */
   onRevoke(taskId: string, fence: number, reason: RevokeReason): void;
 }
@@ -240,18 +255,31 @@ export interface Engine {
   /** Cancels all waiting tasks of a queue. */
   purge(name: string): MaybePromise<PurgeAnswer>;
 
-  /** Registers the worker of a lane. One per lane. */
+  /** Registers a worker of a lane. */
   attach(lane: Lane, worker: EngineWorker): void;
   /** Starts attempts at the next tasks, up to `max`. */
   claim(request: ClaimRequest): MaybePromise<ClaimAnswer>;
+  /**
+   * Claims for a remote worker. When nothing can start, it waits: until something can, `waitMs` are
+   * over, `signal` aborts, or the engine stops. Waiting claims are served first come, first served.
+   * A claim whose signal has aborted takes nothing.
+   */
+  claimOrWait(
+    request: ClaimRequest,
+    waitMs: number,
+    signal: AbortSignal,
+  ): MaybePromise<ClaimAnswer | TooManyWaiting>;
   /**
    * Reports the end of an attempt. If the claim was settled before with the same outcome word, the
    * first answer is repeated. If the claim ended in another way, or was settled with another word,
    * the answer is `claim_lost`. Neither changes anything.
    */
   settle(taskId: string, fence: number, outcome: AttemptOutcome): MaybePromise<SettleAnswer>;
-  /** Extends the lease of a remote claim to `leaseMs` from now, but not beyond its timeout. */
-  extend(taskId: string, fence: number, leaseMs: number): MaybePromise<ExtendAnswer>;
+  /**
+   * Extends the lease of a remote claim to `leaseMs` from now, but not beyond its timeout. The
+   * default is its length so far.
+   */
+  extend(taskId: string, fence: number, leaseMs?: number): MaybePromise<ExtendAnswer>;
   /**
    * Shows the progress of a running attempt on its task: JSON text. Returns null, or the reason why
    * it was ignored.

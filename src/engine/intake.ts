@@ -22,6 +22,8 @@ export interface IntakeOptions {
   readonly defaults: TaskDefaults;
   /** The types with their own rules. */
   readonly types: ReadonlyMap<string, TypeRules>;
+  /** The rules of all other types. */
+  readonly otherTypes: TypeRules;
   /**
    * The largest number of tasks in a batch with an idempotency key. The key could not remember
    * more.
@@ -32,8 +34,6 @@ export interface IntakeOptions {
 const TYPE_DEFAULT = "default";
 
 const QUEUE_DEFAULT = "default";
-
-const NO_RULES: TypeRules = {};
 
 const NOW: When = { kind: "now" };
 
@@ -116,7 +116,7 @@ export class Intake {
   }
 
   rulesOf(type: string): TypeRules {
-    return this.#options.types.get(type) ?? NO_RULES;
+    return this.#options.types.get(type) ?? this.#options.otherTypes;
   }
 
   /** The backoff for tasks of this type. */

@@ -28,18 +28,26 @@ export class Answers {
    * anyway.
    */
   hasNoRoomFor(parts: readonly string[]): boolean {
-    return this.#unreadBytes >= this.#bytesMax && isLong(parts);
+    return this.isFull && isLong(parts);
+  }
+
+  /** Whether there is no room for a long answer. */
+  get isFull(): boolean {
+    return this.#unreadBytes >= this.#bytesMax;
   }
 
   /** An answer made of these parts of JSON text. */
-  json(parts: readonly string[], { status = 200, headers = {} }: AnswerOptions = {}): Response {
-    return new Response(isLong(parts) ? this.#streamOf(parts) : parts.join(""), {
+  json(
+    parts: readonly string[],
+    { status = 200, headers = {}, onUnread = NOTHING }: AnswerOptions = {},
+  ): Response {
+    return new Response(isLong(parts) ? this.#streamOf(parts, onUnread) : parts.join(""), {
       status,
       headers: { "content-type": "application/json", ...headers },
     });
   }
 
-  #streamOf(parts: readonly string[]): ReadableStream<Uint8Array> {
+  #streamOf(parts: readonly string[], onUnread: () => void): ReadableStream<Uint8Array> {
     const pieces = piecesOf(parts.toReversed());
     let unreadBytes = 0;
     for (const part of parts) unreadBytes += Buffer.byteLength(part);
@@ -57,7 +65,10 @@ export class Answers {
           controller.enqueue(value);
         },
         // The client has gone.
-        cancel: () => read(unreadBytes),
+        cancel() {
+          read(unreadBytes);
+          onUnread();
+        },
       },
       // Nothing is read before the connection asks for it.
       { highWaterMark: 0 },
@@ -68,7 +79,11 @@ export class Answers {
 export interface AnswerOptions {
   readonly status?: number;
   readonly headers?: Readonly<Record<string, string>>;
+  /** Called when the client has gone before it read all of a long answer. */
+  readonly onUnread?: () => void;
 }
+
+const NOTHING = (): void => undefined;
 
 function isLong(parts: readonly string[]): boolean {
   let length = 0;

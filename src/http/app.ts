@@ -10,6 +10,7 @@ import type { Engine, MaybePromise } from "../engine/engine.ts";
 import type { Log } from "../log.ts";
 import { Access, type AccessOptions } from "./access.ts";
 import { Answers } from "./answers.ts";
+import { claimRoutes } from "./api/claims.ts";
 import { type EnqueueHandler, enqueueHandler, enqueueRoutes } from "./api/enqueue.ts";
 import { accessProblem, corsHeaders, hostProblem, preflightAnswer } from "./api/guard.ts";
 import { healthRoutes } from "./api/health.ts";
@@ -17,11 +18,17 @@ import { openapiRoutes } from "./api/openapi.ts";
 import { invalidRequest, problem } from "./api/problem.ts";
 import { repeatedParameters, UNKNOWN_PARAMETER } from "./api/query.ts";
 import { queueRoutes } from "./api/queues.ts";
+import { settleRoutes } from "./api/settle.ts";
 import { taskRoutes } from "./api/tasks.ts";
 import type { Fault } from "./shape.ts";
 
 export interface AppOptions {
   readonly engine: Engine;
+  /** Whether remote workers run the tasks of any type. */
+  readonly hasRemoteTypes: boolean;
+  /** The lease of a claim that asks for none. */
+  readonly leaseMs: number;
+  readonly resultBytesMax: number;
   readonly bodyBytesMax: number;
   readonly answerBytesTotal: number;
   readonly access: AccessOptions;
@@ -73,7 +80,9 @@ export function createApp(options: AppOptions) {
     })
     .use(enqueueRoutes(enqueueOne, enqueueOptions))
     .use(taskRoutes(engine, answers))
-    .use(queueRoutes(engine, answers));
+    .use(queueRoutes(engine, answers))
+    .use(claimRoutes({ ...options, answers }))
+    .use(settleRoutes(options));
   return app;
 }
 
@@ -106,7 +115,7 @@ function notFound(routes: readonly Route[], path: string): Response {
   const allowed = allowedMethods(routes, path);
   if (allowed.length === 0) return problem("not_found", "No route matches this path.");
   const allow = allowed.join(", ");
-  return problem("method_not_allowed", `This path allows ${allow}.`, { headers: { allow } });
+  return problem("method_not_allowed", `This path allows ${allow}.`, { allow });
 }
 
 function* faultsOf(error: ValidationError): Generator<Fault> {

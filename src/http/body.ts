@@ -19,15 +19,18 @@ export type Body<T> =
 
 /**
  * Answers with the result of `answer` for the body. The common case is one asynchronous function
- * with one `await`: each further one would cost every request.
+ * with one `await`: each further one would cost every request. `absent` is the value of a request
+ * without a body, where one is not required.
  */
 export async function withBody<T extends TSchema, Answer>(
   request: Request,
   shape: Shape<T>,
   bytesMax: number,
   answer: (body: Body<Static<T>>) => MaybePromise<Answer>,
+  absent?: Static<T>,
 ): Promise<Answer> {
   const { headers } = request;
+  if (absent !== undefined && hasNoBody(headers)) return answer({ kind: "body", value: absent });
   if (!isJson(headers.get("content-type")) || headers.get("content-encoding") !== null) {
     return answer({ kind: "unsupported_media_type" });
   }
@@ -55,6 +58,11 @@ export async function withBody<T extends TSchema, Answer>(
  * stored as the same. Skips a byte order mark.
  */
 const UTF_8 = new TextDecoder("utf-8", { fatal: true });
+
+function hasNoBody(headers: Headers): boolean {
+  const length = headers.get("content-length");
+  return length === null ? !headers.has("transfer-encoding") : length === "0";
+}
 
 function isJson(contentType: string | null): boolean {
   if (contentType === "application/json") return true;

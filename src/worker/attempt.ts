@@ -11,7 +11,8 @@ import type {
   RevokeReason,
   TaskView,
 } from "../engine/engine.ts";
-import { outcomeOfReturn, outcomeOfThrow, RELEASED } from "./outcome.ts";
+import { outcomeOfResult } from "../engine/outcome.ts";
+import { outcomeOfThrow, RELEASED } from "./outcome.ts";
 
 /** The reason why an attempt must stop. Its signal aborts with this in the message. */
 export type StopReason = RevokeReason | "shutdown";
@@ -62,7 +63,7 @@ export class Attempt {
   ): MaybePromise<AttemptOutcome> {
     try {
       const returned = handler(this);
-      if (!isThenable(returned)) return outcomeOfReturn(returned, resultBytesMax);
+      if (!isThenable(returned)) return outcomeOfResult(returned, resultBytesMax);
       return this.follow(outcomeOfPromise(returned, resultBytesMax));
     } catch (thrown) {
       return outcomeOfThrow(thrown);
@@ -106,7 +107,7 @@ async function outcomeOfPromise(
   resultBytesMax: number,
 ): Promise<AttemptOutcome> {
   try {
-    return outcomeOfReturn(await promise, resultBytesMax);
+    return outcomeOfResult(await promise, resultBytesMax);
   } catch (thrown) {
     return outcomeOfThrow(thrown);
   }

@@ -5,9 +5,9 @@
  */
 
 import type { TaskView } from "../engine/engine.ts";
+import { jsonTextOf, messageOf } from "../engine/outcome.ts";
 import { atEveryLevel, type Log, type LogFields, withFields } from "../log.ts";
 import type { HandlerContext } from "./handlers/define.ts";
-import { jsonTextOf, messageOf } from "./outcome.ts";
 
 /** The part of a task that a handler can see. */
 export type AttemptTask = Pick<TaskView, "id" | "type" | "queue" | "attempt" | "maxRetries">;

@@ -31,12 +31,12 @@ export function runOnEventLoop({
 }: EventLoopOptions): RunAttempt {
   const call = (attempt: Attempt): unknown => {
     const { claim, task } = attempt;
-    const entry = handlers.types.get(task.type);
-    if (entry === undefined) throw new NoHandlerError(`no handler for type ${task.type}`);
+    const handler = handlers.types.get(task.type)?.handler;
+    if (handler === undefined) throw new NoHandlerError(`no handler for type ${task.type}`);
     const context = new Context(attempt, options, (text) => {
       engine.noteProgress(claim.taskId, claim.fence, text);
     });
-    return entry.handler(JSON.parse(task.payload), context);
+    return handler(JSON.parse(task.payload), context);
   };
   return (attempt) => attempt.run(call, resultBytesMax);
 }

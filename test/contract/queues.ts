@@ -33,7 +33,12 @@ export function describeQueues(contract: Contract): void {
       expect(await harness.queue()).toEqual({
         name: "default",
         isPaused: false,
-        limits: { size: 7, bytes: 777, concurrency: Number.POSITIVE_INFINITY },
+        limits: {
+          size: 7,
+          bytes: 777,
+          concurrency: Number.POSITIVE_INFINITY,
+          claims: Number.POSITIVE_INFINITY,
+        },
         counts: {
           scheduled: 1,
           queued: 1,
@@ -45,6 +50,8 @@ export function describeQueues(contract: Contract): void {
         },
         waiting: 3,
         waitingBytes: 8,
+        claims: 0,
+        claimsWaiting: 0,
         totals: { enqueued: 7, done: 1, failed: 1, cancelled: 1, retried: 1, interrupted: 0 },
         oldestQueuedMs: 0,
       });

@@ -53,7 +53,7 @@ async function start(
   log: Log = silentLog,
 ): Promise<Running> {
   const config = configOf({ failureRate: 0, shutdownGraceMs: 0, ...options });
-  return new Running(await startRuntime(config, handlers, log));
+  return new Running(await startRuntime(config, handlers, log, { hasHttp: true }));
 }
 
 function startWith(handler: HandlerFunction, options: Partial<Config> = {}): Promise<Running> {

@@ -59,6 +59,9 @@ export class TaskPath implements AsyncDisposable {
     });
     const app = createApp({
       engine,
+      hasRemoteTypes: false,
+      leaseMs: 10_000,
+      resultBytesMax: 1000,
       bodyBytesMax: 1_000_000,
       answerBytesTotal: 1_000_000,
       access: { host: "127.0.0.1", allowedHosts: [], corsOrigins: [] },

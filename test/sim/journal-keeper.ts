@@ -99,7 +99,12 @@ export class JournalKeeper implements Keeper {
     const snapshot = readSnapshot({
       store: this.#store,
       claims: this.#running.earlierClaims(),
-      intake: new Intake({ defaults: DEFAULTS, types: new Map(), keyedTasksMax: 1 }),
+      intake: new Intake({
+        defaults: DEFAULTS,
+        types: new Map(),
+        otherTypes: {},
+        keyedTasksMax: 1,
+      }),
       wallMs,
       log: silentLog,
     });

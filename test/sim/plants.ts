@@ -574,7 +574,7 @@ export const PLANTS: readonly Plant[] = [
   {
     defect: "A claim by queues and types takes a turn",
     file: "attempts.ts",
-    code: `          if (queue.isOpen) start(task);
+    code: `          if (queue.isOpenTo(lane) && !isFull()) start(task);
 `,
     planted: `          if (!queue.isOpen) continue;
           this.#queues.moveToBack(queue.ready[lane]);
@@ -591,19 +591,19 @@ export const PLANTS: readonly Plant[] = [
   {
     defect: "A claim by queues ignores a pause",
     file: "attempts.ts",
-    code: "const task = queue?.isOpen === true ?",
+    code: "const task = queue?.isOpenTo(lane) === true ?",
     planted: "const task = queue !== undefined ?",
   },
   {
     defect: "A claim by queues and types ignores a pause",
     file: "attempts.ts",
-    code: "if (queue.isOpen) start(task);",
+    code: "if (queue.isOpenTo(lane) && !isFull()) start(task);",
     planted: "start(task);",
   },
   {
     defect: "A claim by types starts more of a queue than may run at once",
     file: "attempts.ts",
-    code: "entry.list.queue.isOpen ? entry.found.pop() : undefined",
+    code: "entry.list.queue.isOpenTo(lane) ? entry.found.pop() : undefined",
     planted: "entry.found.pop()",
   },
   {
@@ -635,14 +635,14 @@ export const PLANTS: readonly Plant[] = [
   {
     defect: "A claim of several starts one more",
     file: "attempts.ts",
-    code: "while (tasks.length < request.max) {",
+    code: "while (tasks.length < request.max && payloadBytes < CLAIM_PAYLOAD_BYTES) {",
     planted: "while (tasks.length <= request.max && (request.max > 1 || tasks.length === 0)) {",
   },
   {
     defect: "A claim of several by types starts one more",
     file: "attempts.ts",
-    code: "if (tasks.length === max) break;",
-    planted: "if (tasks.length > max) break;",
+    code: "      if (isFull()) break;",
+    planted: "      if (tasks.length > max) break;",
   },
   {
     defect: "A wait grows over a restart when the clock is set back",

@@ -30,7 +30,7 @@ export function at(ms: number, wallJumpMs = 0): Instant {
 }
 
 export function someLimits(limits: Partial<QueueLimits> = {}): QueueLimits {
-  return { size: 100, bytes: 10_000, concurrency: UNBOUNDED, ...limits };
+  return { size: 100, bytes: 10_000, concurrency: UNBOUNDED, claims: UNBOUNDED, ...limits };
 }
 
 export function aQueue(limits: Partial<QueueLimits> = {}, name = "default"): Queue {

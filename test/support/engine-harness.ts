@@ -34,6 +34,7 @@ export interface EngineSettings<AnyClock extends Clock = ManualClock> {
   readonly limits: EngineLimits;
   readonly defaults: TaskDefaults;
   readonly types: ReadonlyMap<string, TypeRules>;
+  readonly otherTypes: TypeRules;
   readonly clock: AnyClock;
   readonly random: Random;
 }
@@ -47,6 +48,7 @@ interface EngineLimits {
   readonly retainTasks: number;
   readonly retainBytes: number;
   readonly retainMs: number;
+  readonly claimsWaitingMax: number;
 }
 
 interface TaskDefaults {
@@ -61,11 +63,13 @@ export interface EngineOptions {
   readonly queuesMax?: number;
   readonly retainTasks?: number;
   readonly retainMs?: number;
+  readonly claimsWaitingMax?: number;
   readonly retryMaxMs?: number;
   readonly maxRetries?: number;
   readonly timeoutMs?: number;
   /** Rules by type. */
   readonly types?: Readonly<Record<string, TypeRules>>;
+  readonly otherTypes?: TypeRules;
   /** Limits by queue, for those that have some of their own. */
   readonly queues?: Readonly<Record<string, Partial<QueueLimits>>>;
   readonly random?: Random;
@@ -115,6 +119,7 @@ export function someSettings<AnyClock extends Clock>(
     size: options.queueSize ?? 10,
     bytes: options.queueBytes ?? 10_000,
     concurrency: Number.POSITIVE_INFINITY,
+    claims: Number.POSITIVE_INFINITY,
   };
   return {
     limits: {
@@ -126,6 +131,7 @@ export function someSettings<AnyClock extends Clock>(
       retainTasks: options.retainTasks ?? 1000,
       retainBytes: 1_000_000,
       retainMs: options.retainMs ?? 3_600_000,
+      claimsWaitingMax: options.claimsWaitingMax ?? 100,
     },
     defaults: {
       maxRetries: options.maxRetries ?? 3,
@@ -133,6 +139,7 @@ export function someSettings<AnyClock extends Clock>(
       backoff: { baseMs: 200, jitterMs: 100, maxMs: options.retryMaxMs ?? 300_000 },
     },
     types: new Map(Object.entries(options.types ?? {})),
+    otherTypes: options.otherTypes ?? {},
     clock,
     random: options.random ?? (() => 0),
   };

@@ -67,6 +67,9 @@ export async function openScene(options: ServerOptions = {}): Promise<Scene> {
 export function openSceneOf(engine: Engine, log: Log = silentLog): Scene {
   const app = createApp({
     engine,
+    hasRemoteTypes: true,
+    leaseMs: 10_000,
+    resultBytesMax: 1024,
     bodyBytesMax: 1024,
     answerBytesTotal: 1024 * 1024,
     access: { host: "127.0.0.1", allowedHosts: [], corsOrigins: [] },

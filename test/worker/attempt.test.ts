@@ -28,7 +28,7 @@ const TASK: TaskView = {
   errors: [],
   claim: null,
 };
-const CLAIM: Claim = { taskId: TASK.id, fence: 1, leaseEndsAtMs: 1000, task: TASK };
+const CLAIM: Claim = { taskId: TASK.id, fence: 1, leaseMs: 1000, leaseEndsAtMs: 1000, task: TASK };
 
 interface Scene {
   readonly attempt: Attempt;

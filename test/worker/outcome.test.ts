@@ -1,18 +1,13 @@
 import { heapStats } from "bun:jsc";
 import { describe, expect, test } from "bun:test";
 import type { AttemptOutcome } from "../../src/engine/engine.ts";
+import { failed, jsonTextOf, messageOf, outcomeOfResult } from "../../src/engine/outcome.ts";
 import {
   NonRetryableError,
   RETRY_MARK,
   RetryAfterError,
 } from "../../src/worker/handlers/errors.ts";
-import {
-  failed,
-  jsonTextOf,
-  messageOf,
-  outcomeOfReturn,
-  outcomeOfThrow,
-} from "../../src/worker/outcome.ts";
+import { outcomeOfThrow } from "../../src/worker/outcome.ts";
 
 const BYTES_MAX = 100;
 const DAY_MS = 24 * 60 * 60 * 1000;
@@ -51,10 +46,10 @@ function thrown(value: unknown): Failed {
 }
 
 function returned(value: unknown, bytesMax = BYTES_MAX): AttemptOutcome {
-  return outcomeOfReturn(value, bytesMax);
+  return outcomeOfResult(value, bytesMax);
 }
 
-describe("outcomeOfReturn", () => {
+describe("outcomeOfResult", () => {
   test.each<[string, unknown, string | null]>([
     ["nothing", undefined, null],
     ["null", null, "null"],

@@ -47,6 +47,7 @@ import type {
   SettleAnswer,
   Stopping,
   StorageUnavailable,
+  TooManyWaiting,
   TypeRules,
 } from "../engine.ts";
 import { EventPublisher, type EventSubscriber } from "../events.ts";
@@ -64,14 +65,22 @@ import type { Persistence, PersistenceHost } from "./persistence.ts";
 import { TaskLog } from "./task-log.ts";
 import { claimOf, pageOfTasks, reportOf } from "./views.ts";
 import { Waiters } from "./waiters.ts";
+import { WaitingClaims } from "./waiting-claims.ts";
 import { WakeTimer } from "./wake-timer.ts";
 import { WorkerNotifier } from "./worker-notifier.ts";
 
+interface HostLimits extends BrokerLimits {
+  /** The largest number of claims that wait for a task. */
+  readonly claimsWaitingMax: number;
+}
+
 export interface HostOptions {
-  readonly limits: BrokerLimits;
+  readonly limits: HostLimits;
   readonly defaults: TaskDefaults;
   /** The types with their own rules. */
   readonly types?: ReadonlyMap<string, TypeRules>;
+  /** The rules of all other types. */
+  readonly otherTypes?: TypeRules;
   readonly log?: Log;
   readonly clock?: Clock;
   readonly random?: Random;
@@ -98,6 +107,7 @@ export class BrokerHost implements Engine, BrokerObserver, PersistenceHost {
   readonly #persistence: Persistence;
   readonly #events: EventPublisher;
   readonly #waiters: Waiters;
+  readonly #waitingClaims: WaitingClaims;
   readonly #workers = new WorkerNotifier();
   readonly #timer: WakeTimer;
   readonly #drain: Drain;
@@ -110,6 +120,7 @@ export class BrokerHost implements Engine, BrokerObserver, PersistenceHost {
       limits,
       defaults,
       types = new Map(),
+      otherTypes = {},
       log = silentLog,
       clock = systemClock,
       random = Math.random,
@@ -118,11 +129,17 @@ export class BrokerHost implements Engine, BrokerObserver, PersistenceHost {
   ) {
     const broker = new Broker(limits, this, 1 + Math.floor(Math.random() * FIRST_FENCE_MAX));
     this.broker = broker;
-    this.intake = new Intake({ defaults, types, keyedTasksMax: limits.retainTasks });
+    this.intake = new Intake({ defaults, types, otherTypes, keyedTasksMax: limits.retainTasks });
     this.clock = clock;
     this.log = log;
     this.#random = random;
     this.#waiters = new Waiters(clock);
+    this.#waitingClaims = new WaitingClaims({
+      clock,
+      max: limits.claimsWaitingMax,
+      claim: (request) => this.claim(request),
+    });
+    this.attach("remote", this.#waitingClaims);
     this.#timer = new WakeTimer(broker, clock, (now) => broker.tick(now, random));
     this.#drain = new Drain(clock, (leftMs) => this.#isDry(leftMs));
     this.#persistence = persistenceOf(this);
@@ -174,15 +191,15 @@ export class BrokerHost implements Engine, BrokerObserver, PersistenceHost {
 
   queues(): MaybePromise<readonly QueueReport[]> {
     return this.#persistence.whenAllStored(() => {
-      const { monoMs } = this.clock.now();
-      return Array.from(this.broker.queues(), (queue) => reportOf(queue, monoMs));
+      const now = this.clock.now();
+      return Array.from(this.broker.queues(), (queue) => this.#reportOf(queue, now));
     });
   }
 
   queue(name: string): MaybePromise<QueueReport | undefined> {
     return this.#persistence.whenAllStored(() => {
       const queue = this.broker.findQueue(name);
-      return queue === undefined ? undefined : reportOf(queue, this.clock.now().monoMs);
+      return queue === undefined ? undefined : this.#reportOf(queue, this.clock.now());
     });
   }
 
@@ -196,11 +213,11 @@ export class BrokerHost implements Engine, BrokerObserver, PersistenceHost {
   }
 
   pause(name: string): MaybePromise<PauseAnswer> {
-    return this.#run(pauseCommand(this.broker, name, true));
+    return this.#run(this.#pauseCommand(name, true));
   }
 
   resume(name: string): MaybePromise<PauseAnswer> {
-    return this.#run(pauseCommand(this.broker, name, false));
+    return this.#run(this.#pauseCommand(name, false));
   }
 
   purge(name: string): MaybePromise<PurgeAnswer> {
@@ -231,6 +248,14 @@ export class BrokerHost implements Engine, BrokerObserver, PersistenceHost {
     return { kind: "claimed", claims };
   }
 
+  claimOrWait(
+    request: ClaimRequest,
+    waitMs: number,
+    signal: AbortSignal,
+  ): MaybePromise<ClaimAnswer | TooManyWaiting> {
+    return this.#waitingClaims.claim(request, waitMs, signal);
+  }
+
   settle(taskId: string, fence: number, outcome: AttemptOutcome): MaybePromise<SettleAnswer> {
     if (this.#isRemote(taskId)) {
       const faults = outcomeFaults(outcome);
@@ -245,7 +270,7 @@ export class BrokerHost implements Engine, BrokerObserver, PersistenceHost {
     return answer;
   }
 
-  extend(taskId: string, fence: number, leaseMs: number): ExtendAnswer {
+  extend(taskId: string, fence: number, leaseMs?: number): ExtendAnswer {
     const faults = extendFaults(leaseMs);
     if (faults.length > 0) return { kind: "invalid", faults };
     const now = this.clock.now();
@@ -268,12 +293,14 @@ export class BrokerHost implements Engine, BrokerObserver, PersistenceHost {
 
   stopIntake(): void {
     if (this.#mode === "open") this.#setMode("stopping");
+    if (!this.#handsOut) this.#waitingClaims.close();
   }
 
   async drain(graceMs: number): Promise<void> {
     await this.#drain.start(graceMs);
     this.#persistence.flush();
     this.#waiters.close();
+    this.#waitingClaims.close();
   }
 
   close(): Promise<EngineRemains> {
@@ -285,6 +312,7 @@ export class BrokerHost implements Engine, BrokerObserver, PersistenceHost {
         this.#isStoreWhole = this.#persistence.close().isWhole;
       } finally {
         this.#waiters.close();
+        this.#waitingClaims.close();
         this.#timer.close();
       }
     }
@@ -365,6 +393,14 @@ export class BrokerHost implements Engine, BrokerObserver, PersistenceHost {
   #isDry(leftMs: number): boolean {
     if (this.#persistence.isDurable) return this.broker.runningHere === 0;
     return !this.broker.hasWorkWithin(leftMs, this.clock.now());
+  }
+
+  #reportOf(queue: Queue, { monoMs }: Instant): QueueReport {
+    return reportOf(queue, this.#waitingClaims.countFor(queue.name), monoMs);
+  }
+
+  #pauseCommand(name: string, isPaused: boolean): Command<PauseAnswer> {
+    return pauseCommand(this.broker, name, isPaused, (queue, now) => this.#reportOf(queue, now));
   }
 
   #setMode(mode: Mode): void {

@@ -8,10 +8,16 @@ import type { Step } from "../../core/attempts.ts";
 import type { Broker } from "../../core/broker.ts";
 import type { Instant, Random } from "../../core/instant.ts";
 import type { AttemptOutcome, Refusal, SettleOutcome } from "../../core/outcomes.ts";
+import type { Queue } from "../../core/queue.ts";
 import type { SettleReceipt, Task } from "../../core/task.ts";
 import { viewOf } from "../../core/task.ts";
-import type { CancelAnswer, PauseAnswer, PurgeAnswer, RetryAnswer } from "../engine.ts";
-import { reportOf } from "./views.ts";
+import type {
+  CancelAnswer,
+  PauseAnswer,
+  PurgeAnswer,
+  QueueReport,
+  RetryAnswer,
+} from "../engine.ts";
 
 export type Command<Answer> = (now: Instant) => Plan<Answer> | Answered<Answer>;
 
@@ -94,6 +100,7 @@ export function pauseCommand(
   broker: Broker,
   name: string,
   isPaused: boolean,
+  reportOf: (queue: Queue, now: Instant) => QueueReport,
 ): Command<Exclude<PauseAnswer, { readonly kind: "storage_unavailable" }>> {
   return (now) => {
     const queue = broker.findQueue(name);
@@ -103,7 +110,7 @@ export function pauseCommand(
     // Such a queue is not paused, and no pause is planned. A pin would bring it into use, maybe
     // beyond the bound.
     if (!isPaused && !queue.isInUse) {
-      return answered({ kind: "set", queue: reportOf(queue, now.monoMs) });
+      return answered({ kind: "set", queue: reportOf(queue, now) });
     }
     // The queue must exist and be in use when the plan is applied.
     broker.pin(queue, now);
@@ -114,7 +121,7 @@ export function pauseCommand(
       take(takenAt) {
         broker.setPaused(queue, isPaused, takenAt);
         broker.unpin(queue, takenAt);
-        return { kind: "set", queue: reportOf(queue, takenAt.monoMs) };
+        return { kind: "set", queue: reportOf(queue, takenAt) };
       },
       drop: (droppedAt) => broker.unpin(queue, droppedAt),
     };

@@ -17,9 +17,9 @@ export function pageOfTasks(broker: Broker, { limit, cursor, ...filter }: ListRe
   };
 }
 
-export function reportOf(queue: Queue, nowMs: number): QueueReport {
+export function reportOf(queue: Queue, claimsWaiting: number, nowMs: number): QueueReport {
   const sinceMs = queue.oldestQueuedSinceMs();
-  const { name, isPaused, limits, counts, waiting, waitingBytes, totals } = queue;
+  const { name, isPaused, limits, counts, waiting, waitingBytes, claims, totals } = queue;
   return {
     name,
     isPaused,
@@ -27,6 +27,8 @@ export function reportOf(queue: Queue, nowMs: number): QueueReport {
     counts: { ...counts },
     waiting,
     waitingBytes,
+    claims,
+    claimsWaiting,
     totals: { ...totals },
     oldestQueuedMs: sinceMs === null ? null : nowMs - sinceMs,
   };
@@ -35,8 +37,9 @@ export function reportOf(queue: Queue, nowMs: number): QueueReport {
 /** The claim that holds a running task. */
 export function claimOf(task: Task, { monoMs, wallMs }: Instant): Claim {
   const { id, fence, lease, dueAtMs } = task;
-  const leaseEndsAtMs = lease === null ? wallMs + (dueAtMs - monoMs) : lease.endsAtWallMs;
-  return { taskId: id, fence, leaseEndsAtMs, task: viewOf(task) };
+  const leaseMs = dueAtMs - monoMs;
+  const leaseEndsAtMs = lease === null ? wallMs + leaseMs : lease.endsAtWallMs;
+  return { taskId: id, fence, leaseMs, leaseEndsAtMs, task: viewOf(task) };
 }
 
 function cursorOfSeq(seq: number): string {

@@ -1,38 +1,57 @@
-/** Notifies the workers of an engine, one per lane, of claimable tasks and of revoked attempts. */
+/** Notifies the workers of an engine, by lane, of claimable tasks and of revoked attempts. */
 
 import { LANES, type Lane } from "../../core/lane.ts";
 import type { RevokeReason } from "../../core/outcomes.ts";
 import type { Queue } from "../../core/queue.ts";
+import { SEARCHED_MAX } from "../../core/ready-list.ts";
 import type { TaskStatus } from "../../core/status.ts";
 import type { Task } from "../../core/task.ts";
 import type { EngineWorker } from "../engine.ts";
 
 export class WorkerNotifier {
-  readonly #workers: Partial<Record<Lane, EngineWorker>> = {};
+  readonly #workers: Readonly<Record<Lane, EngineWorker[]>> = { loop: [], thread: [], remote: [] };
 
   attach(lane: Lane, worker: EngineWorker): void {
-    this.#workers[lane] = worker;
+    this.#workers[lane].push(worker);
   }
 
-  /** Tells the worker about tasks that became claimable. */
-  onStep({ status, queue, lane }: Task, from: TaskStatus | null): void {
-    if (status === "queued" && queue.isOpen) this.#workers[lane]?.onReady(1);
+  /** Tells the workers about tasks that became claimable. */
+  onStep({ status, settings, queue, lane }: Task, from: TaskStatus | null): void {
+    if (status === "queued" && queue.isOpenTo(lane)) {
+      this.#onReady(lane, 1, queue.name, settings.type);
+    }
     // A queue that was at its concurrency limit may start another task.
     if (from === "running" && queue.limits.concurrency !== Number.POSITIVE_INFINITY) {
       this.onOpen(queue);
-    }
+    } else if (lane === "remote") this.#onRemoteStep(queue, status, from);
   }
 
   /** Tells the workers about the ready tasks of a queue that may have just opened. */
-  onOpen({ isOpen, ready }: Queue): void {
-    if (!isOpen) return;
-    for (const lane of LANES) {
-      const { size } = ready[lane];
-      if (size > 0) this.#workers[lane]?.onReady(size);
-    }
+  onOpen(queue: Queue): void {
+    for (const lane of LANES) this.#onOpenTo(lane, queue);
   }
 
   onRevoke({ id, lane }: Task, fence: number, reason: RevokeReason): void {
-    this.#workers[lane]?.onRevoke(id, fence, reason);
+    for (const worker of this.#workers[lane]) worker.onRevoke(id, fence, reason);
+  }
+
+  #onRemoteStep(queue: Queue, status: TaskStatus, from: TaskStatus | null): void {
+    // The queue may have been at its limit of claims.
+    const hasEnded = from === "running";
+    // A search by type sees one more task of a long list when one before it has started.
+    const hasStarted = status === "running" && queue.ready.remote.size >= SEARCHED_MAX;
+    if (hasEnded || hasStarted) this.#onOpenTo("remote", queue);
+  }
+
+  #onOpenTo(lane: Lane, queue: Queue): void {
+    const { size } = queue.ready[lane];
+    if (size > 0 && queue.isOpenTo(lane)) this.#onReady(lane, size, queue.name);
+  }
+
+  #onReady(lane: Lane, count: number, queue: string, type?: string): void {
+    const workers = this.#workers[lane];
+    for (let index = 0; index < workers.length; index += 1) {
+      workers[index]?.onReady(count, queue, type);
+    }
   }
 }

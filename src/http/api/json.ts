@@ -5,6 +5,7 @@
 
 import type { Static } from "@sinclair/typebox";
 import {
+  type Claim,
   type EnqueueRequest,
   LIMITS,
   type QueueReport,
@@ -12,6 +13,7 @@ import {
   type TaskView,
 } from "../../engine/engine.ts";
 import type { EnqueueBody, QueueJson } from "./schemas.ts";
+import { tokenOf } from "./token.ts";
 
 type Asked = { readonly [Field in keyof EnqueueRequest]-?: EnqueueRequest[Field] };
 
@@ -89,6 +91,7 @@ function msOfTime(time: string): number {
  * The task as JSON text. Payload, progress and result are already text, and are inserted unchanged.
  */
 export function taskJson(task: TaskView): string {
+  const { claim } = task;
   const errors = task.errors.map(errorJson);
   const known = JSON.stringify({
     id: task.id,
@@ -106,8 +109,20 @@ export function taskJson(task: TaskView): string {
     finished_at: timeJson(task.finishedAtMs),
     error: errors.at(-1) ?? null,
     errors,
+    claim:
+      claim === null
+        ? null
+        : { worker: claim.worker, lease_ends_at: timeJson(claim.leaseEndsAtMs) },
   });
   return `${known.slice(0, -1)},"payload":${task.payload},"progress":${task.progress ?? "null"},"result":${task.result ?? "null"}}`;
+}
+
+/** A claim as JSON text. */
+export function claimJson({ taskId, fence, leaseMs, leaseEndsAtMs, task }: Claim): string {
+  const token = tokenOf({ taskId, fence });
+  const retriesLeft = Math.max(0, task.maxRetries - task.failures);
+  const known = `"token":"${token}","lease_ms":${Math.floor(leaseMs)},"lease_ends_at":"${timeJson(leaseEndsAtMs)}"`;
+  return `{${known},"task":${taskJson(task).slice(0, -1)},"retries_left":${retriesLeft}}}`;
 }
 
 export function queueJson(queue: QueueReport): Static<typeof QueueJson> {
@@ -118,6 +133,7 @@ export function queueJson(queue: QueueReport): Static<typeof QueueJson> {
     waiting: { tasks: queue.waiting, bytes: queue.waitingBytes },
     depth: { ...queue.counts },
     oldest_waiting_ms: queue.oldestQueuedMs === null ? null : Math.round(queue.oldestQueuedMs),
+    claims: { running: queue.claims, waiting: queue.claimsWaiting },
     totals: { ...queue.totals },
   };
 }
@@ -126,6 +142,6 @@ function errorJson({ code, message, attempt, atMs }: TaskError): object {
   return { code, message, attempt, at: timeJson(atMs) };
 }
 
-function timeJson(ms: number | null): string | null {
+export function timeJson(ms: number | null): string | null {
   return ms === null ? null : new Date(ms).toISOString();
 }

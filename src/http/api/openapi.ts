@@ -12,8 +12,10 @@ import { IdempotencyKey, NAMED_SCHEMAS } from "./schemas.ts";
 
 export interface RouteDescription {
   readonly summary: string;
-  readonly tag: "Enqueue" | "Tasks" | "Queues" | "Health";
+  readonly tag: "Enqueue" | "Tasks" | "Queues" | "Workers" | "Health";
   readonly body?: TSchema;
+  /** Whether the body may be missing. */
+  readonly isBodyOptional?: boolean;
   readonly hasIdempotencyKey?: boolean;
   /** By status: the schema of the JSON body, or a sentence where the body is empty. */
   readonly answers: Readonly<Record<number, TSchema | string>>;
@@ -24,7 +26,8 @@ export interface RouteDescription {
 
 /** The `detail` that a route passes to Elysia. */
 export function describeRoute(route: RouteDescription): DocumentDecoration {
-  const { summary, tag, body, hasIdempotencyKey = false, problems = [] } = route;
+  const { summary, tag, body, isBodyOptional = false } = route;
+  const { hasIdempotencyKey = false, problems = [] } = route;
   const common = tag === "Health" ? [] : COMMON_PROBLEMS;
   return {
     summary,
@@ -33,7 +36,10 @@ export function describeRoute(route: RouteDescription): DocumentDecoration {
     ...(body === undefined
       ? {}
       : {
-          requestBody: { required: true, content: { "application/json": { schema: refer(body) } } },
+          requestBody: {
+            required: !isBodyOptional,
+            content: { "application/json": { schema: refer(body) } },
+          },
         }),
     responses: { ...answerResponses(route), ...problemResponses([...common, ...problems]) },
   } as DocumentDecoration;
@@ -146,6 +152,7 @@ export function openapiRoutes(version: string) {
       { name: "Enqueue", description: "Enqueue tasks." },
       { name: "Tasks", description: "Read, cancel and retry tasks." },
       { name: "Queues", description: "Read, pause, resume and purge queues." },
+      { name: "Workers", description: "Claim tasks, extend claims and settle them." },
       { name: "Health", description: "Liveness and readiness." },
     ],
     components: {

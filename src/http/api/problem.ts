@@ -5,7 +5,7 @@
  */
 
 import { Type } from "@sinclair/typebox";
-import type { Refusal } from "../../engine/engine.ts";
+import { CLAIM_ENDS, type ClaimEnd, type Refusal } from "../../engine/engine.ts";
 import type { Body } from "../body.ts";
 import type { Fault } from "../shape.ts";
 
@@ -17,6 +17,8 @@ export const PROBLEMS = {
   not_found: { status: 404, title: "Not found" },
   method_not_allowed: { status: 405, title: "Method not allowed" },
   conflict: { status: 409, title: "Not allowed in the task's current status" },
+  claim_lost: { status: 409, title: "Claim lost" },
+  no_remote_types: { status: 409, title: "No type is remote" },
   body_too_large: { status: 413, title: "Body too large" },
   unsupported_media_type: { status: 415, title: "Unsupported media type" },
   host_not_allowed: { status: 421, title: "Host not allowed" },
@@ -27,6 +29,7 @@ export const PROBLEMS = {
   overloaded: { status: 503, title: "Server overloaded" },
   shutting_down: { status: 503, title: "Server stopping" },
   storage_unavailable: { status: 503, title: "Storage unavailable" },
+  too_many_waiting: { status: 503, title: "Too many claims wait" },
 } as const;
 
 export type ProblemCode = keyof typeof PROBLEMS;
@@ -40,6 +43,12 @@ export const ProblemSchema = Type.Object(
     code: Type.Union(Object.keys(PROBLEMS).map((code) => Type.Literal(code))),
     detail: Type.String(),
     errors: Type.Optional(Type.Array(Type.Object({ path: Type.String(), message: Type.String() }))),
+    ended: Type.Optional(
+      Type.Union(
+        CLAIM_ENDS.map((end) => Type.Literal(end)),
+        { description: "Of `claim_lost`: how the claim ended." },
+      ),
+    ),
   },
   { description: "RFC 9457 problem details with a stable code." },
 );
@@ -50,20 +59,27 @@ export const ProblemSchema = Type.Object(
  */
 const RETRY_AFTER_S = "1";
 
-export interface ProblemOptions {
+/** A refusal: a code, a sentence about this case, and what belongs to the code. */
+export interface Problem {
+  readonly code: ProblemCode;
+  readonly detail: string;
   readonly errors?: readonly Fault[];
-  readonly headers?: Readonly<Record<string, string>>;
+  readonly ended?: ClaimEnd;
 }
 
-/** An answer with this problem. `detail` is a sentence about this case. */
-export function problem(
-  code: ProblemCode,
-  detail: string,
-  { errors, headers }: ProblemOptions = {},
-): Response {
+/** The problem as the client gets it. */
+export function problemJson({ code, detail, errors, ended }: Problem) {
   const { status, title } = PROBLEMS[code];
-  const body = { type: "about:blank", title, status, code, detail, errors };
-  return new Response(JSON.stringify(body), {
+  return { type: "about:blank", title, status, code, detail, errors, ended };
+}
+
+/** An answer with this problem. */
+export function problemAnswer(
+  of: Problem,
+  headers: Readonly<Record<string, string>> = {},
+): Response {
+  const { status } = PROBLEMS[of.code];
+  return new Response(JSON.stringify(problemJson(of)), {
     status,
     headers: {
       "content-type": "application/problem+json",
@@ -71,6 +87,15 @@ export function problem(
       ...headers,
     },
   });
+}
+
+/** An answer with a problem of this code. `detail` is a sentence about this case. */
+export function problem(
+  code: ProblemCode,
+  detail: string,
+  headers?: Readonly<Record<string, string>>,
+): Response {
+  return problemAnswer({ code, detail }, headers);
 }
 
 /**
@@ -81,6 +106,11 @@ const ERRORS_MAX = 20;
 
 /** The answer to a request with these faults. */
 export function invalidRequest(errors: Iterable<Fault>): Response {
+  return problemAnswer(invalidProblem(errors));
+}
+
+/** The problem of a request with these faults. */
+export function invalidProblem(errors: Iterable<Fault>): Problem {
   const told: Fault[] = [];
   for (const { path, message } of errors) {
     if (told.length === ERRORS_MAX) break;
@@ -91,7 +121,7 @@ export function invalidRequest(errors: Iterable<Fault>): Response {
     first === undefined
       ? "The request is not valid."
       : `${first.path || "the body"}: ${first.message}`;
-  return problem("invalid_request", detail, { errors: told });
+  return { code: "invalid_request", detail, errors: told };
 }
 
 /** The problem of an unreadable body. */
@@ -140,11 +170,13 @@ export function stoppingProblem(): Response {
   return problem("shutting_down", "The server is stopping and accepts no more tasks.");
 }
 
+export const STORAGE_PROBLEM: Problem = {
+  code: "storage_unavailable",
+  detail: "The data file could not be written. Nothing was changed; retry later.",
+};
+
 export function storageProblem(): Response {
-  return problem(
-    "storage_unavailable",
-    "The data file could not be written. Nothing was changed; retry later.",
-  );
+  return problemAnswer(STORAGE_PROBLEM);
 }
 
 /** A path consists of the client's own keys, which can be as long as a body. */

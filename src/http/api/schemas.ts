@@ -117,6 +117,16 @@ export const TaskJson = Type.Object({
   result: Type.Unknown({ description: "The value that the handler returned." }),
   error: Type.Union([TaskErrorJson, Type.Null()], { description: "The latest failed attempt." }),
   errors: Type.Array(TaskErrorJson, { description: "The last few failed attempts, oldest first." }),
+  claim: Type.Union(
+    [
+      Type.Object({
+        worker: Type.Union([Type.String(), Type.Null()]),
+        lease_ends_at: Time,
+      }),
+      Type.Null(),
+    ],
+    { description: "The claim of the remote worker that holds the task." },
+  ),
 });
 
 export const TaskPageJson = Type.Object({
@@ -176,6 +186,13 @@ export const QueueJson = Type.Object({
   oldest_waiting_ms: Type.Union([Count, Type.Null()], {
     description: "The time since the oldest queued task was queued.",
   }),
+  claims: Type.Object(
+    { running: Count, waiting: Count },
+    {
+      description:
+        "Remote workers: the tasks that they hold, and the requests that wait for a task.",
+    },
+  ),
   totals: Type.Unsafe<QueueReport["totals"]>(
     counts(
       ["enqueued", ...TASK_STATUSES.filter(isFinished), "retried", "interrupted"],
@@ -187,6 +204,153 @@ export const QueueJson = Type.Object({
 export const QueuesJson = Type.Object({ queues: Type.Array(QueueJson) });
 
 export const PurgeJson = Type.Object({ cancelled: Count });
+
+const LeaseMs = whole(LIMITS.leaseMs, "The length of the lease. Default: LEASE_MS.");
+
+const Worker = Type.String({
+  pattern: LIMITS.worker.pattern,
+  maxLength: LIMITS.worker.lengthMax,
+  description: "The name of the worker, for people.",
+});
+
+function names(name: typeof QueueName, description: string) {
+  const { min, max } = LIMITS.claimNames;
+  return Type.Array(name, { minItems: min, maxItems: max, description });
+}
+
+export const ClaimBody = Type.Object(
+  {
+    queues: Type.Optional(
+      names(QueueName, "Only these queues, strictly in this order. Default: all, in turn."),
+    ),
+    types: Type.Optional(
+      names(
+        TaskType,
+        "Only tasks of these types. Examines at most 1,000 tasks of a queue. Default: all.",
+      ),
+    ),
+    max: Type.Optional(whole(LIMITS.claimTasks, "The largest number of tasks. Default: 1.")),
+    lease_ms: Type.Optional(LeaseMs),
+    wait_ms: Type.Optional(
+      whole(LIMITS.waitMs, "Wait until a task is ready, at most this many milliseconds."),
+    ),
+    worker: Type.Optional(Worker),
+  },
+  { additionalProperties: false },
+);
+export type ClaimBody = Static<typeof ClaimBody>;
+
+export const ExtendBody = Type.Object(
+  {
+    lease_ms: Type.Optional(
+      whole(LIMITS.leaseMs, "The length of the lease from now. Default: its length so far."),
+    ),
+    progress: Type.Optional(
+      Type.Unknown({ description: "Shown on the task. At most RESULT_BYTES_MAX as JSON." }),
+    ),
+  },
+  { additionalProperties: false },
+);
+
+export type ExtendBody = Static<typeof ExtendBody>;
+
+/** The fields of a settle, by outcome. */
+const SETTLE_FIELDS = {
+  done: {
+    result: Type.Optional(
+      Type.Unknown({ description: "The result. At most RESULT_BYTES_MAX as JSON." }),
+    ),
+  },
+  failed: {
+    code: Type.Optional(
+      Type.String({
+        description: `${LIMITS.errorCode.allowed}. Any other text counts as handler_error.`,
+      }),
+    ),
+    message: Type.Optional(
+      Type.String({ description: `Cut to ${LIMITS.errorMessageLength.max} characters.` }),
+    ),
+    retry: Type.Optional(
+      Type.Union([Type.Literal("backoff"), Type.Literal("never")], {
+        description: "Retry after the usual wait, or never. Default: backoff.",
+      }),
+    ),
+    retry_after_ms: Type.Optional(
+      whole(LIMITS.retryAfterMs, "Retry after this many milliseconds. Not with retry."),
+    ),
+  },
+  released: {
+    delay_ms: Type.Optional(
+      whole(LIMITS.retryAfterMs, "Wait at the back for this many milliseconds. Default: 0."),
+    ),
+  },
+} as const;
+
+const STRICT = { additionalProperties: false } as const;
+
+export const DoneBody = Type.Object(SETTLE_FIELDS.done, STRICT);
+export const FailedBody = Type.Object(SETTLE_FIELDS.failed, STRICT);
+export const ReleasedBody = Type.Object(SETTLE_FIELDS.released, STRICT);
+
+const Token = Type.String({ description: "The token of the claim." });
+
+function settleOf<Outcome extends keyof typeof SETTLE_FIELDS>(outcome: Outcome) {
+  const fields: (typeof SETTLE_FIELDS)[Outcome] = SETTLE_FIELDS[outcome];
+  return Type.Object({ token: Token, outcome: Type.Literal(outcome), ...fields }, STRICT);
+}
+
+export const DoneSettle = settleOf("done");
+export const FailedSettle = settleOf("failed");
+export const ReleasedSettle = settleOf("released");
+
+/** The largest number of settles in one request. */
+const SETTLES_MAX = LIMITS.claimTasks.max;
+
+/** The checked part of a request with several settles. Each settle is checked on its own. */
+export const SettlesBody = Type.Object(
+  {
+    settles: Type.Array(Type.Object({ token: Token }), { minItems: 1, maxItems: SETTLES_MAX }),
+  },
+  STRICT,
+);
+
+/** A request with several settles, for the API description. */
+export const SettlesJson = Type.Object({
+  settles: Type.Array(Type.Union([DoneSettle, FailedSettle, ReleasedSettle]), {
+    minItems: 1,
+    maxItems: SETTLES_MAX,
+  }),
+});
+
+const ClaimJson = Type.Object({
+  token: Type.String({ description: "Names the claim in all further calls." }),
+  lease_ms: Type.Integer({ description: "The length of the lease: time with it." }),
+  lease_ends_at: Time,
+  task: Type.Composite([
+    TaskJson,
+    Type.Object({ retries_left: Type.Integer({ description: "Retries after this attempt." }) }),
+  ]),
+});
+
+export const ClaimsJson = Type.Object({ claims: Type.Array(ClaimJson) });
+
+export const LeaseJson = Type.Object({ lease_ms: Type.Integer(), lease_ends_at: Time });
+
+export const SettleReceiptJson = Type.Object({
+  id: Type.String({ format: "uuid" }),
+  status: Status,
+  run_at: MaybeTime,
+});
+
+export const SettleResultsJson = Type.Object({
+  results: Type.Array(
+    Type.Union([
+      Type.Composite([Type.Object({ token: Token }), SettleReceiptJson]),
+      Type.Object({ token: Token, problem: Type.Unsafe({ $ref: "#/components/schemas/Problem" }) }),
+    ]),
+    { description: "One for each settle, in their order." },
+  ),
+});
 
 /** The schemas that have a name in the API description. */
 export const NAMED_SCHEMAS = {
@@ -201,4 +365,18 @@ export const NAMED_SCHEMAS = {
   Queue: QueueJson,
   Queues: QueuesJson,
   Purge: PurgeJson,
+  ClaimBody,
+  Claims: ClaimsJson,
+  Claim: ClaimJson,
+  ExtendBody,
+  Lease: LeaseJson,
+  DoneBody,
+  FailedBody,
+  ReleasedBody,
+  SettleReceipt: SettleReceiptJson,
+  Settles: SettlesJson,
+  DoneSettle,
+  FailedSettle,
+  ReleasedSettle,
+  SettleResults: SettleResultsJson,
 } as const;

@@ -16,7 +16,7 @@ const LIMIT_DEFAULT = 50;
  * A connection counts as idle only this long after the end of a long poll, so that the answer
  * always comes first.
  */
-const IDLE_MARGIN_S = 15;
+export const IDLE_MARGIN_S = 15;
 
 export function taskRoutes(engine: Engine, answers: Answers) {
   return new Elysia()

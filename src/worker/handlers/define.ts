@@ -70,14 +70,42 @@ export interface HandlerOptions<Payload = unknown> {
   readonly isolation?: "thread";
 }
 
+/** The rules for the tasks of a type that remote workers run. */
+export interface RemoteOptions<Payload = unknown>
+  extends Omit<HandlerOptions<Payload>, "handler" | "isolation"> {
+  /** `"remote"`: programs elsewhere claim its tasks over HTTP. */
+  readonly isolation: "remote";
+  readonly handler?: undefined;
+  /** Carries the type of the payload. Never set. */
+  readonly [PAYLOAD]?: Payload;
+}
+
+declare const PAYLOAD: unique symbol;
+
+/** A type whose tasks remote workers run, with a payload that has no schema. */
+export function remote<Payload = unknown>(
+  options: Omit<RemoteOptions<Payload>, "isolation"> = {},
+): RemoteOptions<Payload> {
+  return { ...options, isolation: "remote" };
+}
+
+type TypeOptions = HandlerOptions | RemoteOptions;
+
 /** The limits of one queue. Missing values come from the configuration. */
 export type QueueOptions = Partial<QueueLimits>;
 
-/** The result of {@link defineHandlers}, and the default export of a handlers module. */
-export interface Handlers {
+/**
+ * The result of {@link defineHandlers}, and the default export of a handlers module. `Payloads` has
+ * the type of the payload for each type of task.
+ */
+export interface Handlers<Payloads = unknown> {
   readonly [HANDLERS_MARK]: true;
-  readonly types: ReadonlyMap<string, HandlerOptions>;
+  readonly types: ReadonlyMap<string, TypeOptions>;
   readonly queues: ReadonlyMap<string, QueueOptions>;
+  /** `"remote"`: remote workers run the tasks of all other types. Otherwise these fail. */
+  readonly otherTypes: "remote" | undefined;
+  /** Carries the types of the payloads to a client. Never set. */
+  readonly payloads?: Payloads;
 }
 
 const HANDLERS_MARK = Symbol.for("ringq.handlers");
@@ -87,7 +115,8 @@ type HandlerEntries<Payloads> = {
   readonly [Type in keyof Payloads]:
     | DeclaringFunction<Payloads[Type]>
     | HandlerOptions<Payloads[Type]>
-    | DeclaringOptions<Payloads[Type]>;
+    | DeclaringOptions<Payloads[Type]>
+    | RemoteOptions<Payloads[Type]>;
 };
 
 /**
@@ -104,27 +133,47 @@ type DeclaringOptions<Payload> = Omit<HandlerOptions<Payload>, "handler" | "sche
   readonly schema?: undefined;
 };
 
+/** Options for more than one type of task. */
+export interface HandlersOptions {
+  /** Limits of queues, by name. */
+  readonly queues?: Readonly<Record<string, QueueOptions>>;
+  /** `"remote"`: remote workers run the tasks of all other types. Otherwise these fail. */
+  readonly otherTypes?: "remote";
+}
+
 /**
- * Defines the handlers of a server or a queue: for each task type a function, or a function with
- * options; and limits for queues by name. Throws a TypeError that names every unknown or invalid
- * option.
+ * Defines the handlers of a server or a queue: for each task type a function, a function with
+ * options, or `isolation: "remote"` without a function. Throws a TypeError that names every unknown
+ * or invalid option.
  */
 export function defineHandlers<Payloads extends Record<string, unknown>>(
   entries: HandlerEntries<Payloads>,
-  { queues = {} }: { readonly queues?: Readonly<Record<string, QueueOptions>> } = {},
-): Handlers {
-  const faults: string[] = [];
-  const types = new Map<string, HandlerOptions>();
+  { queues = {}, otherTypes, ...rest }: HandlersOptions = {},
+): Handlers<Payloads> {
+  const faults = Object.keys(rest).map((name) => `unknown option ${name}`);
+  if (otherTypes !== undefined && otherTypes !== "remote") {
+    faults.push('otherTypes must be "remote"');
+  }
+  const types = new Map<string, TypeOptions>();
   for (const [type, entry] of Object.entries<unknown>(entries)) {
     const options = typeof entry === "function" ? { handler: entry } : entry;
     faults.push(...faultsOfType(type, options).map((fault) => `${type}: ${fault}`));
-    types.set(type, options as HandlerOptions);
+    types.set(type, options as TypeOptions);
   }
   for (const [name, options] of Object.entries<unknown>(queues)) {
     faults.push(...faultsOfQueue(name, options).map((fault) => `queue ${name}: ${fault}`));
   }
   if (faults.length > 0) throw new TypeError(`invalid handlers: ${faults.join("; ")}`);
-  return { [HANDLERS_MARK]: true, types, queues: new Map(Object.entries(queues)) };
+  return { [HANDLERS_MARK]: true, types, queues: new Map(Object.entries(queues)), otherTypes };
+}
+
+/** Runs no code in the process: remote workers run every task. */
+export const NO_HANDLERS = defineHandlers({}, { otherTypes: "remote" });
+
+/** Whether remote workers run the tasks of any type. */
+export function hasRemoteTypes({ types, otherTypes }: Handlers): boolean {
+  if (otherTypes === "remote") return true;
+  return [...types.values()].some(({ isolation }) => isolation === "remote");
 }
 
 /**
@@ -151,12 +200,24 @@ export function typeRules(handlers: Handlers, backoff: Backoff): ReadonlyMap<str
   );
 }
 
+/** The limits of a queue from the configuration. */
+export interface CommonLimits extends Omit<QueueLimits, "claims"> {
+  /** Null means the size of the queue. */
+  readonly claims: number | null;
+}
+
+/** The limits of a queue with these limits of its own. */
+export function limitsOf(common: CommonLimits, own: QueueOptions): QueueLimits {
+  const limits = withOwn(common, own);
+  return { ...limits, claims: limits.claims ?? limits.size };
+}
+
 /** The limits of all queues with their own limits. */
 export function queueLimits(
   handlers: Handlers,
-  limits: QueueLimits,
+  common: CommonLimits,
 ): ReadonlyMap<string, QueueLimits> {
-  return new Map(Array.from(handlers.queues, ([name, own]) => [name, withOwn(limits, own)]));
+  return new Map(Array.from(handlers.queues, ([name, own]) => [name, limitsOf(common, own)]));
 }
 
 /**
@@ -221,7 +282,10 @@ const TYPE_RULES: OptionRules = {
     allows: (value) => isObject(value) && faultsOf(value, BACKOFF_RULES).length === 0,
   },
   queue: LIMITS.queue,
-  isolation: { allowed: '"thread"', allows: (value) => value === "thread" },
+  isolation: {
+    allowed: '"thread" or "remote"',
+    allows: (value) => value === "thread" || value === "remote",
+  },
 };
 
 function allowedIn(rules: OptionRules): string {
@@ -234,6 +298,7 @@ const QUEUE_RULES: OptionRules = {
   size: atLeast(1),
   bytes: atLeast(1),
   concurrency: atLeast(1),
+  claims: atLeast(1),
 };
 
 /**
@@ -249,11 +314,16 @@ function isSchema(value: unknown): boolean {
   }
 }
 
+const FORM = 'must be a function, an object with a handler, or one with isolation: "remote"';
+
 function faultsOfType(type: string, options: unknown): readonly string[] {
   if (!LIMITS.type.allows(type)) return [`the name of a type must be ${LIMITS.type.allowed}`];
-  if (!isObject(options) || options["handler"] === undefined) {
-    return ["must be a function, or an object with a handler"];
+  if (!isObject(options)) return [FORM];
+  const isRemote = options["isolation"] === "remote";
+  if (isRemote && options["handler"] !== undefined) {
+    return ["a remote type has no handler: a remote worker runs its tasks"];
   }
+  if (!isRemote && options["handler"] === undefined) return [FORM];
   return faultsOf(options, TYPE_RULES);
 }
 

@@ -3,7 +3,7 @@
 import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { type Clock, systemClock } from "../../clock.ts";
-import { messageOf } from "../outcome.ts";
+import { messageOf } from "../../engine/outcome.ts";
 import { type Handlers, isHandlers } from "./define.ts";
 
 export type Loaded =

@@ -4,12 +4,13 @@
  */
 
 import type { AttemptOutcome } from "../../engine/engine.ts";
+import { messageOf, outcomeOfResult } from "../../engine/outcome.ts";
 import { atEveryLevel, type Log, type LogFields } from "../../log.ts";
 import { abortError } from "../attempt.ts";
 import { Context, type ContextOptions } from "../context.ts";
 import type { HandlerFunction, Handlers } from "../handlers/define.ts";
 import { loadHandlers } from "../handlers/load.ts";
-import { messageOf, outcomeOfReturn, outcomeOfThrow } from "../outcome.ts";
+import { outcomeOfThrow } from "../outcome.ts";
 import { LogRoom } from "./log-room.ts";
 import type { FromThread, Load, ToThread } from "./protocol.ts";
 
@@ -71,7 +72,7 @@ class Attempts {
       const source = { task, signal };
       const context = new Context(source, this.#options, (text) => progress.post(text));
       const value = await this.#handlerOf(task.type)(JSON.parse(payload), context);
-      outcome = outcomeOfReturn(value, this.#options.progressBytesMax);
+      outcome = outcomeOfResult(value, this.#options.progressBytesMax);
     } catch (thrown) {
       outcome = outcomeOfThrow(thrown);
     }
@@ -80,9 +81,9 @@ class Attempts {
   }
 
   #handlerOf(type: string): HandlerFunction {
-    const entry = this.#handlers.types.get(type);
-    if (entry === undefined) throw new Error(`the thread has no handler for type ${type}`);
-    return entry.handler;
+    const handler = this.#handlers.types.get(type)?.handler;
+    if (handler === undefined) throw new Error(`the thread has no handler for type ${type}`);
+    return handler;
   }
 }
 

@@ -5,9 +5,9 @@
 
 import type { Clock } from "../../clock.ts";
 import type { AttemptOutcome, TaskView } from "../../engine/engine.ts";
+import { failed } from "../../engine/outcome.ts";
 import type { Log } from "../../log.ts";
 import type { StopReason } from "../attempt.ts";
-import { failed } from "../outcome.ts";
 import { LogRoom } from "./log-room.ts";
 import type { FromThread, Load, ToThread } from "./protocol.ts";
 

@@ -60,6 +60,12 @@ describe("the description of the API", () => {
       "POST /queues/{name}/pause": "200 403 404 421 422 503",
       "POST /queues/{name}/resume": "200 403 404 421 422 503",
       "DELETE /queues/{name}/tasks": "200 403 404 421 422 503",
+      "POST /claims": "200 400 403 409 413 415 421 422 503",
+      "POST /claims/{token}/extend": "200 400 403 404 409 413 415 421 422",
+      "POST /claims/{token}/done": "200 400 403 404 409 413 415 421 422 503",
+      "POST /claims/{token}/failed": "200 400 403 404 409 413 415 421 422 503",
+      "POST /claims/{token}/released": "200 400 403 404 409 413 415 421 422 503",
+      "POST /claims/settle": "200 400 403 413 415 421 422",
     });
   });
 

@@ -31,6 +31,7 @@ describe("GET /queues/:name", () => {
       waiting: { tasks: 2, bytes: 12 },
       depth: { scheduled: 1, queued: 1, running: 1, retrying: 0, done: 1, failed: 1, cancelled: 1 },
       oldest_waiting_ms: queue.oldest_waiting_ms,
+      claims: { running: 0, waiting: 0 },
       totals: { enqueued: 6, done: 1, failed: 1, cancelled: 1, retried: 0, interrupted: 0 },
     });
     expect(Number.isInteger(queue.oldest_waiting_ms)).toBe(true);

@@ -58,6 +58,7 @@ describe("GET /tasks/:id", () => {
       result: null,
       error: null,
       errors: [],
+      claim: null,
     });
     expect(task.enqueued_at).toMatch(RFC_3339_MS);
   });

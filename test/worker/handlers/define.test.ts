@@ -11,7 +11,7 @@ import {
 } from "../../../src/worker/handlers/define.ts";
 
 const BACKOFF = { baseMs: 200, jitterMs: 100, maxMs: 300_000 };
-const QUEUE = { size: 64, bytes: 1024, concurrency: Number.POSITIVE_INFINITY };
+const QUEUE = { size: 64, bytes: 1024, concurrency: Number.POSITIVE_INFINITY, claims: 7 };
 
 /** What the faults say of each option. */
 const TIMEOUT = `timeoutMs must be ${LIMITS.timeoutMs.allowed}`;
@@ -21,7 +21,7 @@ const BACKOFF_OPTION =
   "backoff must be an object in which baseMs is a whole number of at least 0, " +
   `jitterMs is a whole number of at least 0, maxMs is ${LIMITS.backoffMaxMs.allowed}`;
 const SCHEMA = "schema must be a TypeBox schema that can be compiled";
-const NO_HANDLER = "must be a function, or an object with a handler";
+const NO_HANDLER = 'must be a function, an object with a handler, or one with isolation: "remote"';
 
 const handler = (): void => undefined;
 
@@ -94,7 +94,11 @@ describe("defineHandlers", () => {
     ["half a retry", { handler, maxRetries: 0.5 }, RETRIES],
     ["a queue that is no text", { handler, queue: 5 }, QUEUE_NAME],
     ["a queue with a capital", { handler, queue: "A" }, QUEUE_NAME],
-    ["an unknown isolation", { handler, isolation: "process" }, 'isolation must be "thread"'],
+    [
+      "an unknown isolation",
+      { handler, isolation: "process" },
+      'isolation must be "thread" or "remote"',
+    ],
     ["a JSON Schema", { handler, schema: { type: "object" } }, SCHEMA],
     ["a schema that leads nowhere", { handler, schema: Type.Ref("other") }, SCHEMA],
     ["a schema that is none", { handler, schema: null }, SCHEMA],

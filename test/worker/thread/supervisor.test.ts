@@ -35,7 +35,7 @@ class SupervisorHarness implements AsyncDisposable {
 
   constructor() {
     const backoff = { baseMs: 0, jitterMs: 0, maxMs: 0 };
-    const queue = { size: 10, bytes: 1000, concurrency: 10 };
+    const queue = { size: 10, bytes: 1000, concurrency: 10, claims: 10 };
     this.#engine = createMemoryEngine({
       limits: {
         queue,
@@ -44,6 +44,7 @@ class SupervisorHarness implements AsyncDisposable {
         retainTasks: 10,
         retainBytes: 1000,
         retainMs: 1000,
+        claimsWaitingMax: 10,
       },
       defaults: { maxRetries: 0, timeoutMs: 1000, backoff },
       types: new Map(["work", "crash"].map((type) => [type, { lane: "thread" }])),
