@@ -60,7 +60,7 @@ export const HTTP = Symbol("http");
  * - after a lost connection or a 502, 503 or 504 of a proxy, if the call has the same effect when
  *   it is executed twice. `cancel`, `retry` and `purge` do not.
  */
-export class Client<Types extends TaskTypes<object> = TaskTypes> {
+export class Client<Types extends TaskTypes<unknown> = TaskTypes> {
   readonly [HTTP]: Http;
 
   /** Throws a TypeError for an invalid address or key. */

@@ -25,8 +25,10 @@ export interface TaskTypes<Payloads = Readonly<Record<string, unknown>>> {
   readonly payloads?: Payloads;
 }
 
-/** The map from type to payload. */
-export type PayloadsOf<Types extends TaskTypes<object>> = NonNullable<Types["payloads"]>;
+/** The map from type to payload. Without known types, every type is allowed. */
+export type PayloadsOf<Types extends TaskTypes<unknown>> = unknown extends Types["payloads"]
+  ? Readonly<Record<string, unknown>>
+  : NonNullable<Types["payloads"]>;
 
 /** The options of a task. The handlers of the server have the defaults. */
 export interface TaskOptions {

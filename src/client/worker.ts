@@ -46,7 +46,7 @@ export type WorkerHandlers<Payloads> = string extends keyof Payloads
   ? Readonly<Record<string, Handler<DeclaringFunction>>>
   : { readonly [Type in keyof Payloads]?: Handler<HandlerFunction<Payloads[Type]>> };
 
-export interface WorkerOptions<Types extends TaskTypes<object> = TaskTypes> {
+export interface WorkerOptions<Types extends TaskTypes<unknown> = TaskTypes> {
   readonly handlers: WorkerHandlers<PayloadsOf<Types>>;
   /** The largest number of tasks that run at the same time: 1–10,000. Default: 10. */
   readonly concurrency?: number | undefined;
@@ -123,7 +123,7 @@ interface ClaimUnderWay {
  * - A worker that gets no answer, or an error, tries again with backoff, without an end. It logs
  *   `requests_fail` when this begins: as an error if a person must act, as for a wrong key.
  */
-export class Worker<Types extends TaskTypes<object> = TaskTypes> {
+export class Worker<Types extends TaskTypes<unknown> = TaskTypes> {
   readonly #http: Http;
   readonly #options: WorkerOptions<Types>;
   readonly #concurrency: number;
@@ -141,7 +141,7 @@ export class Worker<Types extends TaskTypes<object> = TaskTypes> {
   #asked = 0;
   /** Whether the last claim got all that it asked for, so that there is probably more. */
   #isBacklog = false;
-  #state: "new" | "running" | "stopping" | "released" = "new";
+  #state: "new" | "running" | "stopping" = "new";
   #isTurnPlanned = false;
   #cancelPause: (() => void) | null = null;
   /** What a stop waits for. */
@@ -211,7 +211,9 @@ export class Worker<Types extends TaskTypes<object> = TaskTypes> {
       clock.after(Math.max(0, sentAtMs + ANSWER_MS - nowMs), () => abort.abort());
     }
     await this.#until(() => this.#leases.size === 0 && this.#claims.size === 0, graceMs);
-    this.#state = "released";
+    // A claim that still waits would get the tasks that are given back now.
+    for (const { abort } of this.#claims) abort.abort();
+    await this.#until(() => this.#claims.size === 0, ANSWER_MS);
     const running = this.#leases.close();
     for (const attempt of running) {
       attempt.stop("shutdown", clock.now().monoMs);

@@ -15,7 +15,9 @@ export interface Seen {
   readonly signal: AbortSignal;
 }
 
-type Answer = Response | ((seen: Seen) => Response | Promise<Response>);
+type Scripted = (seen: Seen) => Response | Promise<Response>;
+
+type Answer = Response | Scripted;
 
 const TOKEN = /^\/claims\/([^/]+)\//;
 
@@ -110,7 +112,7 @@ export function untilGone({ signal }: Pick<Seen, "signal">): Promise<Response> {
 }
 
 /** Takes every settle, except those with a problem, by token. */
-export function settled(problems: Readonly<Record<string, object>> = {}): Answer {
+export function settled(problems: Readonly<Record<string, object>> = {}): Scripted {
   return ({ body }) => {
     const { settles } = body as { readonly settles: readonly { readonly token: string }[] };
     const results = settles.map(({ token }) => {
