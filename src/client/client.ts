@@ -114,7 +114,8 @@ export class Client<Types extends TaskTypes<unknown> = TaskTypes> {
   /**
    * The task once it has finished, or as it is when `waitMs` are over; undefined as for `task`. The
    * wait may be longer than the server's limit of 60 s, and survives a restart of the server that
-   * takes less than `timeoutMs`.
+   * takes less than `timeoutMs`. Each wait holds a connection, and runtimes bound their number: Bun
+   * sends 256 requests at once, a browser 6.
    */
   async waitFor(id: string, options: WaitOptions = {}): Promise<Task | undefined> {
     const { waitMs = Number.POSITIVE_INFINITY, ...call } = options;
