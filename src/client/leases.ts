@@ -143,8 +143,8 @@ export class Leases {
       if (reason !== "cancelled") this.#options.log.warn("claim_lost", { id, type, reason });
       attempt.stop(reason, nowMs);
     } else if (progress !== null && (status === 413 || status === 422)) {
+      // The lease is still due, and is now extended without the progress.
       this.#options.log.warn("progress_refused", { id, type, reason: problem?.detail });
-      attempt.extendAtMs = nowMs;
     } else {
       this.#outage.failed(error);
       attempt.notExtended(progress, nowMs);

@@ -139,7 +139,7 @@ export class Settler {
     const { code, status, detail = problem.title, ended } = problem;
     if (code === "claim_lost") {
       const isExpected = ended === "cancelled" || ended === "settled";
-      this.#log[isExpected ? "debug" : "warn"]("claim_lost", { token: settle.token, ended });
+      this.#log[isExpected ? "debug" : "warn"]("claim_lost", { id: idOf(settle), ended });
     } else if (status === 503) {
       this.#waiting.unshift(settle);
       this.#pause(new RingqError(detail, { status, code, problem }));
@@ -152,7 +152,7 @@ export class Settler {
   #replace(settle: SettleEntry, status: number, reason: string): void {
     const { token, isReplacement = false } = settle;
     if (isReplacement) {
-      this.#log.error("settle_refused", { token, status, reason });
+      this.#log.error("settle_refused", { id: idOf(settle), status, reason });
       return;
     }
     const code = status === 413 ? "result_too_large" : "invalid_result";
@@ -167,6 +167,11 @@ export class Settler {
       this.#onAnswer();
     });
   }
+}
+
+/** The id of the task. Tokens stay out of the log, because they give the right to settle. */
+function idOf({ token }: SettleEntry): string {
+  return token.slice(0, token.lastIndexOf("."));
 }
 
 /** An upper bound that costs little for short texts. */

@@ -312,10 +312,6 @@ export class Worker<Types extends TaskTypes<unknown> = TaskTypes> {
   async #startAll(claims: readonly ClaimJson[]): Promise<void> {
     const { clock } = this.#http;
     let turnAtMs = clock.now().monoMs;
-    if (this.#state !== "running") {
-      for (const { token } of claims) this.#settle(settleOfRelease(token));
-      return;
-    }
     const attempts = claims.map((claim) => new Attempt(claim, turnAtMs));
     for (const attempt of attempts) this.#leases.add(attempt);
     for (const attempt of attempts) {

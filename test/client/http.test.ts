@@ -88,6 +88,29 @@ describe("a request is sent again", () => {
     expect(await client.task("1")).toMatchObject({ id: "1" });
   });
 
+  test("after a 429, whatever it is", async () => {
+    await using server = new FakeServer();
+    const limited = new Response("slow down", { status: 429, headers: { "retry-after": "2" } });
+    server.answer("DELETE /queues/q/tasks", limited, Response.json({ cancelled: 1 }));
+    const { client, clock } = aClient(server);
+
+    expect(await client.purge("q")).toBe(1);
+
+    expect(clock.waits).toEqual([2000]);
+  });
+
+  test("not before a date that the server names", async () => {
+    await using server = new FakeServer();
+    const date = new Date(Date.now() + 5000).toUTCString();
+    server.answer("GET /queues", aProblem(503, "overloaded", {}, { "retry-after": date }));
+    server.answer("GET /queues", Response.json({ queues: [] }));
+    const { client, clock } = aClient(server);
+
+    await client.queues();
+
+    expect(clock.waits[0]).toBeWithin(1000, 5001);
+  });
+
   test("while the queue is full, if the caller waits for room", async () => {
     await using server = new FakeServer();
     const full = aProblem(503, "queue_full", {}, { "retry-after": "1" });

@@ -76,6 +76,38 @@ describe("a lease is extended", () => {
     expect(extended.sort()).toEqual(tokens.slice(20).sort());
   });
 
+  test("of the attempt that needs it first", async () => {
+    await using server = new FakeServer();
+    const held = new HeldHandler();
+    server.answer(CLAIM, claimed(["a"], {}, 3000), claimed(["b"], {}, 9000));
+    const { clock } = startWorker(server, { handlers: { t: held.run } });
+    await until(() => held.signals.length === 2 && clock.armed === 2);
+
+    await clock.advance(1000);
+
+    expect((await server.nth(EXTEND, 1)).path).toBe("/claims/a/extend");
+  });
+
+  test("by at most 16 requests at the same time", async () => {
+    await using server = new FakeServer();
+    const answers = Promise.withResolvers<void>();
+    const late = async (): Promise<Response> => {
+      await answers.promise;
+      return granted(9000);
+    };
+    server.answer(EXTEND, ...Array(20).fill(late));
+    const tokens = Array.from({ length: 20 }, (_, index) => `t${index}`);
+    const { clock } = await holding(server, tokens);
+
+    await clock.advance(3000);
+    await server.nth(EXTEND, 16);
+    await settleDown(server);
+    expect(server.of(EXTEND)).toHaveLength(16);
+
+    answers.resolve();
+    await server.nth(EXTEND, 20);
+  });
+
   test("again soon, when that fails, and the attempt goes on", async () => {
     await using server = new FakeServer();
     const page = new Response("<html>", { status: 404 });
@@ -144,6 +176,22 @@ describe("progress is shown", () => {
     await server.nth(EXTEND, 2);
 
     expect(server.bodies(EXTEND)).toEqual([{ progress: { aB: 2 } }, {}]);
+  });
+
+  test("within a second after an extend that was under way", async () => {
+    await using server = new FakeServer();
+    const { clock, progress } = await reporting(server);
+    server.answer(EXTEND, () => {
+      progress("later");
+      return granted(9000);
+    });
+
+    await clock.advance(3000);
+    await answered(server, clock, 1);
+    await clock.advance(1000);
+    await server.nth(EXTEND, 2);
+
+    expect(server.bodies(EXTEND)).toEqual([{}, { progress: "later" }]);
   });
 
   test("although an extend failed", async () => {

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { aProblem, claimed, FakeServer, type Seen, settled } from "./fake-server.ts";
-import { settleDown, startWorker, until } from "./worker-harness.ts";
+import { HeldHandler, settleDown, startWorker, until } from "./worker-harness.ts";
 
 const CLAIM = "POST /claims";
 const SETTLE = "POST /claims/settle";
@@ -22,6 +22,20 @@ describe("batches of settles", () => {
     await server.until(() => server.settles.length === 4);
 
     expect(batches(server)).toEqual([["a", "b"], ["c"], ["d"]]);
+  });
+
+  test("have at most 100 settles", async () => {
+    await using server = new FakeServer();
+    const held = new HeldHandler();
+    const tokens = Array.from({ length: 75 }, (_, index) => `${index}`);
+    server.answer(CLAIM, claimed(tokens), claimed(tokens.map((token) => `2${token}`)));
+    startWorker(server, { handlers: { t: held.run }, concurrency: 150 });
+    await until(() => held.signals.length === 150);
+
+    for (let ended = 0; ended < 150; ended += 1) held.end();
+    await server.until(() => server.settles.length === 150);
+
+    expect(batches(server).map(({ length }) => length)).toEqual([100, 50]);
   });
 
   test("count bytes, not characters", async () => {
@@ -98,14 +112,14 @@ describe("a settle that the server refuses", () => {
 
   test("again after that is dropped, with an error in the log", async () => {
     await using server = new FakeServer();
-    server.answer(CLAIM, claimed(["a"]));
+    server.answer(CLAIM, claimed(["a.1"]));
     server.answer(SETTLE, aProblem(422, "invalid_request"), aProblem(422, "invalid_request"));
 
     const { lines } = startWorker(server, { handlers: { t: () => 1 } });
     await until(() => lines.some(({ event }) => event === "settle_refused"));
     await settleDown(server);
 
-    expect(lines.at(-1)).toMatchObject({ level: "error", fields: { token: "a", status: 422 } });
+    expect(lines.at(-1)).toMatchObject({ level: "error", fields: { id: "a", status: 422 } });
     expect(server.of(SETTLE)).toHaveLength(2);
   });
 });
@@ -147,11 +161,11 @@ describe("a settle is kept", () => {
 
   test("but not when the claim is over", async () => {
     await using server = new FakeServer();
-    server.answer(CLAIM, claimed(["a", "b", "c"]));
+    server.answer(CLAIM, claimed(["a.1", "b.1", "c.1"]));
     const lost = { status: 409, code: "claim_lost", title: "Lost", detail: "Over" };
     server.answer(
       SETTLE,
-      settled({ a: { ...lost, ended: "expired" }, b: { ...lost, ended: "cancelled" } }),
+      settled({ "a.1": { ...lost, ended: "expired" }, "b.1": { ...lost, ended: "cancelled" } }),
     );
 
     const { lines } = startWorker(server, { handlers: { t: () => 1 } });
@@ -159,8 +173,8 @@ describe("a settle is kept", () => {
     await settleDown(server);
 
     expect(lines.filter(({ event }) => event === "claim_lost")).toMatchObject([
-      { level: "warn", fields: { token: "a", ended: "expired" } },
-      { level: "debug", fields: { token: "b", ended: "cancelled" } },
+      { level: "warn", fields: { id: "a", ended: "expired" } },
+      { level: "debug", fields: { id: "b", ended: "cancelled" } },
     ]);
     expect(server.of(SETTLE)).toHaveLength(1);
   });

@@ -42,6 +42,37 @@ describe("a worker that stops", () => {
     expect(server.settles).toEqual([{ token: "a", outcome: "released" }]);
   });
 
+  test("starts no handler of a batch whose handlers block", async () => {
+    await using server = new FakeServer();
+    server.answer(CLAIM, claimed(["a", "b"]));
+    let blockedMs = 0;
+    const block = (): void => {
+      blockedMs = 20;
+      void worker.stop();
+    };
+    const { worker } = startWorker(server, { handlers: { t: block } }, (manual) => ({
+      now: () => ({ monoMs: manual.now().monoMs + blockedMs }),
+      after: (delayMs, fire) => manual.after(delayMs, fire),
+    }));
+    await server.until(() => server.settles.length === 2);
+
+    expect(server.settles).toEqual([
+      { token: "a", outcome: "done" },
+      { token: "b", outcome: "released" },
+    ]);
+  });
+
+  test("does not wait for its next try, when the server is away", async () => {
+    await using server = new FakeServer();
+    server.answer(CLAIM, aProblem(503, "shutting_down", {}, { "retry-after": "60" }));
+    const { worker, clock, lines } = startWorker(server, { handlers: { t: () => 1 } });
+    await until(() => lines.some(({ event }) => event === "requests_fail"));
+
+    await worker.stop();
+
+    expect(clock.armed).toBe(0);
+  });
+
   test("lets running handlers end, and extends their leases meanwhile", async () => {
     await using server = new FakeServer();
     const held = new HeldHandler();
@@ -146,6 +177,24 @@ describe("a worker that stops", () => {
 
     expect(report).toEqual({ released: 1, unsettled: 0 });
     expect(server.settles).toEqual([{ token: "a", outcome: "released" }]);
+  });
+
+  test("listens to signals only while it runs, and only if it may", async () => {
+    await using server = new FakeServer();
+    const before = process.listenerCount("SIGTERM");
+    const counts = [true, false].map(async (signals) => {
+      const { worker, clock } = startWorker(server, { handlers: { t: () => 1 }, signals });
+      const running = process.listenerCount("SIGTERM") - before;
+      const stopping = worker.stop();
+      const stopped = process.listenerCount("SIGTERM") - before;
+      await clock.advance(100);
+      await stopping;
+      return [running, stopped];
+    });
+    expect(await Promise.all(counts)).toEqual([
+      [1, 0],
+      [0, 0],
+    ]);
   });
 
   test("stops once, and can't start again", async () => {

@@ -99,17 +99,17 @@ describe("a worker claims", () => {
     await using server = new FakeServer();
     server.answer(
       CLAIM,
-      aProblem(503, "shutting_down", {}, { "retry-after": "1" }),
+      aProblem(503, "shutting_down"),
+      aProblem(503, "shutting_down"),
       aProblem(401, "unauthorized"),
       claimed(["a"]),
     );
 
     const { clock, lines } = startWorker(server, { handlers: { t: () => 1 } });
-    for (const refusals of [1, 2]) {
+    for (const refusals of [1, 2, 3]) {
       await server.nth(CLAIM, refusals);
-      await until(() => lines.filter(({ event }) => event === "requests_fail").length === refusals);
-      await clock.advance(999);
-      await clock.advance(1);
+      await settleDown(server);
+      await clock.advance(1000);
     }
     await server.nth("POST /claims/settle", 1);
 
@@ -311,6 +311,26 @@ describe("a handler", () => {
       event: "sent",
       fields: { to: 7, id: "id-of-a", type: "t", attempt: 1 },
     });
+  });
+
+  test("is not called for a task that was lost while others blocked", async () => {
+    await using server = new FakeServer();
+    server.answer(CLAIM, claimed(["a", "b"], { timeout_ms: 2000 }));
+    let blockedMs = 0;
+    const started: string[] = [];
+    const block = (_: unknown, { id }: HandlerContext): void => {
+      started.push(id);
+      blockedMs = 3000;
+      setImmediate(() => void clock.advance(2000));
+    };
+    const { clock } = startWorker(server, { handlers: { t: block } }, (manual) => ({
+      now: () => ({ monoMs: manual.now().monoMs + blockedMs }),
+      after: (delayMs, fire) => manual.after(delayMs, fire),
+    }));
+    await server.until(() => server.settles.length === 2);
+
+    expect(started).toEqual(["id-of-a"]);
+    expect(server.settles.find(({ token }) => token === "b")).toMatchObject({ code: "timeout" });
   });
 
   test("that blocks does not keep the leases of the others from being extended", async () => {
