@@ -27,6 +27,9 @@ const ABORT_GRACE_MS = 1000;
 /** The shortest time between two extends that show progress. */
 const PROGRESS_EVERY_MS = 1000;
 
+/** The shortest time between two extends, however short the lease. */
+const EXTEND_EVERY_MS_MIN = 100;
+
 /** Leases that end this close to the timeout need no extend: it would grant nothing. */
 const TOLERANCE_MS = 50;
 
@@ -53,7 +56,7 @@ export class Attempt {
     this.token = token;
     this.task = task;
     this.timeoutAtMs = nowMs + task.timeout_ms;
-    this.extendEveryMs = leaseMs / 3;
+    this.extendEveryMs = Math.max(leaseMs / 3, EXTEND_EVERY_MS_MIN);
     this.#extendedAtMs = nowMs;
     this.extendAtMs = nowMs + this.extendEveryMs;
   }
@@ -97,7 +100,7 @@ export class Attempt {
   extended(leaseMs: number, nowMs: number): void {
     const isCutByTimeout = nowMs + leaseMs > this.timeoutAtMs - TOLERANCE_MS;
     // A lease that is cut by the timeout gets shorter with each extend, and the intervals must not.
-    if (!isCutByTimeout) this.extendEveryMs = leaseMs / 3;
+    if (!isCutByTimeout) this.extendEveryMs = Math.max(leaseMs / 3, EXTEND_EVERY_MS_MIN);
     this.#extendedAtMs = nowMs;
     const everyMs = this.#progress === null ? this.extendEveryMs : PROGRESS_EVERY_MS;
     this.extendAtMs = nowMs + Math.min(everyMs, this.extendEveryMs);

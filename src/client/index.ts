@@ -37,10 +37,5 @@ export type {
   TaskTypes,
   WaitOptions,
 } from "./types.ts";
-export {
-  type HandlerFunction,
-  Worker,
-  type WorkerHandlers,
-  type WorkerOptions,
-  type WorkerStopReport,
-} from "./worker.ts";
+export { Worker, type WorkerStopReport } from "./worker.ts";
+export type { HandlerFunction, WorkerHandlers, WorkerOptions } from "./worker-options.ts";

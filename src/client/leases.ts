@@ -123,6 +123,7 @@ export class Leases {
         retry: "once",
         timeoutMs: Math.max(EXTEND_TIMEOUT_MS_MIN, attempt.extendEveryMs),
       });
+      if (typeof grantedMs !== "number") throw new Error("the answer has no lease");
       attempt.extended(grantedMs, http.clock.now().monoMs);
       this.#outage.succeeded();
     } catch (error) {

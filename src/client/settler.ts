@@ -69,6 +69,12 @@ export class Settler {
     }
   }
 
+  /** Ends the wait after a failure, so that the next flush tries again. */
+  resume(): void {
+    this.#cancelPause?.();
+    this.#cancelPause = null;
+  }
+
   /** Gives up what is left, and returns its number. */
   close(): number {
     const left = this.pending;

@@ -6,7 +6,7 @@
  * the places that are free. A *place* is taken from the claim until the handler has ended.
  */
 
-import { Attempt, type ClaimJson, Context, type HandlerContext } from "./attempt.ts";
+import { Attempt, type ClaimJson, Context } from "./attempt.ts";
 import { type Client, HTTP } from "./client.ts";
 import { inNextTurn } from "./clock.ts";
 import type { Http } from "./http.ts";
@@ -22,61 +22,14 @@ import {
 } from "./outcome.ts";
 import { Settler } from "./settler.ts";
 import { onStopSignal } from "./signals.ts";
-import type { PayloadsOf, TaskTypes } from "./types.ts";
-
-/**
- * Runs one attempt at a task. The returned or resolved value is the result; a thrown value is a
- * failed attempt.
- */
-export type HandlerFunction<Payload = unknown> = (
-  payload: Payload,
-  context: HandlerContext,
-) => unknown;
-
-/**
- * Without known types, a handler may declare any payload. It is written as a method, because the
- * compiler compares the parameters of methods in both directions.
- */
-type DeclaringFunction = { call(payload: unknown, context: HandlerContext): unknown }["call"];
-
-type Handler<Fn> = Fn | { readonly handler: Fn };
-
-/** A function, or an object with it, for each type that the worker runs. */
-export type WorkerHandlers<Payloads> = string extends keyof Payloads
-  ? Readonly<Record<string, Handler<DeclaringFunction>>>
-  : { readonly [Type in keyof Payloads]?: Handler<HandlerFunction<Payloads[Type]>> };
-
-export interface WorkerOptions<Types extends TaskTypes<unknown> = TaskTypes> {
-  readonly handlers: WorkerHandlers<PayloadsOf<Types>>;
-  /** The largest number of tasks that run at the same time: 1–10,000. Default: 10. */
-  readonly concurrency?: number | undefined;
-  /** Claims from these queues, strictly in this order: 1–32 names. Default: from all in turn. */
-  readonly queues?: readonly string[] | undefined;
-  /**
-   * Claims only tasks of these types: 1–32 names. Default: the types of the handlers, if they are
-   * at most 32. `all`: tasks of every type; those without a handler are released for 30 s.
-   */
-  readonly types?: readonly string[] | "all" | undefined;
-  /**
-   * The length of a lease, 1,000 ms to 12 h. The worker extends it after each third. If the worker
-   * dies, its tasks run again after this time. Default: that of the server.
-   */
-  readonly leaseMs?: number | undefined;
-  /** How long one request waits for a task: 1–60,000 ms. Default: 20,000. */
-  readonly waitMs?: number | undefined;
-  /** The name of the worker, as tasks show it: 1–128 printable ASCII characters. */
-  readonly name?: string | undefined;
-  /**
-   * Whether SIGTERM and SIGINT stop the worker, where the platform has them. The process then ends
-   * by the signal, unless the program has a listener of its own. A second signal ends it at once.
-   * Default: true.
-   */
-  readonly signals?: boolean | undefined;
-  /** The grace of a stop by a signal. Default: 8,000 ms. */
-  readonly graceMs?: number | undefined;
-  /** Default: JSON lines on the console, without debug events. */
-  readonly log?: Log | undefined;
-}
+import type { TaskTypes } from "./types.ts";
+import {
+  checkOptions,
+  functionsOf,
+  type HandlerFunction,
+  typesToClaim,
+  type WorkerOptions,
+} from "./worker-options.ts";
 
 export interface WorkerStopReport {
   /** Tasks that were given back because their handlers took longer than the grace. */
@@ -90,9 +43,6 @@ const CLAIM_MAX = 100;
 
 /** Full claims that are sent at the same time, while there is a backlog. */
 const CLAIMS_IN_FLIGHT_MAX = 8;
-
-/** The server's limit of names in one claim. */
-const NAMES_MAX = 32;
 
 const GRACE_MS = 8000;
 
@@ -152,17 +102,13 @@ export class Worker<Types extends TaskTypes<unknown> = TaskTypes> {
   /** Throws a TypeError for an invalid handler, and a RangeError for an option out of bounds. */
   constructor(client: Client<Types>, options: WorkerOptions<Types>) {
     const { concurrency = 10, leaseMs, waitMs = 20_000, name, queues } = options;
-    inRange("concurrency", concurrency, 1, 10_000);
-    inRange("waitMs", waitMs, 1, 60_000);
-    inRange("leaseMs", leaseMs ?? 1000, 1000, 43_200_000);
     this.#http = client[HTTP];
     this.#options = options;
     this.#concurrency = concurrency;
     this.#waitMs = waitMs;
     this.#handlers = functionsOf(options.handlers);
     const types = typesToClaim(options.types, [...this.#handlers.keys()]);
-    inRange("number of queues", queues?.length ?? 1, 1, NAMES_MAX);
-    inRange("number of types", types?.length ?? 1, 1, NAMES_MAX);
+    checkOptions({ concurrency, waitMs, leaseMs, queues, types });
     this.#request = { queues, types, lease_ms: leaseMs, worker: name };
     this.#log = withFields(options.log ?? consoleLog);
     this.#outage = new Outage("claim", this.#log);
@@ -204,6 +150,7 @@ export class Worker<Types extends TaskTypes<unknown> = TaskTypes> {
   async #stop(graceMs: number): Promise<WorkerStopReport> {
     this.#state = "stopping";
     this.#cancelPause?.();
+    this.#settler.resume();
     this.#ignoreSignals();
     const { clock } = this.#http;
     const nowMs = clock.now().monoMs;
@@ -275,9 +222,9 @@ export class Worker<Types extends TaskTypes<unknown> = TaskTypes> {
     const underWay = { sentAtMs, abort: new AbortController() };
     this.#claims.add(underWay);
     this.#asked += max;
-    let claims: readonly ClaimJson[] = [];
+    let attempts: readonly Attempt[] = [];
     try {
-      const answer = await this.#http.send<{ readonly claims: readonly ClaimJson[] }>({
+      const { claims } = await this.#http.send<{ readonly claims: readonly ClaimJson[] }>({
         method: "POST",
         path: "/claims",
         body: JSON.stringify({ ...this.#request, max, wait_ms: waitMs }),
@@ -285,7 +232,7 @@ export class Worker<Types extends TaskTypes<unknown> = TaskTypes> {
         waitMs,
         signal: underWay.abort.signal,
       });
-      ({ claims } = answer);
+      attempts = claims.map((claim) => new Attempt(claim, clock.now().monoMs));
       this.#outage.succeeded();
       this.#isBacklog = claims.length === max;
       const isEarly = waitMs > 0 && clock.now().monoMs - sentAtMs < waitMs / 2;
@@ -298,7 +245,7 @@ export class Worker<Types extends TaskTypes<unknown> = TaskTypes> {
     this.#asked -= max;
     this.#claims.delete(underWay);
     this.#planTurn();
-    await this.#startAll(claims);
+    await this.#startAll(attempts);
   }
 
   #pause(delayMs: number): void {
@@ -309,10 +256,9 @@ export class Worker<Types extends TaskTypes<unknown> = TaskTypes> {
     });
   }
 
-  async #startAll(claims: readonly ClaimJson[]): Promise<void> {
+  async #startAll(attempts: readonly Attempt[]): Promise<void> {
     const { clock } = this.#http;
     let turnAtMs = clock.now().monoMs;
-    const attempts = claims.map((claim) => new Attempt(claim, turnAtMs));
     for (const attempt of attempts) this.#leases.add(attempt);
     for (const attempt of attempts) {
       this.#start(attempt);
@@ -378,33 +324,6 @@ export class Worker<Types extends TaskTypes<unknown> = TaskTypes> {
     if (this.#unknownTypes.size < 1000) this.#unknownTypes.add(type);
     this.#log.warn("no_handler", { type, release_ms: NO_HANDLER_DELAY_MS });
   }
-}
-
-function inRange(name: string, value: number, min: number, max: number): void {
-  if (Number.isSafeInteger(value) && value >= min && value <= max) return;
-  throw new RangeError(`${name} must be a whole number from ${min} to ${max}, but is ${value}`);
-}
-
-function functionsOf(handlers: object): ReadonlyMap<string, HandlerFunction> {
-  const functions = new Map<string, HandlerFunction>();
-  for (const [type, entry] of Object.entries<unknown>({ ...handlers })) {
-    const isObject = typeof entry === "object" && entry !== null && "handler" in entry;
-    const handler = isObject ? entry.handler : entry;
-    if (typeof handler !== "function") {
-      throw new TypeError(`the handler of ${type} must be a function, or an object with a handler`);
-    }
-    functions.set(type, handler as HandlerFunction);
-  }
-  if (functions.size === 0) throw new TypeError("a worker needs at least one handler");
-  return functions;
-}
-
-function typesToClaim(
-  given: readonly string[] | "all" | undefined,
-  own: readonly string[],
-): readonly string[] | undefined {
-  if (given === undefined) return own.length <= NAMES_MAX ? own : undefined;
-  return given === "all" ? undefined : given;
 }
 
 function isThenable(value: unknown): value is PromiseLike<unknown> {

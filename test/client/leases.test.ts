@@ -111,7 +111,7 @@ describe("a lease is extended", () => {
   test("again soon, when that fails, and the attempt goes on", async () => {
     await using server = new FakeServer();
     const page = new Response("<html>", { status: 404 });
-    server.answer(EXTEND, aProblem(503, "storage_unavailable"), page);
+    server.answer(EXTEND, aProblem(503, "storage_unavailable"), page, Response.json({}));
     const { clock, held, lines } = await holding(server, ["a"]);
 
     await clock.advance(3000);
@@ -120,6 +120,8 @@ describe("a lease is extended", () => {
     await answered(server, clock, 2);
     await clock.advance(750);
     await answered(server, clock, 3);
+    await clock.advance(750);
+    await answered(server, clock, 4);
 
     expect(held.signals[0]?.aborted).toBe(false);
     expect(lines.map(({ event }) => event)).toEqual([
@@ -128,6 +130,25 @@ describe("a lease is extended", () => {
       "requests_fail",
       "requests_succeed",
     ]);
+  });
+
+  test("at most ten times a second, however short it is", async () => {
+    await using server = new FakeServer();
+    server.answer(EXTEND, granted(0));
+    const { clock } = await holding(server, ["a"], {}, 30);
+
+    await clock.advance(99);
+    await settleDown(server);
+    expect(server.of(EXTEND)).toHaveLength(0);
+
+    await clock.advance(1);
+    await answered(server, clock, 1);
+    await clock.advance(99);
+    await settleDown(server);
+    expect(server.of(EXTEND)).toHaveLength(1);
+
+    await clock.advance(1);
+    await server.nth(EXTEND, 2);
   });
 
   test("at the same rate, although the timeout of the task cuts it", async () => {

@@ -130,8 +130,13 @@ describe.each(RUNTIMES)("on %s", (_, runtime) => {
   testHere("client and worker work together", async () => {
     const program = spawn(runtime, "work.mjs");
     const [output, exitCode] = [await program.stdout.text(), await program.exited];
-    const last = output.trim().split("\n").at(-1) ?? "";
-    expect({ exitCode, ...JSON.parse(last) }).toEqual({
+    const lines = output
+      .trim()
+      .split("\n")
+      .map((line) => JSON.parse(line));
+    const events = lines.slice(0, -1).map(({ level, event }) => `${level} ${event}`);
+    expect(events).toEqual(["info worker_started", "info worker_stopped"]);
+    expect({ exitCode, ...lines.at(-1) }).toEqual({
       exitCode: 0,
       tasks: [
         ["done", { doubled: 42, attempt: 1 }, null],

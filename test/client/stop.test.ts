@@ -117,18 +117,35 @@ describe("a worker that stops", () => {
     expect(lines.at(-1)).toMatchObject({ event: "worker_stopped", fields: { released: 1 } });
   });
 
-  test("delivers outcomes that the server did not take before", async () => {
+  test("tries at once to deliver what the server did not take before", async () => {
     await using server = new FakeServer();
     server.answer(CLAIM, claimed(["a"]));
-    server.answer(SETTLE, aProblem(503, "storage_unavailable"));
+    server.answer(SETTLE, aProblem(503, "storage_unavailable", {}, { "retry-after": "60" }));
     const { worker, clock, lines } = startWorker(server, { handlers: { t: () => 1 } });
     await until(() => lines.some(({ event }) => event === "requests_fail"));
 
     const stopping = worker.stop();
+    await server.nth(SETTLE, 2);
+    await clock.advance(100);
+
+    expect(await stopping).toEqual(NOTHING_LEFT);
+  });
+
+  test("tries again to deliver them, with backoff", async () => {
+    await using server = new FakeServer();
+    server.answer(CLAIM, claimed(["a"]));
+    const away = aProblem(503, "storage_unavailable");
+    server.answer(SETTLE, away, away);
+    const { worker, clock, lines } = startWorker(server, { handlers: { t: () => 1 } });
+    await until(() => lines.some(({ event }) => event === "requests_fail"));
+
+    const stopping = worker.stop();
+    await server.nth(SETTLE, 2);
+    await settleDown(server);
     await clock.advance(1000);
 
     expect(await stopping).toEqual(NOTHING_LEFT);
-    expect(server.settles).toHaveLength(2);
+    expect(server.settles).toHaveLength(3);
   });
 
   test("gives up what the server does not take within 5 s", async () => {
@@ -177,6 +194,24 @@ describe("a worker that stops", () => {
 
     expect(report).toEqual({ released: 1, unsettled: 0 });
     expect(server.settles).toEqual([{ token: "a", outcome: "released" }]);
+  });
+
+  test("is stopped by a signal, and leaves the process to other listeners", async () => {
+    await using server = new FakeServer();
+    const before = process.listenerCount("SIGTERM");
+    const seen: string[] = [];
+    const own = (signal: string): void => void seen.push(signal);
+    process.on("SIGTERM", own);
+    const { clock, lines } = startWorker(server, { handlers: { t: () => 1 }, signals: true });
+    const isStopped = (): boolean => lines.some(({ event }) => event === "worker_stopped");
+
+    process.emit("SIGTERM", "SIGTERM");
+    await clock.advance(100);
+    await until(isStopped);
+    process.off("SIGTERM", own);
+
+    expect(seen).toEqual(["SIGTERM"]);
+    expect(process.listenerCount("SIGTERM")).toBe(before);
   });
 
   test("listens to signals only while it runs, and only if it may", async () => {

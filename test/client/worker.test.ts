@@ -136,6 +136,24 @@ describe("a worker claims", () => {
     await server.nth(CLAIM, 2);
   });
 
+  test("again after an answer that is not one", async () => {
+    await using server = new FakeServer();
+    const broken = [{}, { claims: [{ token: "a" }] }, []].map((body) => Response.json(body));
+    server.answer(CLAIM, ...broken, claimed(["a"]));
+    const { clock, lines } = startWorker(server, { handlers: { t: () => 1 } });
+
+    for (const claims of [1, 2, 3]) {
+      await server.nth(CLAIM, claims);
+      await settleDown(server);
+      await clock.advance(1000);
+    }
+    await server.nth("POST /claims/settle", 1);
+
+    expect(lines.filter(({ event }) => event === "requests_fail")).toMatchObject([
+      { level: "warn", fields: { call: "claim", code: "unexpected_answer" } },
+    ]);
+  });
+
   test("once a second from a server that does not wait", async () => {
     await using server = new FakeServer();
     server.answer(CLAIM, claimed([]), claimed([]));
