@@ -345,6 +345,9 @@ describe("the calls of a worker", () => {
 
     const answer = aClient(server).done("1.a");
 
-    expect(answer).rejects.toMatchObject({ code: "claim_lost", problem: { ended: "cancelled" } });
+    await expect(answer).rejects.toMatchObject({
+      code: "claim_lost",
+      problem: { ended: "cancelled" },
+    });
   });
 });
