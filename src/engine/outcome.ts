@@ -6,6 +6,7 @@
 
 import { LIMITS } from "../core/limits.ts";
 import type { AttemptOutcome, Retry } from "../core/outcomes.ts";
+import { encodePayload } from "./payload.ts";
 
 const MESSAGE_LENGTH_MAX = LIMITS.errorMessageLength.max;
 
@@ -28,19 +29,40 @@ export function jsonTextOf(value: unknown, bytesMax: number): JsonText {
     const text: string | undefined = JSON.stringify(value);
     if (text === undefined)
       return { kind: "not_json", why: `a ${typeof value} is not a JSON value` };
-    const bytes = Buffer.byteLength(text);
-    if (bytes <= bytesMax) return { kind: "text", text };
-    return { kind: "too_large", why: `it has ${bytes} bytes; the limit is ${bytesMax}` };
+    return within(text, Buffer.byteLength(text), bytesMax);
   } catch (thrown) {
     return { kind: "not_json", why: messageOf(thrown) };
   }
 }
 
+/**
+ * The same for a value that came over the network. It has the rules of a payload: a megabyte of
+ * brackets would keep {@link jsonTextOf} busy for most of a second.
+ */
+export function jsonTextOfSent(value: unknown, bytesMax: number): JsonText {
+  const encoded = encodePayload(value);
+  if (encoded.kind === "encoded") return within(encoded.text, encoded.bytes, bytesMax);
+  const { path, message } = encoded;
+  return { kind: "not_json", why: `${path === "" ? "it" : path} ${message}` };
+}
+
+function within(text: string, bytes: number, bytesMax: number): JsonText {
+  if (bytes <= bytesMax) return { kind: "text", text };
+  return { kind: "too_large", why: `it has ${bytes} bytes; the limit is ${bytesMax}` };
+}
+
 /** The outcome of an attempt that ended with this result. */
 export function outcomeOfResult(value: unknown, resultBytesMax: number): AttemptOutcome {
   // Most attempts have no result, and so pay nothing for it.
-  if (value === undefined) return DONE;
-  const json = jsonTextOf(value, resultBytesMax);
+  return value === undefined ? DONE : outcomeOfJson(jsonTextOf(value, resultBytesMax));
+}
+
+/** The outcome of an attempt that ended with a result that came over the network. */
+export function outcomeOfSentResult(value: unknown, resultBytesMax: number): AttemptOutcome {
+  return value === undefined ? DONE : outcomeOfJson(jsonTextOfSent(value, resultBytesMax));
+}
+
+function outcomeOfJson(json: JsonText): AttemptOutcome {
   switch (json.kind) {
     case "text":
       return { kind: "done", result: json.text };

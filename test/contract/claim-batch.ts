@@ -217,6 +217,43 @@ export function describeClaimBatch(contract: Contract): void {
     });
   });
 
+  describe("payload bytes", () => {
+    const MIB = 1024 * 1024;
+
+    const CLAIMS = [
+      ["in turn", {}],
+      ["by queue", { queues: ["default"] }],
+      ["by type", { types: ["x"] }],
+      ["by queue and type", { queues: ["default"], types: ["x"] }],
+    ] as const;
+
+    async function openWith(payloads: readonly string[]): Promise<EngineHarness> {
+      const harness = await contract.open({ queueBytes: 64 * MIB });
+      for (const payload of payloads) await harness.enqueue({ type: "x", payload });
+      return harness;
+    }
+
+    test.each(CLAIMS)("a claim %s ends when its payloads have 4 MiB", async (_, request) => {
+      // With its quotes, each payload has 1 MiB to the byte.
+      await using harness = await openWith(Array(6).fill("p".repeat(MIB - 2)));
+
+      expect(await harness.claims({ max: 6, ...request })).toHaveLength(4);
+      expect(await harness.claims({ max: 6, ...request })).toHaveLength(2);
+    });
+
+    test.each(CLAIMS)("a claim %s goes on while a byte is missing", async (_, request) => {
+      await using harness = await openWith(["p".repeat(4 * MIB - 3), "", "", ""]);
+
+      expect(await harness.claims({ max: 6, ...request })).toHaveLength(2);
+    });
+
+    test.each(CLAIMS)("a claim %s gives a payload of any size", async (_, request) => {
+      await using harness = await openWith(Array(2).fill("p".repeat(5 * MIB)));
+
+      expect(await harness.claims({ max: 6, ...request })).toHaveLength(1);
+    });
+  });
+
   describe("lanes", () => {
     const types = { ...REMOTE_TYPES, heavy: { lane: "thread" } } as const;
 

@@ -12,6 +12,7 @@ import {
 } from "../support/engine-harness.ts";
 import { describeClaim } from "./claim.ts";
 import { describeClaimBatch } from "./claim-batch.ts";
+import { describeClaimsLimit } from "./claims-limit.ts";
 import { describeEnqueue } from "./enqueue.ts";
 import { describeEvents } from "./events.ts";
 import { describeExtend } from "./extend.ts";
@@ -28,6 +29,11 @@ import { describeDrainOfAll, describeDrainOfRunning, describeStopping } from "./
 import { describeTimers } from "./timers.ts";
 import { describeTypes } from "./types.ts";
 import { describeValues } from "./values.ts";
+import {
+  describeClaimsUntilTheEnd,
+  describeStopOfClaims,
+  describeWaitingClaims,
+} from "./waiting-claims.ts";
 
 /** What tells engines apart that keep the same promises. */
 export interface EngineTraits {
@@ -65,6 +71,8 @@ export function describeEngine(name: string, traits: EngineTraits, makeEngine: M
     describe("settle", () => describeSettle(contract));
     describe("release", () => describeRelease(contract));
     describe("remote claims", () => describeRemote(contract));
+    describe("claims at a limit", () => describeClaimsLimit(contract));
+    describe("waiting claims", () => describeWaitingClaims(contract));
     describe("extend and late settle", () => describeExtend(contract));
     describe("values", () => describeValues(contract));
     describe("types and lanes", () => describeTypes(contract));
@@ -77,6 +85,7 @@ export function describeEngine(name: string, traits: EngineTraits, makeEngine: M
     describe("stopping", () => {
       describeStopping(contract);
       (durable ? describeDrainOfRunning : describeDrainOfAll)(contract);
+      (durable ? describeStopOfClaims : describeClaimsUntilTheEnd)(contract);
     });
   });
 }

@@ -45,6 +45,47 @@ export function describeExtend(contract: Contract): void {
       expect(await harness.statusOf(id)).toBe("queued");
     });
 
+    contract.clockTest("an extend without a length keeps that of the claim", async () => {
+      await using harness = await open({ timeoutMs: 3_600_000 });
+      const id = await harness.enqueueRemote();
+      const { taskId, fence } = await harness.claimRemote({ leaseMs: 7000 });
+      await harness.advance(3000);
+
+      const answer = await harness.engine.extend(taskId, fence);
+
+      const leaseEndsAtMs = harness.wallMs + 7000;
+      expect(answer).toEqual({ kind: "extended", leaseMs: 7000, leaseEndsAtMs });
+      await harness.advance(6999);
+      expect(await harness.statusOf(id)).toBe("running");
+      await harness.advance(1);
+      expect(await harness.statusOf(id)).toBe("queued");
+    });
+
+    contract.clockTest("an extend without a length keeps that of the last extend", async () => {
+      await using harness = await open({ timeoutMs: 3_600_000 });
+      await harness.enqueueRemote();
+      const { taskId, fence } = await harness.claimRemote({ leaseMs: 7000 });
+      await harness.engine.extend(taskId, fence, 20_000);
+      await harness.advance(3000);
+
+      const answer = await harness.engine.extend(taskId, fence);
+
+      expect(answer).toMatchObject({ kind: "extended", leaseMs: 20_000 });
+    });
+
+    contract.clockTest("an extend that the timeout cut short keeps its length", async () => {
+      await using harness = await open();
+      await harness.enqueueRemote({ timeoutMs: 12_000 });
+      const { taskId, fence } = await harness.claimRemote();
+      await harness.advance(5000);
+      await harness.engine.extend(taskId, fence, LEASE_MS);
+      await harness.advance(1000);
+
+      const answer = await harness.engine.extend(taskId, fence);
+
+      expect(answer).toMatchObject({ kind: "extended", leaseMs: 6000 });
+    });
+
     contract.clockTest("an extend never reaches beyond the timeout", async () => {
       await using harness = await open();
       await harness.enqueueRemote({ timeoutMs: 12_000 });

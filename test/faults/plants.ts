@@ -212,8 +212,8 @@ export const FAULT_PLANTS: readonly Plant[] = [
   {
     defect: "A remote settle is answered before it is stored",
     file: "host/broker-host.ts",
-    code: `if (this.#isRemote(taskId)) {`,
-    planted: `if (this.#isRemote(taskId) && Number.isNaN(fence)) {`,
+    code: `if (isDurable) {`,
+    planted: `if (Number.isNaN(fence)) {`,
   },
   {
     defect:

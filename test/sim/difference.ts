@@ -204,10 +204,12 @@ function differenceInQueue(
   counts.cancelled = 0;
   let waiting = 0;
   let waitingBytes = 0;
+  let claims = 0;
   let oldestMs = Number.POSITIVE_INFINITY;
   for (const task of tasks) {
     if (task.queue !== model) continue;
     counts[task.status] += 1;
+    if (task.lease !== null) claims += 1;
     if (task.status === "queued" && task.queuedSinceMs < oldestMs) oldestMs = task.queuedSinceMs;
     if (!isWaiting(task)) continue;
     waiting += 1;
@@ -218,6 +220,7 @@ function differenceInQueue(
     differs("name", queue.name, model.name) ??
     differs("isPaused", queue.isPaused, model.isPaused) ??
     differs("limits", queue.limits, model.limits) ??
+    differs("claims", queue.claims, claims) ??
     differs("scheduled", queue.counts.scheduled, counts.scheduled) ??
     differs("queued", queue.counts.queued, counts.queued) ??
     differs("running", queue.counts.running, counts.running) ??

@@ -894,17 +894,20 @@ export class Model {
     for (const queue of this.queues) {
       let known = 0;
       let running = 0;
+      let claims = 0;
       const ready: Record<Lane, number> = { loop: 0, thread: 0, remote: 0 };
       for (const task of this.tasks) {
         if (task.queue !== queue) continue;
         known += 1;
         if (task.status === "running") running += 1;
+        if (task.status === "running" && task.fresh.lane === "remote") claims += 1;
         if (task.status === "queued") ready[task.fresh.lane] += 1;
       }
       const isOpen = !queue.isPaused && running < queue.limits.concurrency;
       keepIf(isOpen && ready.loop > 0, queue, this.turns.loop);
       keepIf(isOpen && ready.thread > 0, queue, this.turns.thread);
-      keepIf(isOpen && ready.remote > 0, queue, this.turns.remote);
+      const isOpenToRemote = isOpen && claims < queue.limits.claims;
+      keepIf(isOpenToRemote && ready.remote > 0, queue, this.turns.remote);
       for (const { tasks } of this.reservations) {
         for (const task of tasks) if (task.queue === queue) known += 1;
       }

@@ -172,7 +172,7 @@ function drawQueueLimits(prng: Prng, sizeMax: number): QueueLimits {
     size: prng.whole(1, sizeMax),
     bytes: prng.oneIn(2) ? FOREVER_MS : prng.whole(0, 6 * sizeMax),
     concurrency: prng.oneIn(4) ? prng.whole(1, 3) : Number.POSITIVE_INFINITY,
-    claims: Number.POSITIVE_INFINITY,
+    claims: prng.oneIn(3) ? prng.whole(1, 2) : Number.POSITIVE_INFINITY,
   };
 }
 

@@ -10,6 +10,7 @@ import type {
   AttemptOutcome,
   Backoff,
   Claim,
+  ClaimAnswer,
   ClaimRequest,
   Engine,
   EngineRemains,
@@ -25,6 +26,7 @@ import type {
   SettleAnswer,
   TaskStatus,
   TaskView,
+  TooManyWaiting,
   TypeRules,
 } from "../../src/engine/engine.ts";
 import { ManualClock } from "./manual-clock.ts";
@@ -99,6 +101,12 @@ export type MakeEngine = (settings: EngineSettings) => MaybePromise<EngineUnderT
 /** An engine that goes by a manual clock. */
 export function onManualClock(engine: Engine, clock: ManualClock): EngineUnderTest {
   return { engine, advance: (ms) => clock.advance(ms), now: () => clock.now() };
+}
+
+/** The ids of the tasks in the answer to a claim. */
+export function idsOf(answer: ClaimAnswer | TooManyWaiting): string[] {
+  if (answer.kind !== "claimed") throw new Error(`not claimed, but ${answer.kind}`);
+  return answer.claims.map(({ taskId }) => taskId);
 }
 
 /** Opens an engine with its harness: `await using harness = await openEngine(makeEngine)`. */
@@ -273,6 +281,15 @@ export class EngineHarness implements AsyncDisposable {
       if (claim === undefined) return ids;
       ids.push(claim.taskId);
     }
+  }
+
+  /** A claim of a remote worker that waits for up to `waitMs`. */
+  async waitToClaim(
+    request: Partial<ClaimRequest> = {},
+    waitMs = 60_000,
+    signal = new AbortController().signal,
+  ): Promise<ClaimAnswer | TooManyWaiting> {
+    return this.engine.claimOrWait({ ...REMOTE, max: 1, ...request }, waitMs, signal);
   }
 
   async settle(

@@ -9,9 +9,12 @@ import type { Engine } from "../../src/engine/engine.ts";
 import { PROBLEMS, type ProblemCode, type ProblemSchema } from "../../src/http/api/problem.ts";
 import type {
   BatchReceipt,
+  ClaimBody,
+  ClaimsJson,
   EnqueueBody,
   QueueJson,
   Receipt,
+  SettleReceiptJson,
   TaskJson,
   TaskPageJson,
 } from "../../src/http/api/schemas.ts";
@@ -32,6 +35,10 @@ export type QueueBody = Static<typeof QueueJson>;
 export type PageBody = Static<typeof TaskPageJson>;
 export type ReceiptBody = Static<typeof Receipt>;
 export type BatchReceiptBody = Static<typeof BatchReceipt>;
+export type ClaimsBody = Static<typeof ClaimsJson>;
+/** A claim as a remote worker gets it. */
+export type GivenClaim = ClaimsBody["claims"][number];
+export type SettleReceiptBody = Static<typeof SettleReceiptJson>;
 export type ProblemBody = Static<typeof ProblemSchema>;
 
 export interface RequestOptions {
@@ -69,7 +76,7 @@ export function openSceneOf(engine: Engine, log: Log = silentLog): Scene {
     engine,
     hasRemoteTypes: true,
     leaseMs: 10_000,
-    resultBytesMax: 1024,
+    resultBytesMax: 512,
     bodyBytesMax: 1024,
     answerBytesTotal: 1024 * 1024,
     access: { host: "127.0.0.1", allowedHosts: [], corsOrigins: [] },
@@ -136,6 +143,35 @@ export class Scene implements AsyncDisposable {
     const response = await this.post("/enqueue", { payload: null, ...fields });
     expect(response.status).toBe(202);
     return (await bodyOf<ReceiptBody>(response)).id;
+  }
+
+  /** The claims of one call of a remote worker. */
+  async claims(fields?: ClaimBody): Promise<readonly GivenClaim[]> {
+    const response = await this.expectStatus(200, this.post("/claims", fields));
+    return (await bodyOf<ClaimsBody>(response)).claims;
+  }
+
+  /** Claims a task that has to be there, as a remote worker. */
+  async claim(fields?: ClaimBody): Promise<GivenClaim> {
+    const [claim] = await this.claims(fields);
+    if (claim === undefined) throw new Error("there is nothing to claim");
+    return claim;
+  }
+
+  /** Enqueues a task of a remote type and claims it. */
+  async claimNew(fields: Partial<EnqueueBody> = {}): Promise<GivenClaim> {
+    await this.enqueue(fields);
+    return this.claim();
+  }
+
+  /** The answer to a settle that has to be taken. */
+  async settle(
+    { token }: Pick<GivenClaim, "token">,
+    outcome: "done" | "failed" | "released",
+    fields?: object,
+  ): Promise<SettleReceiptBody> {
+    const settling = this.post(`/claims/${token}/${outcome}`, fields);
+    return bodyOf<SettleReceiptBody>(await this.expectStatus(200, settling));
   }
 
   /** Enqueues a task and holds it running. */
@@ -207,7 +243,9 @@ export async function expectProblem(
   expect(response.headers.get("retry-after")).toBe(status === 503 ? "1" : null);
   expect(response.headers.has("allow")).toBe(status === 405);
   const fields = ["type", "title", "status", "code", "detail"];
-  expect(Object.keys(body)).toEqual(code === "invalid_request" ? [...fields, "errors"] : fields);
+  if (code === "invalid_request") fields.push("errors");
+  if (code === "claim_lost") fields.push("ended");
+  expect(Object.keys(body)).toEqual(fields);
   expect(body.detail).not.toBe("");
   return body;
 }

@@ -40,6 +40,11 @@ export class RawSocket implements Disposable {
     this.#socket?.pause();
   }
 
+  /** Closes the connection as a client does that has what it wants. */
+  close(): void {
+    this.#socket?.end();
+  }
+
   /** Breaks the connection off without a goodbye. */
   abort(): void {
     this.#socket?.terminate();

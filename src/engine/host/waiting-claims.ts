@@ -8,7 +8,7 @@
 
 import type { Clock } from "../../clock.ts";
 import type { ClaimRequest } from "../../core/outcomes.ts";
-import type { ClaimAnswer, EngineWorker, TooManyWaiting } from "../engine.ts";
+import type { ClaimAnswer, EngineWorker, Stopping, TooManyWaiting } from "../engine.ts";
 
 export interface WaitingClaimsOptions {
   readonly clock: Clock;
@@ -59,20 +59,21 @@ export class WaitingClaims implements EngineWorker {
 
   /**
    * Claims at once if anything can start; otherwise when a task becomes ready. Nothing is claimed
-   * once `signal` has aborted. After `waitMs`, or when the claims are closed, the answer is that of
-   * a claim that does not wait.
+   * once `signal` has aborted, or the claims are closed. After `waitMs` the answer is that of a
+   * claim that does not wait.
    */
   claim(
     request: ClaimRequest,
     waitMs: number,
     signal: AbortSignal,
   ): ClaimAnswer | TooManyWaiting | Promise<ClaimAnswer> {
+    if (this.#isClosed) return STOPPING;
+    if (signal.aborted) return NOTHING;
     // Earlier claims come first.
     this.#serve();
     const { claim, max } = this.#options;
     const answer = claim(request);
-    if (answer.kind !== "claimed" || answer.claims.length > 0) return answer;
-    if (waitMs <= 0 || this.#isClosed || signal.aborted) return answer;
+    if (answer.kind !== "claimed" || answer.claims.length > 0 || waitMs <= 0) return answer;
     return this.#size >= max
       ? { kind: "too_many_waiting", max }
       : this.#wait(request, waitMs, signal);
@@ -91,11 +92,11 @@ export class WaitingClaims implements EngineWorker {
     // Remote workers hear of it when they extend or settle.
   }
 
-  /** Answers all waiting claims. Later ones do not wait. */
+  /** Answers all waiting claims, and all later ones: the engine hands out nothing more. */
   close(): void {
     this.#isClosed = true;
     for (const { waiting } of [...this.#groups.values()]) {
-      for (const each of [...waiting]) each.answer(this.#options.claim(each.request));
+      for (const each of [...waiting]) each.answer(STOPPING);
     }
   }
 
@@ -108,12 +109,14 @@ export class WaitingClaims implements EngineWorker {
         this.#remove(waiting, group);
         resolve(answer);
       };
-      const onAbort = (): void => end({ kind: "claimed", claims: [] });
+      const onAbort = (): void => end(NOTHING);
       const waiting: Waiting = { request, order: this.#lastOrder, answer: end };
       const group = this.#add(waiting);
-      const cancelTimer = this.#options.clock.after(waitMs, () =>
-        end(this.#options.claim(request)),
-      );
+      const cancelTimer = this.#options.clock.after(waitMs, () => {
+        // Earlier claims come first, and this one may be among those that are served.
+        this.#serve();
+        if (group.waiting.has(waiting)) end(this.#options.claim(request));
+      });
       signal.addEventListener("abort", onAbort);
     });
   }
@@ -159,6 +162,10 @@ export class WaitingClaims implements EngineWorker {
     }
   }
 }
+
+const STOPPING: Stopping = { kind: "stopping" };
+
+const NOTHING: ClaimAnswer = { kind: "claimed", claims: [] };
 
 /** Whether these claims may get one of the ready tasks. */
 function isFor({ queues, types }: Group, ready: ReadonlyMap<string, ReadyTypes>): boolean {

@@ -23,7 +23,7 @@ export class WorkerNotifier {
     // A queue that was at its concurrency limit may start another task.
     if (from === "running" && queue.limits.concurrency !== Number.POSITIVE_INFINITY) {
       this.onOpen(queue);
-    } else if (lane === "remote") this.#onRemoteStep(queue, status, from);
+    } else if (queue.ready.remote.size > 0) this.#onRemoteStep(queue, lane, from);
   }
 
   /** Tells the workers about the ready tasks of a queue that may have just opened. */
@@ -35,12 +35,14 @@ export class WorkerNotifier {
     for (const worker of this.#workers[lane]) worker.onRevoke(id, fence, reason);
   }
 
-  #onRemoteStep(queue: Queue, status: TaskStatus, from: TaskStatus | null): void {
-    // The queue may have been at its limit of claims.
-    const hasEnded = from === "running";
-    // A search by type sees one more task of a long list when one before it has started.
-    const hasStarted = status === "running" && queue.ready.remote.size >= SEARCHED_MAX;
-    if (hasEnded || hasStarted) this.#onOpenTo("remote", queue);
+  /** Tells remote workers about tasks that were ready, and that this step lets them have. */
+  #onRemoteStep(queue: Queue, lane: Lane, from: TaskStatus | null): void {
+    const { claims, limits, ready } = queue;
+    // The queue was at its limit of claims. The lane of a restored claim may have changed since.
+    const hasOpened = from === "running" && claims === limits.claims - 1;
+    // A search by type sees one more task of a long list when one before it has left.
+    const hasLeft = from === "queued" && lane === "remote" && ready.remote.size >= SEARCHED_MAX;
+    if (hasOpened || hasLeft) this.#onOpenTo("remote", queue);
   }
 
   #onOpenTo(lane: Lane, queue: Queue): void {

@@ -5,7 +5,7 @@
 
 import { Elysia } from "elysia";
 import type { Claim, ClaimAnswer, Engine, TooManyWaiting } from "../../engine/engine.ts";
-import { jsonTextOf } from "../../engine/outcome.ts";
+import { jsonTextOfSent } from "../../engine/outcome.ts";
 import type { Answers } from "../answers.ts";
 import { withBody } from "../body.ts";
 import { shapeOf } from "../shape.ts";
@@ -112,13 +112,21 @@ async function claim(
   if (answers.isFull) return overloadedProblem();
   const { queues, types, max = 1, lease_ms = leaseMs, worker } = body;
   const request = { lane: "remote", queues, types, max, leaseMs: lease_ms, worker } as const;
-  const answer = await engine.claimOrWait(request, waitMs, signal);
+  const answering = engine.claimOrWait(request, waitMs, signal);
+  const answer = await answering;
   if (answer.kind !== "claimed") return refusalOf(answer);
   const { claims } = answer;
   const giveBack = (): void => void releaseAll(engine, claims);
+  // The client may have gone in the turn of the event loop that brought the tasks. The next turn
+  // tells; after the answer nothing would.
+  if (answering instanceof Promise && claims.length > 0) await nextTurn();
   // The client has gone: nobody would run the tasks.
   if (signal.aborted) giveBack();
   return answers.json(partsOf(claims), { onUnread: giveBack });
+}
+
+function nextTurn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
 }
 
 function refusalOf(
@@ -134,7 +142,7 @@ function refusalOf(
     case "too_many_waiting":
       return problem(
         "too_many_waiting",
-        `${answer.max} claims wait for a task already (CLAIMS_WAITING_MAX).`,
+        `As many claims as may wait for a task (CLAIMS_WAITING_MAX = ${answer.max}) already do.`,
       );
     default:
       return answer satisfies never;
@@ -144,7 +152,7 @@ function refusalOf(
 function noRemoteTypes(): Response {
   return problem(
     "no_remote_types",
-    'No type of task runs elsewhere. Set HANDLERS=none, or give a type isolation: "remote" in the handlers module.',
+    'Remote workers run no type of task. Set HANDLERS=none, or give a type isolation: "remote" in the handlers module, or set otherTypes: "remote" there.',
   );
 }
 
@@ -172,7 +180,7 @@ async function extend(
   const claimId = claimOfToken(token);
   if (claimId === null) return problemAnswer(NOT_A_TOKEN);
   const { taskId, fence } = claimId;
-  const text = progress === undefined ? null : jsonTextOf(progress, resultBytesMax);
+  const text = progress === undefined ? null : jsonTextOfSent(progress, resultBytesMax);
   if (text !== null && text.kind !== "text") {
     return invalidRequest([{ path: "/progress", message: text.why }]);
   }
@@ -181,7 +189,7 @@ async function extend(
     case "extended":
       if (text !== null) engine.noteProgress(taskId, fence, text.text);
       return Response.json({
-        lease_ms: Math.floor(answer.leaseMs),
+        lease_ms: Math.round(answer.leaseMs),
         lease_ends_at: timeJson(answer.leaseEndsAtMs),
       });
     case "claim_lost":

@@ -128,7 +128,7 @@ export function claimJson({ taskId, fence, leaseMs, leaseEndsAtMs, task }: Claim
   const token = tokenOf({ taskId, fence });
   const retriesLeft = Math.max(0, task.maxRetries - task.failures);
   return (
-    `{"token":"${token}","lease_ms":${Math.floor(leaseMs)},"lease_ends_at":${timeText(leaseEndsAtMs)},` +
+    `{"token":"${token}","lease_ms":${Math.round(leaseMs)},"lease_ends_at":${timeText(leaseEndsAtMs)},` +
     `"task":{${taskFields(task)},"retries_left":${retriesLeft}}}`
   );
 }

@@ -2,7 +2,7 @@
 
 import type { Static } from "@sinclair/typebox";
 import type { AttemptOutcome, Retry } from "../../engine/engine.ts";
-import { failed, outcomeOfResult } from "../../engine/outcome.ts";
+import { failed, outcomeOfSentResult } from "../../engine/outcome.ts";
 import { type Fault, shapeOf } from "../shape.ts";
 import { invalidProblem, type Problem } from "./problem.ts";
 import {
@@ -29,7 +29,7 @@ export interface OutcomeReader {
 
 export function outcomeReader(resultBytesMax: number): OutcomeReader {
   return {
-    done: ({ result }) => found(outcomeOfResult(result, resultBytesMax)),
+    done: ({ result }) => found(outcomeOfSentResult(result, resultBytesMax)),
     failed({ code, message = "", retry, retry_after_ms: afterMs }) {
       if (retry !== undefined && afterMs !== undefined) {
         return invalid([{ path: "/retry_after_ms", message: "can't be combined with retry" }]);

@@ -130,16 +130,13 @@ async function settleAll(
   reader: OutcomeReader,
 ): Promise<Response> {
   const settling = settles.map((entry) => settle(engine, entry.token, reader.any(entry)));
-  const results: string[] = [];
-  for (const [index, { token }] of settles.entries()) {
-    const answering = settling[index] as MaybePromise<Settled>;
-    const settled = answering instanceof Promise ? await answering : answering;
+  const results = (await Promise.all(settling)).map((settled, index) => {
     const text =
       settled.kind === "receipt"
         ? receiptText(settled)
         : `"problem":${JSON.stringify(problemJson(settled.problem))}`;
-    results.push(`{"token":${JSON.stringify(token)},${text}}`);
-  }
+    return `{"token":${JSON.stringify(settles[index]?.token)},${text}}`;
+  });
   return jsonAnswer(`{"results":[${results.join(",")}]}`);
 }
 

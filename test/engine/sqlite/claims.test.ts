@@ -3,7 +3,8 @@
 import { afterAll, describe, expect, test } from "bun:test";
 import type { EnqueueRequest } from "../../../src/engine/engine.ts";
 import { makeDataFolder } from "../../support/data-folder.ts";
-import { REMOTE, REMOTE_TYPES } from "../../support/engine-harness.ts";
+import { idsOf, REMOTE, REMOTE_TYPES } from "../../support/engine-harness.ts";
+import { isPending } from "../../support/manual-clock.ts";
 import {
   openSqlite,
   type SqliteHarness,
@@ -174,6 +175,38 @@ describe.each(["restart", "crash"] as const)("remote claims after a %s", (end) =
 
     expect(await next.claims()).toEqual([]);
     expect((await next.queue("narrow")).counts.running).toBe(1);
+  });
+
+  test("claims go on beyond a limit that is smaller now, and no new one comes before", async () => {
+    const harness = open();
+    await harness.enqueueAll(Array.from({ length: 4 }, () => ({ type: "remote", queue: "a" })));
+    const claims = await harness.claims({ ...REMOTE, max: 3 });
+
+    await using next = await harness[end]({ queues: { a: { claims: 2 } } });
+
+    expect((await next.queue("a")).claims).toBe(3);
+    const waiting = next.waitToClaim();
+    for (const [index, claim] of claims.slice(0, 2).entries()) {
+      expect(await isPending(waiting)).toBe(true);
+      expect((await next.settleDone(claim)).kind).toBe("settled");
+      expect((await next.queue("a")).claims).toBe(index === 0 ? 2 : 1);
+    }
+    expect(idsOf(await waiting)).toHaveLength(1);
+    expect((await next.queue("a")).claims).toBe(2);
+  });
+
+  test("a claim whose type runs in the process by now gives its place back", async () => {
+    const types = { ...REMOTE_TYPES, other: { lane: "remote" } } as const;
+    const harness = open({ types, queues: { a: { claims: 1 } } });
+    const { claim } = await claimNew(harness, { queue: "a" });
+    const id = await harness.enqueue({ type: "other", queue: "a" });
+
+    await using next = await harness[end]({ types: { other: { lane: "remote" } } });
+
+    const waiting = next.waitToClaim();
+    expect(await isPending(waiting)).toBe(true);
+    await next.settleDone(claim);
+    expect(idsOf(await waiting)).toEqual([id]);
   });
 
   test("a cancel takes the task from its worker", async () => {

@@ -3,7 +3,7 @@
 import { afterAll, describe, expect, test } from "bun:test";
 import { createLog } from "../../../src/log-output.ts";
 import { makeDataFolder } from "../../support/data-folder.ts";
-import { aRequest, REMOTE, REMOTE_TYPES } from "../../support/engine-harness.ts";
+import { aRequest, idsOf, REMOTE, REMOTE_TYPES } from "../../support/engine-harness.ts";
 import { isPending, turn } from "../../support/manual-clock.ts";
 import {
   openSqlite,
@@ -253,6 +253,52 @@ describe("remote claims", () => {
     expect(await harness.engine.claim({ ...REMOTE, max: 1 })).toEqual(unavailable);
 
     expect(await harness.task(id)).toMatchObject({ status: "queued", attempt: 0 });
+  });
+
+  test("a claim that would wait is answered storage_unavailable during an outage", async () => {
+    await using harness = open({ types: REMOTE_TYPES });
+    await beginOutage(harness);
+
+    expect(await harness.waitToClaim()).toEqual(unavailable);
+  });
+
+  test("a claim waits through an outage, and gets what is ready after it", async () => {
+    await using harness = open({ types: REMOTE_TYPES });
+    const id = await harness.enqueue({ type: "remote", delayMs: 5000 });
+    const claim = harness.waitToClaim();
+    const mend = await beginOutage(harness);
+    await harness.advance(5000);
+    expect(await harness.statusOf(id)).toBe("queued");
+    expect(await isPending(claim)).toBe(true);
+
+    mend();
+    await harness.advance(1000);
+
+    expect(idsOf(await claim)).toEqual([id]);
+  });
+
+  test("a claim whose time is up during an outage is answered storage_unavailable", async () => {
+    await using harness = open({ types: REMOTE_TYPES });
+    const claim = harness.waitToClaim({}, 5000);
+    await beginOutage(harness);
+
+    await harness.advance(5000);
+
+    expect(await claim).toEqual(unavailable);
+  });
+
+  test("waiting claims take nothing of what can't be stored", async () => {
+    await using harness = open({ types: REMOTE_TYPES });
+    const claim = harness.waitToClaim();
+    const mend = harness.breakStorage();
+
+    expect(await harness.engine.enqueue([aRequest({ type: "remote" })])).toEqual(unavailable);
+
+    expect(await isPending(claim)).toBe(true);
+    mend();
+    await harness.advance(1000);
+    const id = await harness.enqueue({ type: "remote" });
+    expect(idsOf(await claim)).toEqual([id]);
   });
 
   test.each([

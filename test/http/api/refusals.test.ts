@@ -8,8 +8,10 @@ import type { Engine, StorageUnavailable } from "../../../src/engine/engine.ts";
 import { createMemoryEngine } from "../../../src/engine/memory/engine.ts";
 import { createLog } from "../../../src/log-output.ts";
 import { someSettings } from "../../support/engine-harness.ts";
-import { expectProblem, openSceneOf } from "../../support/http-harness.ts";
+import { bodyOf, expectProblem, openSceneOf } from "../../support/http-harness.ts";
 import { ManualClock } from "../../support/manual-clock.ts";
+
+const TOKEN = "01920000-0000-7000-8000-000000000000.1";
 
 /** Every call that changes something. */
 const CHANGES: readonly (readonly [method: string, path: string, json: object | undefined])[] = [
@@ -20,7 +22,14 @@ const CHANGES: readonly (readonly [method: string, path: string, json: object | 
   ["POST", "/queues/x/pause", undefined],
   ["POST", "/queues/x/resume", undefined],
   ["DELETE", "/queues/x/tasks", undefined],
+  ["POST", "/claims", undefined],
+  ["POST", "/claims", { wait_ms: 1000 }],
+  ["POST", `/claims/${TOKEN}/done`, undefined],
+  ["POST", `/claims/${TOKEN}/failed`, undefined],
+  ["POST", `/claims/${TOKEN}/released`, undefined],
 ];
+
+const SETTLES = { settles: Array(3).fill({ token: TOKEN, outcome: "done" }) };
 
 const SECRET = "s3cret";
 
@@ -49,14 +58,19 @@ function anUnwritableEngine(): Engine {
     pause: unavailable,
     resume: unavailable,
     purge: unavailable,
+    claimOrWait: unavailable,
+    settle: unavailable,
   });
 }
 
 /** Throws whatever it is asked. */
 function aBrokenEngine(): Engine {
-  const breakDown = (): never => {
+  return anEngineThatBreaks(() => {
     throw new Error(`an invariant that tells a ${SECRET}`);
-  };
+  });
+}
+
+function anEngineThatBreaks(breakDown: () => never): Engine {
   return anEngineThat({
     enqueue: breakDown,
     find: breakDown,
@@ -65,6 +79,9 @@ function aBrokenEngine(): Engine {
     pause: breakDown,
     resume: breakDown,
     purge: breakDown,
+    claimOrWait: breakDown,
+    settle: breakDown,
+    extend: breakDown,
   });
 }
 
@@ -73,6 +90,18 @@ describe("an engine whose storage can't be written", () => {
     await using scene = openSceneOf(anUnwritableEngine());
 
     await expectProblem(scene.send(method, path, { json }), "storage_unavailable");
+  });
+
+  test("makes each of several settles answer that it is unavailable", async () => {
+    await using scene = openSceneOf(anUnwritableEngine());
+
+    const response = await scene.post("/claims/settle", SETTLES);
+
+    const { results } = await bodyOf<{ results: unknown[] }>(response);
+    expect(results).toHaveLength(3);
+    for (const result of results) {
+      expect(result).toMatchObject({ problem: { status: 503, code: "storage_unavailable" } });
+    }
   });
 
   test("makes GET /readyz answer that it is unavailable, and is alive", async () => {
@@ -128,7 +157,12 @@ describe("an engine that stops", () => {
 });
 
 describe("an engine that breaks its promises", () => {
-  test.each([...CHANGES, ["GET", "/tasks/x", undefined] as const])(
+  test.each([
+    ...CHANGES,
+    ["GET", "/tasks/x", undefined] as const,
+    ["POST", `/claims/${TOKEN}/extend`, undefined] as const,
+    ["POST", "/claims/settle", SETTLES] as const,
+  ])(
     "makes %s %s answer 500, with nothing of what it said, and the server lives",
     async (method, path, json) => {
       await using scene = openSceneOf(aBrokenEngine());
@@ -139,6 +173,15 @@ describe("an engine that breaks its promises", () => {
       expect((await scene.get("/healthz")).status).toBe(200);
     },
   );
+
+  test("makes several settles answer 500 when it does so later, and the server lives", async () => {
+    const engine = anEngineThat({ settle: () => Promise.reject(new Error(SECRET)) });
+    await using scene = openSceneOf(engine);
+
+    await expectProblem(scene.post("/claims/settle", SETTLES), "internal_error");
+
+    expect((await scene.get("/healthz")).status).toBe(200);
+  });
 
   test("is found out by the log", async () => {
     const lines: string[] = [];
