@@ -4,8 +4,8 @@ import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { Client, type HandlerContext, Worker, type WorkerOptions } from "../../src/client/index.ts";
-import { createServer, defineHandlers, type ServerOptions } from "../../src/index.ts";
+import { createServer, defineHandlers, type ServerOptions } from "ringq";
+import { Client, type HandlerContext, Worker, type WorkerOptions } from "ringq/client";
 import { aLog, HeldHandler, until } from "./worker-harness.ts";
 
 setDefaultTimeout(30_000);
