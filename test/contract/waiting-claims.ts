@@ -341,6 +341,17 @@ export function describeWaitingClaims(contract: Contract): void {
       expect(answers.flatMap(idsOf)).toEqual([...ids]);
     });
 
+    test("tasks of several types that come at once go to those who wait for them", async () => {
+      await using harness = await open();
+      const forY = harness.waitToClaim({ types: ["y"] });
+      const forX = harness.waitToClaim({ types: ["x"] });
+      expect(await isPending(Promise.race([forX, forY]))).toBe(true);
+
+      const [x = "", y = ""] = await harness.enqueueAll([{ type: "x" }, { type: "y" }]);
+
+      expect([await forX, await forY].flatMap(idsOf)).toEqual([x, y]);
+    });
+
     test("one task goes to the claim that came first", async () => {
       await using harness = await open();
       const first = harness.waitToClaim();
