@@ -380,6 +380,18 @@ export function describeWaitingClaims(contract: Contract): void {
       expect([await first, await second, await third].flatMap(idsOf)).toEqual(ids);
     });
 
+    test("claims that differ and claims that are alike are served in one order", async () => {
+      await using harness = await open({ queueSize: 20 });
+      const kinds = [{}, { types: ["x"] }, { queues: ["default"] }, { types: ["x", "y"] }];
+      const order = [0, 1, 1, 2, 3, 0, 2, 3, 3, 1, 0, 2];
+      const waiting = order.map((kind) => harness.waitToClaim(kinds[kind]));
+      expect(await isPending(Promise.race(waiting))).toBe(true);
+
+      const ids = await harness.enqueueAll(order.map(() => ({ type: "x" })));
+
+      expect((await Promise.all(waiting)).flatMap(idsOf)).toEqual([...ids]);
+    });
+
     test("a claim that would not take the task does not hold up later ones", async () => {
       await using harness = await open();
       const others = [
