@@ -10,6 +10,8 @@ const steps = [
   { name: "types", run: ["tsc"] },
   // Once more without Bun's types: the core knows no platform.
   { name: "types of the core", run: ["tsc", "--project", "src/core"] },
+  // And without Bun's and Node's: the client knows only web standards.
+  { name: "types of the client", run: ["tsc", "--project", "src/client"] },
   { name: "dead files, exports and dependencies", run: ["knip", "--no-config-hints"] },
   {
     name: "tests, no loaded file below the floor in bunfig.toml",

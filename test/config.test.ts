@@ -184,6 +184,14 @@ describe("DURABILITY", () => {
   });
 });
 
+test("CLAIMS_MAX may be missing, which is the size of each queue", () => {
+  expect(read({}, "claimsMax")).toBeNull();
+  expect(read({ CLAIMS_MAX: "1" }, "claimsMax")).toBe(1);
+  expect(configOf({ claimsMax: null }).claimsMax).toBeNull();
+  expect(faultsOf({ CLAIMS_MAX: "0" })).toHaveLength(1);
+  expect(() => configOf({ claimsMax: 0 })).toThrow(RangeError);
+});
+
 test("HOST, HANDLERS and DATA_FILE are taken as they stand", () => {
   expect(read({ HOST: "::1" }, "host")).toBe("::1");
   expect(read({ HANDLERS: "./my handlers.ts" }, "handlers")).toBe("./my handlers.ts");

@@ -18,12 +18,12 @@ import { afterDone, afterFailure, afterLoss, afterSettle, DONE_RECEIPT } from ".
 import type { LostClaim, SettleReceipt, StateChange, Task } from "./task.ts";
 import type { TaskRegistry } from "./task-registry.ts";
 
-/**
- * Receives the running attempts that lost their task: their worker should stop, and their outcome
- * no longer counts.
- */
 export interface AttemptObserver {
-  onRevoke(task: Task, fence: number, reason: RevokeReason): void;
+  /**
+   * A running attempt lost its task: its worker should stop, and its outcome no longer counts.
+   * `worker` is the name of the remote worker whose lease ended.
+   */
+  onRevoke(task: Task, fence: number, reason: RevokeReason, worker: string | null): void;
 }
 
 /** A planned step of a task that is not applied yet. */
@@ -55,8 +55,9 @@ export class Attempts {
   readonly #tasks: TaskRegistry;
   readonly #queues: QueueRegistry;
   readonly #observer: AttemptObserver;
+  readonly #firstFence: number;
   #nextFence: number;
-  /** The tasks of the latest claims that are not done, indexed by the low bits of their fences. */
+  /** The tasks of the latest claims that are not done, at the slots of their fences. */
   readonly #latest: (Task | undefined)[] = new Array(LATEST_CLAIMS).fill(undefined);
   /** The start of the grace for leases. */
   #graceSinceMs = Number.NEGATIVE_INFINITY;
@@ -65,6 +66,7 @@ export class Attempts {
     this.#tasks = tasks;
     this.#queues = tasks.queues;
     this.#observer = observer;
+    this.#firstFence = firstFence;
     this.#nextFence = firstFence;
   }
 
@@ -92,7 +94,7 @@ export class Attempts {
     random: Random,
   ): SettleOutcome {
     if (outcome.kind === "done") {
-      const slot = fence & (LATEST_CLAIMS - 1);
+      const slot = this.#slotOf(fence);
       const latest = this.#latest[slot];
       const task = latest?.id === taskId ? latest : this.#tasks.find(taskId);
       if (task !== undefined && isHeldBy(task, fence)) {
@@ -174,13 +176,13 @@ export class Attempts {
       return;
     }
     this.#tasks.take(task, afterLoss(task, "lease_lost", now), now);
-    this.revoke(task, fence, "lease_lost");
+    this.revoke(task, fence, "lease_lost", lease.worker);
   }
 
   /** Reports a claim that ended without a settle, and remembers how it ended. */
-  revoke(task: Task, fence: number, reason: RevokeReason): void {
+  revoke(task: Task, fence: number, reason: RevokeReason, worker: string | null = null): void {
     task.lostClaim = { fence, ended: ENDED[reason] };
-    this.#observer.onRevoke(task, fence, reason);
+    this.#observer.onRevoke(task, fence, reason, worker);
   }
 
   /** The task that a claim of one starts. */
@@ -233,11 +235,16 @@ export class Attempts {
     return tasks;
   }
 
+  /** Not the bits of the fence itself: it has more than 32, and to convert it costs a call. */
+  #slotOf(fence: number): number {
+    return (fence - this.#firstFence) & (LATEST_CLAIMS - 1);
+  }
+
   #start(task: Task, { leaseMs, worker }: ClaimRequest, now: Instant): void {
     this.#tasks.leave(task);
     task.attempt += 1;
     task.fence = this.#nextFence;
-    this.#latest[task.fence & (LATEST_CLAIMS - 1)] = task;
+    this.#latest[this.#slotOf(task.fence)] = task;
     this.#nextFence += 1;
     task.startedAtMs = now.wallMs;
     task.progress = null;

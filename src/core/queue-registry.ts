@@ -129,15 +129,25 @@ export class QueueRegistry {
 
   /**
    * Moves a queue to the structures of its new state. Call it after every change to its counts, its
-   * ready lists, its pause or its idleness.
+   * ready lists, its pause or its idleness. If only the ready list of one lane may have changed,
+   * name that lane.
    */
-  changed(queue: Queue, nowMs: number): void {
+  changed(queue: Queue, nowMs: number, lane?: Lane): void {
     this.#countUse(queue);
     const { isOpen } = queue;
     const { loop, thread, remote } = queue.ready;
-    keepIf(isOpen && loop.size > 0, loop, this.#ready.loop);
-    keepIf(isOpen && thread.size > 0, thread, this.#ready.thread);
-    keepIf(remote.size > 0 && queue.isOpenTo("remote"), remote, this.#ready.remote);
+    // The end of a remote claim may let remote tasks start although the task of the claim has
+    // another lane now.
+    const isOneLane = lane === "remote" || remote.size === 0;
+    if (lane !== undefined && isOneLane && isOpen === queue.wasOpen) {
+      const list = queue.ready[lane];
+      keepIf(list.size > 0 && queue.isOpenTo(lane), list, this.#ready[lane]);
+    } else {
+      keepIf(isOpen && loop.size > 0, loop, this.#ready.loop);
+      keepIf(isOpen && thread.size > 0, thread, this.#ready.thread);
+      keepIf(remote.size > 0 && queue.isOpenTo("remote"), remote, this.#ready.remote);
+      queue.wasOpen = isOpen;
+    }
     const { isIdle } = queue;
     if (isIdle && queue.position === NOT_LINKED) queue.idleSinceMs = nowMs;
     keepIf(isIdle, queue, this.#idle);

@@ -81,6 +81,8 @@ export class Queue implements QueueView {
    */
   runningAllowed: number;
   claimsAllowed: number;
+  /** Whether it was open at the last change. Only the registry writes it. */
+  wasOpen = false;
   /** Whether it counts as a queue in use. Only the registry writes it. */
   isInUse = false;
   /** The monotonic time since when it is idle, while it is idle. */

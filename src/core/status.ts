@@ -11,6 +11,8 @@
  * cancel: scheduled | queued | retrying | running ──► cancelled ──retry──► queued
  */
 
+import { assert } from "./assert.ts";
+
 /** `waiting` tasks count in the bounds of their queue; `finished` ones are kept for reading. */
 type Phase = "waiting" | "running" | "finished";
 
@@ -51,44 +53,40 @@ export type FinishedStatus = {
 /** Every status, in the order of a task's life. */
 export const TASK_STATUSES: readonly TaskStatus[] = Object.keys(TABLE) as TaskStatus[];
 
-/** A row in the form that is fast to read: every step reads it several times. */
-interface Meaning {
-  readonly holder: Holder;
-  readonly isWaiting: boolean;
-  readonly isFinished: boolean;
-  readonly next: Readonly<Partial<Record<TaskStatus, true>>>;
-}
-
-const MEANINGS = Object.fromEntries(
-  TASK_STATUSES.map((status) => {
-    const { phase, holder, next } = TABLE[status];
-    return [
-      status,
-      {
-        holder,
-        isWaiting: phase === "waiting",
-        isFinished: phase === "finished",
-        next: Object.fromEntries(next.map((to) => [to, true])),
-      },
-    ];
-  }),
-) as Readonly<Record<TaskStatus, Meaning>>;
+/** The next statuses in the form that is fast to read. */
+const NEXT = Object.fromEntries(
+  TASK_STATUSES.map((status) => [
+    status,
+    Object.fromEntries(TABLE[status].next.map((to) => [to, true])),
+  ]),
+) as Readonly<Record<TaskStatus, Readonly<Partial<Record<TaskStatus, true>>>>>;
 
 export function isStep(from: TaskStatus, to: TaskStatus): boolean {
-  return MEANINGS[from].next[to] === true;
+  return NEXT[from][to] === true;
 }
+
+// Every step asks these three several times. Comparisons cost less than look-ups in the table, so
+// the statuses are spelled out; the check below holds them to the table.
 
 /** Whether a task in this status counts in the bounds of its queue. */
 export function isWaiting(status: TaskStatus): boolean {
-  return MEANINGS[status].isWaiting;
+  return status === "queued" || status === "scheduled" || status === "retrying";
 }
 
 export function isFinished(status: TaskStatus): status is FinishedStatus {
-  return MEANINGS[status].isFinished;
+  return status === "done" || status === "failed" || status === "cancelled";
 }
 
 export function holderOf(status: TaskStatus): Holder {
-  return MEANINGS[status].holder;
+  if (status === "queued") return "ready";
+  return isFinished(status) ? "retention" : "schedule";
+}
+
+for (const status of TASK_STATUSES) {
+  const { phase, holder } = TABLE[status];
+  assert(isWaiting(status) === (phase === "waiting"), "isWaiting follows the table");
+  assert(isFinished(status) === (phase === "finished"), "isFinished follows the table");
+  assert(holderOf(status) === holder, "holderOf follows the table");
 }
 
 /** The statuses of finished tasks. */

@@ -160,7 +160,11 @@ export class TaskIndex {
   #squeeze(): void {
     let capacity = CAPACITY_MIN;
     while (capacity < this.size * 2) capacity *= 2;
-    const table = emptyTable(capacity);
+    // Most often the table has the right size, and a new one would be memory for the garbage collector.
+    const table =
+      capacity === this.capacity
+        ? { hashes: this.#hashes, slots: this.#slots.fill(FREE) }
+        : emptyTable(capacity);
     let index = 0;
     for (let from = 0; from < this.#entries.length; from += 1) {
       const entry = this.#entries[from] as Task | number;

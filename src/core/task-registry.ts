@@ -223,7 +223,7 @@ export class TaskRegistry {
       default:
         holder satisfies never;
     }
-    this.queues.changed(queue, now.monoMs);
+    this.queues.changed(queue, now.monoMs, task.lane);
     this.#observer.onStep(task, from, now);
   }
 

@@ -193,14 +193,7 @@ const NO_FAULTS: readonly FieldFault[] = [];
 
 /** The faults in the fields of a request; null when there are none. */
 function fieldFaults(request: object, fields: Fields): readonly FieldFault[] | null {
-  let faults: FieldFault[] | null = null;
-  for (let index = 0; index < FIELD_NAMES.length; index += 1) {
-    const name = FIELD_NAMES[index] as Field;
-    const value = fields[name];
-    if (value === undefined || FIELDS[name].allows(value)) continue;
-    faults ??= [];
-    faults.push({ path: `/${name}`, message: `must be ${FIELDS[name].allowed}` });
-  }
+  let faults: FieldFault[] | null = areWithinLimits(fields) ? null : limitFaults(fields);
   for (const name in request) {
     // A library may have added names to every object. They do not belong to the request.
     if (KNOWN_NAMES[name] === true || !Object.hasOwn(request, name)) continue;
@@ -212,6 +205,29 @@ function fieldFaults(request: object, fields: Fields): readonly FieldFault[] | n
     faults.push({ path: "/runAtMs", message: "can't be combined with a delay" });
   }
   return faults;
+}
+
+/** Whether {@link limitFaults} is empty: spelled out, since a loop over the names costs more. */
+function areWithinLimits(fields: Fields): boolean {
+  const { type, queue, tags, priority, maxRetries, timeoutMs, delayMs, runAtMs } = fields;
+  return (
+    (type === undefined || LIMITS.type.allows(type)) &&
+    (queue === undefined || LIMITS.queue.allows(queue)) &&
+    (tags === undefined || LIMITS.tags.allows(tags)) &&
+    (priority === undefined || LIMITS.priority.allows(priority)) &&
+    (maxRetries === undefined || LIMITS.maxRetries.allows(maxRetries)) &&
+    (timeoutMs === undefined || LIMITS.timeoutMs.allows(timeoutMs)) &&
+    (delayMs === undefined || LIMITS.delayMs.allows(delayMs)) &&
+    (runAtMs === undefined || LIMITS.runAtMs.allows(runAtMs))
+  );
+}
+
+function limitFaults(fields: Fields): FieldFault[] {
+  return FIELD_NAMES.flatMap((name) => {
+    const value = fields[name];
+    if (value === undefined || FIELDS[name].allows(value)) return [];
+    return [{ path: `/${name}`, message: `must be ${FIELDS[name].allowed}` }];
+  });
 }
 
 function invalid(faults: readonly RequestFault[]): InvalidRequests {

@@ -6,19 +6,20 @@
 import type { TSchema } from "@sinclair/typebox";
 import { type ValueError, ValueErrorType } from "@sinclair/typebox/errors";
 import { Elysia, ValidationError } from "elysia";
-import type { Engine, MaybePromise } from "../engine/engine.ts";
+import type { Engine } from "../engine/engine.ts";
 import type { Log } from "../log.ts";
 import { Access, type AccessOptions } from "./access.ts";
 import { Answers } from "./answers.ts";
-import { claimRoutes } from "./api/claims.ts";
-import { type EnqueueHandler, enqueueHandler, enqueueRoutes } from "./api/enqueue.ts";
-import { accessProblem, corsHeaders, hostProblem, preflightAnswer } from "./api/guard.ts";
+import { claimHandler, claimRoutes } from "./api/claims.ts";
+import type { DirectHandler } from "./api/direct.ts";
+import { batchHandler, enqueueHandler, enqueueRoutes } from "./api/enqueue.ts";
+import { accessProblem, corsHeaders, enqueueProblem, preflightAnswer } from "./api/guard.ts";
 import { healthRoutes } from "./api/health.ts";
 import { openapiRoutes } from "./api/openapi.ts";
 import { invalidRequest, problem } from "./api/problem.ts";
 import { repeatedParameters, UNKNOWN_PARAMETER } from "./api/query.ts";
 import { queueRoutes } from "./api/queues.ts";
-import { settleRoutes } from "./api/settle.ts";
+import { settleRoutes, settlesHandler } from "./api/settle.ts";
 import { taskRoutes } from "./api/tasks.ts";
 import type { Fault } from "./shape.ts";
 
@@ -37,24 +38,29 @@ export interface AppOptions {
 }
 
 export function createApp(options: AppOptions) {
-  const { engine, bodyBytesMax, version, log } = options;
+  const { engine, version, log } = options;
   const failed = (error: unknown, method: string): Response => {
     log.error("request_failed", { method, error: String(error) });
     return problem("internal_error", "The request failed. See the log.");
   };
   const access = new Access(options.access);
   const answers = new Answers(options.answerBytesTotal);
-  const enqueueOptions = { engine, bodyBytesMax, answers };
-  const enqueueOne = enqueueHandler(enqueueOptions);
+  const routeOptions = { ...options, answers };
+  const enqueueOne = enqueueHandler(routeOptions);
+  const enqueueBatch = batchHandler(routeOptions);
+  const handleClaim = claimHandler(routeOptions);
+  const handleSettles = settlesHandler(routeOptions);
   const app = new Elysia({
     precompile: true,
     normalize: false,
-    // The one route that carries the load skips Elysia's context, which would be its most expensive
-    // part. Elysia has the same route, for its other forms and for the API description;
-    // docs/DECISIONS.md has the reasons.
     serve: {
-      routes: { "/enqueue": { POST: guarded(enqueueOne, access) } },
-      // Only errors of that route come here. Elysia gives those of other routes to onError.
+      routes: {
+        "/enqueue": { POST: guarded(enqueueOne, access, enqueueProblem) },
+        "/enqueue/batch": { POST: guarded(enqueueBatch, access) },
+        "/claims": { POST: guarded(handleClaim, access) },
+        "/claims/settle": { POST: guarded(handleSettles, access) },
+      },
+      // Only errors of these routes come here. Elysia gives those of other routes to onError.
       error: (error: unknown) => failed(error, "POST"),
     },
     // Without this, Elysia expects a host to have at least four characters, and looks for the path
@@ -78,24 +84,28 @@ export function createApp(options: AppOptions) {
       const faults = repeatedParameters(request.url);
       return faults.length === 0 ? undefined : invalidRequest(faults);
     })
-    .use(enqueueRoutes(enqueueOne, enqueueOptions))
+    .use(enqueueRoutes(enqueueOne, enqueueBatch))
     .use(taskRoutes(engine, answers))
     .use(queueRoutes(engine, answers))
-    .use(claimRoutes({ ...options, answers }))
-    .use(settleRoutes(options));
+    .use(claimRoutes(handleClaim, routeOptions))
+    .use(settleRoutes(handleSettles, routeOptions));
   return app;
 }
 
 /**
- * Guards the hot route. A page of another site can't send its content type without a preflight, and
- * gets no permission, so only its Host needs checking.
+ * Guards a direct route, as `onRequest` guards all others. `refusalOf` gives the refusal of a
+ * request, or null.
  */
-function guarded(handle: EnqueueHandler, access: Access): EnqueueHandler {
-  const guard = (request: Request): MaybePromise<Response> =>
-    access.allowsHost(request.headers.get("host")) ? handle(request) : hostProblem();
+function guarded(
+  handle: DirectHandler,
+  access: Access,
+  refusalOf: (access: Access, request: Request) => Response | null = accessProblem,
+): DirectHandler {
+  const guard: DirectHandler = (request, server) =>
+    refusalOf(access, request) ?? handle(request, server);
   if (!access.hasOrigins) return guard;
-  return async (request) => {
-    const response = await guard(request);
+  return async (request, server) => {
+    const response = await guard(request, server);
     for (const [name, value] of Object.entries(corsHeaders(access, request.headers))) {
       response.headers.set(name, value);
     }

@@ -18,26 +18,31 @@ export function describeClaimsLimit(contract: Contract): void {
     contract.open({ types: REMOTE_TYPES, queues: { narrow: { claims: CLAIMS } }, ...options });
 
   describe("limit of claims", () => {
-    test("a claim of several starts no more tasks than remote workers may hold", async () => {
-      await using harness = await open();
-      await enqueueNarrow(harness, 3);
-
-      expect(await harness.claims({ ...REMOTE, max: 3 })).toHaveLength(CLAIMS);
-
-      expect((await harness.queue("narrow")).claims).toBe(CLAIMS);
-    });
-
-    test.each([
+    const WAYS = [
       ["in turn", {}],
       ["by queue", { queues: ["narrow"] }],
       ["by type", { types: ["remote"] }],
       ["by queue and type", { queues: ["narrow"], types: ["remote"] }],
-    ])("single claims %s start no more tasks than remote workers may hold", async (_, request) => {
+    ] as const;
+
+    test.each(WAYS)("one claim %s starts no more than remote workers may hold", async (_, way) => {
       await using harness = await open();
       await enqueueNarrow(harness, 3);
 
-      expect(await harness.claimAll({ ...REMOTE, ...request })).toHaveLength(CLAIMS);
+      expect(await harness.claims({ ...REMOTE, ...way, max: 3 })).toHaveLength(CLAIMS);
+
+      expect((await harness.queue("narrow")).claims).toBe(CLAIMS);
     });
+
+    test.each(WAYS)(
+      "single claims %s start no more tasks than remote workers may hold",
+      async (_, request) => {
+        await using harness = await open();
+        await enqueueNarrow(harness, 3);
+
+        expect(await harness.claimAll({ ...REMOTE, ...request })).toHaveLength(CLAIMS);
+      },
+    );
 
     test.each([
       ["in turn", {}],
@@ -59,6 +64,14 @@ export function describeClaimsLimit(contract: Contract): void {
       const id = await harness.enqueue({ queue: "narrow" });
 
       expect(await harness.claimAll()).toEqual([id]);
+    });
+
+    test("a queue that is at its limit still hands out local tasks by its name", async () => {
+      await using harness = await open();
+      await fill(harness);
+      const id = await harness.enqueue({ queue: "narrow" });
+
+      expect(await harness.claimAll({ queues: ["narrow"] })).toEqual([id]);
     });
 
     test("local tasks that run take no place of remote workers", async () => {

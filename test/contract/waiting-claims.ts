@@ -95,7 +95,7 @@ export function describeWaitingClaims(contract: Contract): void {
       });
     });
 
-    test("a claim waits for all tasks that come at once, up to its max", async () => {
+    contract.orderTest("a claim waits for all tasks that come at once, up to its max", async () => {
       await using harness = await open();
       const claim = harness.waitToClaim({ max: 2 });
       expect(await isPending(claim)).toBe(true);
@@ -341,6 +341,17 @@ export function describeWaitingClaims(contract: Contract): void {
       expect(answers.flatMap(idsOf)).toEqual([...ids]);
     });
 
+    test("tasks of several types that come at once go to those who wait for them", async () => {
+      await using harness = await open();
+      const forY = harness.waitToClaim({ types: ["y"] });
+      const forX = harness.waitToClaim({ types: ["x"] });
+      expect(await isPending(Promise.race([forX, forY]))).toBe(true);
+
+      const [x = "", y = ""] = await harness.enqueueAll([{ type: "x" }, { type: "y" }]);
+
+      expect([await forX, await forY].flatMap(idsOf)).toEqual([x, y]);
+    });
+
     test("one task goes to the claim that came first", async () => {
       await using harness = await open();
       const first = harness.waitToClaim();
@@ -353,21 +364,39 @@ export function describeWaitingClaims(contract: Contract): void {
       expect(await isPending(second)).toBe(true);
     });
 
-    test("claims for different queues and types are served in one order", async () => {
-      await using harness = await open();
-      const first = harness.waitToClaim({ types: ["x"] });
-      const second = harness.waitToClaim({ queues: ["default"] });
-      const third = harness.waitToClaim();
-      expect(await isPending(Promise.race([first, second, third]))).toBe(true);
+    contract.orderTest(
+      "claims for different queues and types are served in one order",
+      async () => {
+        await using harness = await open();
+        const first = harness.waitToClaim({ types: ["x"] });
+        const second = harness.waitToClaim({ queues: ["default"] });
+        const third = harness.waitToClaim();
+        expect(await isPending(Promise.race([first, second, third]))).toBe(true);
 
-      const ids: string[] = [];
-      for (let count = 0; count < 3; count += 1) {
-        ids.push(await harness.enqueue({ type: "x" }));
-        await turn();
-      }
+        const ids: string[] = [];
+        for (let count = 0; count < 3; count += 1) {
+          ids.push(await harness.enqueue({ type: "x" }));
+          await turn();
+        }
 
-      expect([await first, await second, await third].flatMap(idsOf)).toEqual(ids);
-    });
+        expect([await first, await second, await third].flatMap(idsOf)).toEqual(ids);
+      },
+    );
+
+    contract.orderTest(
+      "claims that differ and claims that are alike are served in one order",
+      async () => {
+        await using harness = await open({ queueSize: 20 });
+        const kinds = [{}, { types: ["x"] }, { queues: ["default"] }, { types: ["x", "y"] }];
+        const order = [0, 1, 1, 2, 3, 0, 2, 3, 3, 1, 0, 2];
+        const waiting = order.map((kind) => harness.waitToClaim(kinds[kind]));
+        expect(await isPending(Promise.race(waiting))).toBe(true);
+
+        const ids = await harness.enqueueAll(order.map(() => ({ type: "x" })));
+
+        expect((await Promise.all(waiting)).flatMap(idsOf)).toEqual([...ids]);
+      },
+    );
 
     test("a claim that would not take the task does not hold up later ones", async () => {
       await using harness = await open();

@@ -3,7 +3,6 @@ import type { ClaimRequest } from "../../src/core/outcomes.ts";
 import {
   aBroker,
   aRemoteClaim,
-  aSavedTask,
   at,
   BROKEN,
   claimAll,
@@ -85,42 +84,6 @@ describe("Broker.claim, at the bound of remote claims", () => {
     broker.cancel("a", at(0));
 
     expect(broker.findQueue("default")?.claims).toBe(0);
-  });
-
-  test("more claims go on after a restart than may be, and no other starts before they are fewer", () => {
-    const broker = aBroker({ queue: { claims: 1 } });
-    const claim = { worker: "w1", leaseMs: LEASE_MS, leaseEndsAtMs: at(LEASE_MS).wallMs };
-    const held = {
-      lane: "remote",
-      status: "running",
-      attempt: 1,
-      startedAtMs: at(0).wallMs,
-    } as const;
-    broker.restore(
-      {
-        paused: [],
-        keys: [],
-        tasks: [
-          aSavedTask({ ...held, seq: 1, claim: { ...claim, fence: 11 } }),
-          aSavedTask({ ...held, seq: 2, claim: { ...claim, fence: 12 } }),
-          aSavedTask({ seq: 3, lane: "remote" }),
-        ],
-      },
-      at(0),
-    );
-    const claimed: string[][] = [];
-
-    for (const [id, fence] of [
-      ["t1", 11],
-      ["t2", 12],
-    ] as const) {
-      claimed.push(claimAll(broker, { lane: "remote" }));
-      broker.settle(id, fence, DONE, at(0), NO_CHANCE);
-    }
-
-    expect(claimed).toEqual([[], []]);
-    expect(claimAll(broker, { lane: "remote" })).toEqual(["t3"]);
-    broker.verify();
   });
 });
 

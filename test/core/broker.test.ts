@@ -4,6 +4,7 @@ import type { Task } from "../../src/core/task.ts";
 import {
   aBroker,
   aNewTask,
+  aRemoteClaim,
   at,
   BROKEN,
   type BrokerOptions,
@@ -434,5 +435,14 @@ describe("Broker.verify", () => {
     claim(broker).finishedAtMs = 1;
 
     expect(() => broker.verify()).toThrow("exactly the finished tasks have an end");
+  });
+
+  test("verify finds a queue that miscounts its remote claims", () => {
+    const { broker, task } = aRemoteClaim();
+    broker.verify();
+
+    task.queue.claims = 0;
+
+    expect(() => broker.verify()).toThrow("a queue counts its remote claims");
   });
 });

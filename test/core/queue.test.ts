@@ -1,7 +1,9 @@
 import { describe, expect, test } from "bun:test";
-import type { Queue } from "../../src/core/queue.ts";
+import { LANES } from "../../src/core/lane.ts";
+import { grantLease } from "../../src/core/lease.ts";
+import type { Queue, QueueLimits } from "../../src/core/queue.ts";
 import type { Task } from "../../src/core/task.ts";
-import { aQueue, aTask } from "../support/builders.ts";
+import { aQueue, aTask, at } from "../support/builders.ts";
 
 /** Adds a queued task to its queue. */
 function add(task: Task): void {
@@ -99,6 +101,44 @@ describe("Queue.isOpen", () => {
   });
 });
 
+describe("Queue.isOpenTo", () => {
+  /** Brings a queue to its limit of one remote claim. */
+  function aQueueWithClaim(limits: Partial<QueueLimits> = {}): Queue {
+    const queue = aQueue({ claims: 1, ...limits });
+    const task = aTask({ queue, lane: "remote" });
+    const lease = { lengthMs: 1000, endsAtMs: 1000, timeoutAtMs: 1000, worker: null };
+    grantLease(task, lease, at(0));
+    queue.countIn(task, "running");
+    return queue;
+  }
+
+  test("a queue whose claims are at their limit is closed to remote workers alone", () => {
+    const queue = aQueueWithClaim();
+
+    expect(LANES.filter((lane) => queue.isOpenTo(lane))).toEqual(["loop", "thread"]);
+    expect(queue.isOpen).toBe(true);
+  });
+
+  test("a queue below its limit of claims is open to every lane", () => {
+    expect(LANES.every((lane) => aQueueWithClaim({ claims: 2 }).isOpenTo(lane))).toBe(true);
+  });
+
+  test("a queue where as many run as may is closed to every lane", () => {
+    const queue = aQueueWithClaim({ claims: 2, concurrency: 1 });
+
+    expect(LANES.some((lane) => queue.isOpenTo(lane))).toBe(false);
+  });
+
+  test("a running task without a lease takes no claim", () => {
+    const queue = aQueue({ claims: 1 });
+
+    queue.countIn(aTask({ queue }), "running");
+
+    expect(queue.claims).toBe(0);
+    expect(queue.isOpenTo("remote")).toBe(true);
+  });
+});
+
 describe("Queue.oldestQueuedSinceMs", () => {
   test("the longest-waiting task of a queue is none when none is queued", () => {
     expect(aQueue().oldestQueuedSinceMs()).toBeNull();
@@ -131,10 +171,13 @@ describe("Queue.verify", () => {
       for (let running = 0; running < 3; running += 1)
         queue.countIn(aTask({ queue: queue }), "running");
     },
+    "remote workers hold no more than they may": (queue) => {
+      queue.claims = 2;
+    },
   };
 
   test.each(Object.entries(faults))("verify finds when it is not so that %s", (sentence, spoil) => {
-    const queue = aQueue({ concurrency: 2 });
+    const queue = aQueue({ concurrency: 2, claims: 1 });
     add(aTask({ queue: queue }));
     queue.verify();
 

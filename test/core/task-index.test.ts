@@ -19,20 +19,26 @@ function seqsIn(index: TaskIndex, beforeSeq = Number.POSITIVE_INFINITY): number[
 
 /** Lets a change have memory for one of the two arrays of numbers that it needs. */
 function withMemoryForOne(change: () => void): void {
+  arraysMadeBy(() => expect(change).toThrow("out of memory"), 1);
+}
+
+/** The number of arrays of numbers that a change makes, or asks for beyond `max`. */
+function arraysMadeBy(change: () => void, max = Number.POSITIVE_INFINITY): number {
   const real = globalThis.Int32Array;
   let made = 0;
   globalThis.Int32Array = new Proxy(real, {
     construct(target, args) {
       made += 1;
-      if (made > 1) throw new RangeError("out of memory");
+      if (made > max) throw new RangeError("out of memory");
       return Reflect.construct(target, args);
     },
   });
   try {
-    expect(change).toThrow("out of memory");
+    change();
   } finally {
     globalThis.Int32Array = real;
   }
+  return made;
 }
 
 describe("TaskIndex", () => {
@@ -168,16 +174,29 @@ describe("TaskIndex", () => {
   });
 
   test("an index that finds no memory to squeeze out its gaps keeps them until there is some", () => {
-    const { index, tasks } = anIndex(200);
-    const [last, ...others] = tasks.slice(100, 102);
-    for (const task of tasks.slice(0, 100)) index.remove(task);
+    const { index, tasks } = anIndex(257);
+    const [last, ...others] = tasks.slice(128, 130);
+    for (const task of tasks.slice(0, 128)) index.remove(task);
 
     withMemoryForOne(() => index.remove(last as Task));
 
-    for (const task of tasks.slice(101)) expect(index.find(task.id)).toBe(task);
+    for (const task of tasks.slice(129)) expect(index.find(task.id)).toBe(task);
     for (const task of others) index.remove(task);
-    for (const task of tasks.slice(102)) expect(index.find(task.id)).toBe(task);
+    for (const task of tasks.slice(130)) expect(index.find(task.id)).toBe(task);
     index.verify();
+  });
+
+  test("an index squeezes out its gaps without new memory when its table has the right size", () => {
+    const { index, tasks } = anIndex(200);
+    const { capacity } = index;
+    for (const task of tasks.slice(0, 100)) index.remove(task);
+
+    expect(arraysMadeBy(() => index.remove(tasks[100] as Task))).toBe(0);
+
+    index.verify();
+    expect(index.capacity).toBe(capacity);
+    for (const task of tasks.slice(0, 101)) expect(index.find(task.id)).toBeUndefined();
+    for (const task of tasks.slice(101)) expect(index.find(task.id)).toBe(task);
   });
 
   test("an index spreads ids of one millisecond, and plain numbers, over its table", () => {

@@ -294,6 +294,29 @@ describe("Broker.restore of remote claims", () => {
   });
 });
 
+describe("Broker.restore of claims beyond their limit", () => {
+  test("more claims go on than remote workers may hold, and no other starts before", () => {
+    const held = [1, 2].map((seq) => {
+      const claim = { fence: seq, worker: null, leaseMs: 5000, leaseEndsAtMs: at(5000).wallMs };
+      return aSavedTask({ seq, lane: "remote", status: "running", attempt: 1, claim });
+    });
+    const { broker } = aRestoredBroker({
+      tasks: [...held, aSavedTask({ seq: 3, lane: "remote" }), aSavedTask({ seq: 4 })],
+      queue: { claims: 1 },
+    });
+
+    expect(broker.findQueue("default")?.claims).toBe(2);
+    expect(claimAll(broker)).toEqual(["t4"]);
+    for (const seq of [1, 2]) {
+      expect(claimAll(broker, { lane: "remote" })).toEqual([]);
+      broker.settle(`t${seq}`, seq, DONE, at(0), NO_CHANCE);
+      broker.verify();
+    }
+    expect(claimAll(broker, { lane: "remote" })).toEqual(["t3"]);
+    broker.verify();
+  });
+});
+
 describe("Broker.restore of waits", () => {
   const enqueuedAtMs = at(-1000).wallMs;
 

@@ -1,5 +1,13 @@
 import { afterEach, expect, setDefaultTimeout, test } from "bun:test";
-import { createQueue, defineHandlers, type Queue, type Task } from "ringq";
+import {
+  createQueue,
+  defineHandlers,
+  type Handlers,
+  HandlersError,
+  type Queue,
+  remote,
+  type Task,
+} from "ringq";
 
 setDefaultTimeout(60_000);
 
@@ -126,6 +134,17 @@ test("handlers at a path run in threads where they want to", async () => {
   const on = await start("test/fixtures/outcomes.ts", { threads: 2 });
   const task = await run(on, { type: "thread.returns", payload: "p" });
   expect(task.result).toEqual({ got: "p" });
+});
+
+test.each<[string, Handlers | string, string]>([
+  ["types", defineHandlers({ a: remote(), b: () => 1, c: remote() }), "a, c"],
+  ["all other types", defineHandlers({ b: () => 1 }, { otherTypes: "remote" }), "all other types"],
+  ["both", defineHandlers({ a: remote() }, { otherTypes: "remote" }), "a, all other types"],
+  ["every type", "none", "all other types"],
+])("handlers that leave %s to remote workers are refused by name", async (_, given, names) => {
+  await expect(createQueue(given)).rejects.toThrow(
+    new HandlersError(`${names}: remote workers run these, and they need HTTP; use createServer`),
+  );
 });
 
 test("handlers that want threads but are in nobody's module are refused", async () => {

@@ -212,8 +212,8 @@ export const FAULT_PLANTS: readonly Plant[] = [
   {
     defect: "A remote settle is answered before it is stored",
     file: "host/broker-host.ts",
-    code: `if (this.#isRemote(taskId)) {`,
-    planted: `if (this.#isRemote(taskId) && Number.isNaN(fence)) {`,
+    code: `if (isDurable) {`,
+    planted: `if (Number.isNaN(fence)) {`,
   },
   {
     defect:
@@ -431,15 +431,20 @@ export const FAULT_PLANTS: readonly Plant[] = [
   {
     defect: "Claims that wait for the same are served last come, first served",
     file: "host/waiting-claims.ts",
-    code: `  const [first] = waiting;
-  return first;`,
-    planted: `  return [...waiting].at(-1);`,
+    code: "const [first] = group.waiting;",
+    planted: "const first = [...group.waiting].at(-1);",
   },
   {
     defect: "Claims that wait for different tasks are served last come, first served",
     file: "host/waiting-claims.ts",
-    code: "if (order >= firstOrder) continue;",
-    planted: "if (order <= firstOrder && firstOrder < Number.POSITIVE_INFINITY) continue;",
+    code: "groups.sort((a, b) => orderOf(b) - orderOf(a));",
+    planted: "groups.sort((a, b) => orderOf(a) - orderOf(b));",
+  },
+  {
+    defect: "After one of them got a task, claims that wait for the same come after all others",
+    file: "host/waiting-claims.ts",
+    code: "groups.splice(indexFor(groups, orderOf(group)), 0, group)",
+    planted: "groups.unshift(group)",
   },
   {
     defect: "A claim that comes later is served before those that wait",

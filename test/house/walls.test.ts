@@ -17,6 +17,7 @@ type Rooms = Readonly<Record<string, string>>;
  */
 const ROOMS: Rooms = {
   "core/*": "",
+  "client/*": "",
   "clock.ts": "core/instant.ts",
   "log*.ts": "",
   "config.ts": "log.ts core/limits.ts node:net",

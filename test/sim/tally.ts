@@ -3,7 +3,7 @@
  * before it is counted.
  */
 
-import { LANES } from "../../src/core/lane.ts";
+import { LANES, type Lane } from "../../src/core/lane.ts";
 import type { ClaimEnd, ClaimRequest } from "../../src/core/outcomes.ts";
 import { isStep, TASK_STATUSES } from "../../src/core/status.ts";
 import type { History } from "./history.ts";
@@ -50,6 +50,7 @@ const KINDS: readonly string[] = [
   "claim: several, of one queue after another in order",
   "claim: nothing, because of a pause",
   "claim: nothing, because as many run as may",
+  "claim: nothing, because remote workers hold as many as they may",
   ...["done", "released", "released, delayed", "failed, backoff"].flatMap((way) => [
     `settle ${way}: settled`,
     `settle ${way}: repeated`,
@@ -237,7 +238,7 @@ export class Tally {
   ): void {
     if (answer === "nothing") {
       this.#count(`claim ${lane}: nothing`);
-      this.#addClosed(tasks);
+      this.#addClosed(lane, tasks);
       return;
     }
     const claims = answer.split(" ");
@@ -261,12 +262,16 @@ export class Tally {
   }
 
   /** Why nothing could be claimed although something is queued. */
-  #addClosed(tasks: readonly ModelTask[]): void {
-    for (const { status, queue } of tasks) {
+  #addClosed(lane: Lane, tasks: readonly ModelTask[]): void {
+    for (const { status, queue, fresh } of tasks) {
       if (status !== "queued") continue;
       if (queue.isPaused) this.#count("claim: nothing, because of a pause");
       else if (queue.limits.concurrency < Number.POSITIVE_INFINITY) {
         this.#count("claim: nothing, because as many run as may");
+      } else if (lane === "remote" && fresh.lane === lane) {
+        const held = tasks.filter((task) => task.queue === queue && task.lease !== null);
+        if (held.length < queue.limits.claims) continue;
+        this.#count("claim: nothing, because remote workers hold as many as they may");
       }
     }
   }

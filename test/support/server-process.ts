@@ -26,6 +26,7 @@ export interface TaskAnswer {
   readonly progress: unknown;
   readonly result: unknown;
   readonly error: { readonly code: string; readonly message: string; readonly at: string } | null;
+  readonly claim: { readonly worker: string | null; readonly lease_ends_at: string } | null;
 }
 
 interface Body {

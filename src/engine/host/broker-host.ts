@@ -257,12 +257,16 @@ export class BrokerHost implements Engine, BrokerObserver, PersistenceHost {
   }
 
   settle(taskId: string, fence: number, outcome: AttemptOutcome): MaybePromise<SettleAnswer> {
-    if (this.#isRemote(taskId)) {
+    const { isDurable } = this.#persistence;
+    // Without a store, a result needs no check and no command: most settles are these.
+    if ((isDurable || outcome.kind !== "done") && this.#isRemote(taskId)) {
       const faults = outcomeFaults(outcome);
       if (faults.length > 0) return { kind: "invalid", faults };
       // An answer to a remote worker must hold after a crash. An attempt in the process would end
       // with the process.
-      return this.#run(settleCommand(this.broker, this.#random, taskId, fence, outcome));
+      if (isDurable) {
+        return this.#run(settleCommand(this.broker, this.#random, taskId, fence, outcome));
+      }
     }
     const now = this.clock.now();
     const answer = this.broker.settle(taskId, fence, outcome, now, this.#random);
@@ -333,7 +337,11 @@ export class BrokerHost implements Engine, BrokerObserver, PersistenceHost {
     this.#drain.updateSoon();
   }
 
-  onRevoke(task: Task, fence: number, reason: RevokeReason): void {
+  onRevoke(task: Task, fence: number, reason: RevokeReason, worker: string | null): void {
+    if (reason === "lease_lost") {
+      const { id, settings, queue, attempt } = task;
+      this.log.warn("lease_lost", { id, type: settings.type, queue: queue.name, attempt, worker });
+    }
     this.#workers.onRevoke(task, fence, reason);
   }
 

@@ -127,12 +127,15 @@ export class WaitingClaims implements EngineWorker {
     const ready = this.#ready;
     this.#ready = new Map();
     const groups = [...this.#groups.values()].filter((group) => isFor(group, ready));
-    while (groups.length > 0) {
-      const index = indexOfFirst(groups);
-      const first = firstOf(groups[index] as Group);
+    // The next one is at the end.
+    groups.sort((a, b) => orderOf(b) - orderOf(a));
+    for (let group = groups.pop(); group !== undefined; group = groups.pop()) {
+      const [first] = group.waiting;
       const answer = first && this.#options.claim(first.request);
-      if (answer?.kind === "claimed" && answer.claims.length > 0) first?.answer(answer);
-      else groups.splice(index, 1);
+      // The later claims of the group would not get anything either.
+      if (answer?.kind !== "claimed" || answer.claims.length === 0) continue;
+      first?.answer(answer);
+      if (group.waiting.size > 0) groups.splice(indexFor(groups, orderOf(group)), 0, group);
     }
   }
 
@@ -177,20 +180,20 @@ function isFor({ queues, types }: Group, ready: ReadonlyMap<string, ReadyTypes>)
   return false;
 }
 
-/** The index of the group whose first claim came before those of all others. */
-function indexOfFirst(groups: readonly Group[]): number {
-  let first = 0;
-  let firstOrder = Number.POSITIVE_INFINITY;
-  for (const [index, group] of groups.entries()) {
-    const order = firstOf(group)?.order ?? 0;
-    if (order >= firstOrder) continue;
-    first = index;
-    firstOrder = order;
-  }
-  return first;
+/** The number of its first claim in the order of arrival. */
+function orderOf({ waiting }: Group): number {
+  const [first] = waiting;
+  return first?.order ?? 0;
 }
 
-function firstOf({ waiting }: Group): Waiting | undefined {
-  const [first] = waiting;
-  return first;
+/** Where a group with this order belongs among others that are sorted, the last in order first. */
+function indexFor(groups: readonly Group[], order: number): number {
+  let low = 0;
+  let high = groups.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (orderOf(groups[middle] as Group) > order) low = middle + 1;
+    else high = middle;
+  }
+  return low;
 }

@@ -9,6 +9,7 @@ import { jsonTextOfSent } from "../../engine/outcome.ts";
 import type { Answers } from "../answers.ts";
 import { withBody } from "../body.ts";
 import { shapeOf } from "../shape.ts";
+import { type DirectHandler, directHandler } from "./direct.ts";
 import { claimJson, timeJson } from "./json.ts";
 import { describeRoute } from "./openapi.ts";
 import {
@@ -33,51 +34,52 @@ export interface ClaimOptions {
   readonly answers: Answers;
 }
 
-export function claimRoutes(options: ClaimOptions) {
-  const { bodyBytesMax } = options;
-  return new Elysia()
-    .post(
-      "/claims",
-      ({ request, server }) =>
-        withBody(
-          request,
-          claimShape,
-          bodyBytesMax,
-          (body) => {
-            if (body.kind !== "body") return bodyProblem(body);
-            const waitMs = body.value.wait_ms ?? 0;
-            if (waitMs > 0) server?.timeout(request, Math.ceil(waitMs / 1000) + IDLE_MARGIN_S);
-            return claim(options, body.value, waitMs, request.signal);
-          },
-          {},
-        ),
-      {
-        parse: "none",
-        query: schemas.NoQuery,
-        detail: describeRoute({
-          summary: "Claim tasks, or wait for one",
-          tag: "Workers",
-          body: schemas.ClaimBody,
-          isBodyOptional: true,
-          answers: { 200: schemas.ClaimsJson },
-          problems: [
-            ...WORKER_PROBLEMS,
-            "no_remote_types",
-            "too_many_waiting",
-            "overloaded",
-            "shutting_down",
-            "storage_unavailable",
-          ],
-        }),
+/** Answers `POST /claims`. */
+export function claimHandler(options: ClaimOptions): DirectHandler {
+  return directHandler((request, server) =>
+    withBody(
+      request,
+      claimShape,
+      options.bodyBytesMax,
+      (body) => {
+        if (body.kind !== "body") return bodyProblem(body);
+        const waitMs = body.value.wait_ms ?? 0;
+        if (waitMs > 0) server?.timeout(request, Math.ceil(waitMs / 1000) + IDLE_MARGIN_S);
+        return claim(options, body.value, waitMs, request.signal);
       },
-    )
+      {},
+    ),
+  );
+}
+
+export function claimRoutes(handleClaim: DirectHandler, options: ClaimOptions) {
+  return new Elysia()
+    .post("/claims", ({ request, server }) => handleClaim(request, server), {
+      parse: "none",
+      query: schemas.NoQuery,
+      detail: describeRoute({
+        summary: "Claim tasks, or wait for one",
+        tag: "Workers",
+        body: schemas.ClaimBody,
+        isBodyOptional: true,
+        answers: { 200: schemas.ClaimsJson },
+        problems: [
+          ...WORKER_PROBLEMS,
+          "no_remote_types",
+          "too_many_waiting",
+          "overloaded",
+          "shutting_down",
+          "storage_unavailable",
+        ],
+      }),
+    })
     .post(
       "/claims/:token/extend",
       ({ request, params: { token } }) =>
         withBody(
           request,
           extendShape,
-          bodyBytesMax,
+          options.bodyBytesMax,
           (body) => (body.kind === "body" ? extend(options, token, body.value) : bodyProblem(body)),
           {},
         ),
@@ -140,7 +142,7 @@ function refusalOf(
     case "too_many_waiting":
       return problem(
         "too_many_waiting",
-        `${answer.max} claims wait for a task already (CLAIMS_WAITING_MAX).`,
+        `As many claims as may wait for a task (CLAIMS_WAITING_MAX = ${answer.max}) already do.`,
       );
     default:
       return answer satisfies never;
@@ -150,7 +152,7 @@ function refusalOf(
 function noRemoteTypes(): Response {
   return problem(
     "no_remote_types",
-    'No type of task runs elsewhere. Set HANDLERS=none, or give a type isolation: "remote" in the handlers module.',
+    'Remote workers run no type of task. Set HANDLERS=none, or give a type isolation: "remote" in the handlers module, or set otherTypes: "remote" there.',
   );
 }
 

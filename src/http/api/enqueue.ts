@@ -12,6 +12,7 @@ import {
 import type { Answers } from "../answers.ts";
 import { withBody } from "../body.ts";
 import { type Fault, shapeOf } from "../shape.ts";
+import { type DirectHandler, directHandler } from "./direct.ts";
 import { requestOf, runAtFault, wirePath } from "./json.ts";
 import { describeRoute } from "./openapi.ts";
 import {
@@ -23,7 +24,6 @@ import {
   stoppingProblem,
   storageProblem,
 } from "./problem.ts";
-import { unexpectedParameters } from "./query.ts";
 import * as schemas from "./schemas.ts";
 
 export interface EnqueueOptions {
@@ -48,33 +48,32 @@ const PROBLEMS: readonly ProblemCode[] = [
 ];
 
 /** Answers `POST /enqueue`. */
-export type EnqueueHandler = (request: Request) => MaybePromise<Response>;
-
-export function enqueueHandler({ engine, bodyBytesMax }: EnqueueOptions): EnqueueHandler {
-  return (request) => {
-    // Elysia checks the queries of all other routes.
-    if (request.url.includes("?")) {
-      const faults = unexpectedParameters(request.url);
-      if (faults.length > 0) return invalidRequest(faults);
-    }
-    return withBody(request, enqueueShape, bodyBytesMax, (body) =>
+export function enqueueHandler({ engine, bodyBytesMax }: EnqueueOptions): DirectHandler {
+  return directHandler((request) =>
+    withBody(request, enqueueShape, bodyBytesMax, (body) =>
       body.kind === "body" ? enqueue(engine, request, [body.value], ONE) : bodyProblem(body),
-    );
-  };
+    ),
+  );
 }
 
-export function enqueueRoutes(
-  enqueueOne: EnqueueHandler,
-  { engine, bodyBytesMax, answers }: EnqueueOptions,
-) {
+/** Answers `POST /enqueue/batch`. */
+export function batchHandler({ engine, bodyBytesMax, answers }: EnqueueOptions): DirectHandler {
   const many: Form = {
     pathOf: (index) => `/tasks/${index}`,
     // The tasks are accepted, so an answer is due, even if many bytes are unread.
     accepted: (receipts, headers) =>
       answers.json([JSON.stringify({ tasks: receipts })], { status: 202, headers }),
   };
+  return directHandler((request) =>
+    withBody(request, batchShape, bodyBytesMax, (body) =>
+      body.kind === "body" ? enqueue(engine, request, body.value.tasks, many) : bodyProblem(body),
+    ),
+  );
+}
+
+export function enqueueRoutes(enqueueOne: DirectHandler, enqueueBatch: DirectHandler) {
   return new Elysia()
-    .post("/enqueue", ({ request }) => enqueueOne(request), {
+    .post("/enqueue", ({ request, server }) => enqueueOne(request, server), {
       parse: "none",
       query: schemas.NoQuery,
       detail: describeRoute({
@@ -87,27 +86,18 @@ export function enqueueRoutes(
         problems: PROBLEMS,
       }),
     })
-    .post(
-      "/enqueue/batch",
-      ({ request }) =>
-        withBody(request, batchShape, bodyBytesMax, (body) =>
-          body.kind === "body"
-            ? enqueue(engine, request, body.value.tasks, many)
-            : bodyProblem(body),
-        ),
-      {
-        parse: "none",
-        query: schemas.NoQuery,
-        detail: describeRoute({
-          summary: "Enqueue a batch of tasks, all or none",
-          tag: "Enqueue",
-          body: schemas.BatchBody,
-          hasIdempotencyKey: true,
-          answers: { 202: schemas.BatchReceipt },
-          problems: ["cross_site", ...PROBLEMS],
-        }),
-      },
-    );
+    .post("/enqueue/batch", ({ request, server }) => enqueueBatch(request, server), {
+      parse: "none",
+      query: schemas.NoQuery,
+      detail: describeRoute({
+        summary: "Enqueue a batch of tasks, all or none",
+        tag: "Enqueue",
+        body: schemas.BatchBody,
+        hasIdempotencyKey: true,
+        answers: { 202: schemas.BatchReceipt },
+        problems: ["cross_site", ...PROBLEMS],
+      }),
+    });
 }
 
 /**

@@ -13,9 +13,17 @@ export function accessProblem(access: Access, request: Request): Response | null
   return null;
 }
 
+/**
+ * The same for `POST /enqueue`, the route with the most load. A page of another site can't send its
+ * content type without a preflight, and gets no permission, so only its Host needs checking.
+ */
+export function enqueueProblem(access: Access, { headers }: Request): Response | null {
+  return access.allowsHost(headers.get("host")) ? null : hostProblem();
+}
+
 const READS: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS"]);
 
-export function hostProblem(): Response {
+function hostProblem(): Response {
   return problem(
     "host_not_allowed",
     "The Host header does not name this server. Add the host to ALLOWED_HOSTS.",

@@ -87,42 +87,50 @@ function msOfTime(time: string): number {
   return time.slice(11, 13) === "24" ? Number.NaN : Date.parse(time.toUpperCase());
 }
 
-/**
- * The task as JSON text. Payload, progress and result are already text, and are inserted unchanged.
- */
+/** The task as JSON text. */
 export function taskJson(task: TaskView): string {
-  const { claim } = task;
-  const errors = task.errors.map(errorJson);
-  const known = JSON.stringify({
-    id: task.id,
-    type: task.type,
-    queue: task.queue,
-    status: task.status,
-    tags: task.tags,
-    priority: task.priority,
-    attempt: task.attempt,
-    max_retries: task.maxRetries,
-    timeout_ms: task.timeoutMs,
-    enqueued_at: timeJson(task.enqueuedAtMs),
-    run_at: timeJson(task.runAtMs),
-    started_at: timeJson(task.startedAtMs),
-    finished_at: timeJson(task.finishedAtMs),
-    error: errors.at(-1) ?? null,
-    errors,
-    claim:
-      claim === null
-        ? null
-        : { worker: claim.worker, lease_ends_at: timeJson(claim.leaseEndsAtMs) },
-  });
-  return `${known.slice(0, -1)},"payload":${task.payload},"progress":${task.progress ?? "null"},"result":${task.result ?? "null"}}`;
+  return `{${taskFields(task)}}`;
+}
+
+/**
+ * The fields of a task as JSON text. Payload, progress and result are already text, and are inserted
+ * unchanged. Ids, types, names of queues and tags have nothing to escape (core/limits.ts), so a
+ * template is enough: it costs a third of JSON.stringify, and workers claim a hundred tasks at a
+ * time.
+ */
+function taskFields(task: TaskView): string {
+  const tags = task.tags.length === 0 ? "[]" : JSON.stringify(task.tags);
+  return (
+    `"id":"${task.id}","type":"${task.type}","queue":"${task.queue}","status":"${task.status}",` +
+    `"tags":${tags},"priority":${task.priority},"attempt":${task.attempt},` +
+    `"max_retries":${task.maxRetries},"timeout_ms":${task.timeoutMs},` +
+    `"enqueued_at":${timeText(task.enqueuedAtMs)},"run_at":${timeText(task.runAtMs)},` +
+    `"started_at":${timeText(task.startedAtMs)},"finished_at":${timeText(task.finishedAtMs)},` +
+    `${errorFields(task.errors)},"claim":${claimText(task.claim)},"payload":${task.payload},` +
+    `"progress":${task.progress ?? "null"},"result":${task.result ?? "null"}`
+  );
+}
+
+function errorFields(errors: TaskView["errors"]): string {
+  if (errors.length === 0) return '"error":null,"errors":[]';
+  const texts = errors.map((error) => JSON.stringify(errorJson(error)));
+  return `"error":${texts.at(-1)},"errors":[${texts.join(",")}]`;
+}
+
+function claimText(claim: TaskView["claim"]): string {
+  if (claim === null) return "null";
+  const { worker, leaseEndsAtMs } = claim;
+  return `{"worker":${JSON.stringify(worker)},"lease_ends_at":${timeText(leaseEndsAtMs)}}`;
 }
 
 /** A claim as JSON text. */
 export function claimJson({ taskId, fence, leaseMs, leaseEndsAtMs, task }: Claim): string {
   const token = tokenOf({ taskId, fence });
   const retriesLeft = Math.max(0, task.maxRetries - task.failures);
-  const known = `"token":"${token}","lease_ms":${Math.round(leaseMs)},"lease_ends_at":"${timeJson(leaseEndsAtMs)}"`;
-  return `{${known},"task":${taskJson(task).slice(0, -1)},"retries_left":${retriesLeft}}}`;
+  return (
+    `{"token":"${token}","lease_ms":${Math.round(leaseMs)},"lease_ends_at":${timeText(leaseEndsAtMs)},` +
+    `"task":{${taskFields(task)},"retries_left":${retriesLeft}}}`
+  );
 }
 
 export function queueJson(queue: QueueReport): Static<typeof QueueJson> {
@@ -144,4 +152,25 @@ function errorJson({ code, message, attempt, atMs }: TaskError): object {
 
 export function timeJson(ms: number | null): string | null {
   return ms === null ? null : new Date(ms).toISOString();
+}
+
+/**
+ * The number of times whose text is kept: the tasks of one moment have the same. A prime, so that a
+ * time and the end of a lease, some seconds later, do not share a place.
+ */
+const TIMES_KEPT = 61;
+
+const timesKept: { readonly ms: number; readonly text: string }[] = [];
+
+/** A time as JSON text. */
+export function timeText(ms: number | null): string {
+  if (ms === null) return "null";
+  // As Date does: a fraction of a millisecond is not shown.
+  const wholeMs = Math.floor(ms);
+  const slot = wholeMs % TIMES_KEPT;
+  const kept = timesKept[slot];
+  if (kept?.ms === wholeMs) return kept.text;
+  const text = `"${new Date(wholeMs).toISOString()}"`;
+  timesKept[slot] = { ms: wholeMs, text };
+  return text;
 }

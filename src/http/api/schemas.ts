@@ -113,8 +113,10 @@ export const TaskJson = Type.Object({
   run_at: MaybeTime,
   started_at: MaybeTime,
   finished_at: MaybeTime,
-  progress: Type.Unknown({ description: "The last progress that the handler reported." }),
-  result: Type.Unknown({ description: "The value that the handler returned." }),
+  progress: Type.Unknown({ description: "The last progress that the handler or worker reported." }),
+  result: Type.Unknown({
+    description: "The value that the handler returned, or the worker reported.",
+  }),
   error: Type.Union([TaskErrorJson, Type.Null()], { description: "The latest failed attempt." }),
   errors: Type.Array(TaskErrorJson, { description: "The last few failed attempts, oldest first." }),
   claim: Type.Union(
@@ -125,7 +127,7 @@ export const TaskJson = Type.Object({
       }),
       Type.Null(),
     ],
-    { description: "The claim of the remote worker that holds the task." },
+    { description: "The claim of the remote worker that holds the task; null if none does." },
   ),
 });
 
@@ -190,7 +192,7 @@ export const QueueJson = Type.Object({
     { running: Count, waiting: Count },
     {
       description:
-        "Remote workers: the tasks that they hold, and the requests that wait for a task.",
+        "The tasks that remote workers hold, and the claims that wait and would take a task of this queue.",
     },
   ),
   totals: Type.Unsafe<QueueReport["totals"]>(
@@ -205,12 +207,15 @@ export const QueuesJson = Type.Object({ queues: Type.Array(QueueJson) });
 
 export const PurgeJson = Type.Object({ cancelled: Count });
 
-const LeaseMs = whole(LIMITS.leaseMs, "The length of the lease. Default: LEASE_MS.");
+const LeaseMs = whole(
+  LIMITS.leaseMs,
+  "The length of the lease. It never ends after the timeout. Default: LEASE_MS.",
+);
 
 const Worker = Type.String({
   pattern: LIMITS.worker.pattern,
   maxLength: LIMITS.worker.lengthMax,
-  description: "The name of the worker, for people.",
+  description: "The name of the worker, shown on the task.",
 });
 
 function names(name: typeof QueueName, description: string) {
@@ -226,13 +231,16 @@ export const ClaimBody = Type.Object(
     types: Type.Optional(
       names(
         TaskType,
-        "Only tasks of these types. Examines at most 1,000 tasks of a queue. Default: all.",
+        "Only tasks of these types, among the first 1,000 tasks of each queue. Default: all.",
       ),
     ),
     max: Type.Optional(whole(LIMITS.claimTasks, "The largest number of tasks. Default: 1.")),
     lease_ms: Type.Optional(LeaseMs),
     wait_ms: Type.Optional(
-      whole(LIMITS.waitMs, "Wait until a task is ready, at most this many milliseconds."),
+      whole(
+        LIMITS.waitMs,
+        "Wait until a task can start, at most this many milliseconds. Default: 0.",
+      ),
     ),
     worker: Type.Optional(Worker),
   },
@@ -243,10 +251,15 @@ export type ClaimBody = Static<typeof ClaimBody>;
 export const ExtendBody = Type.Object(
   {
     lease_ms: Type.Optional(
-      whole(LIMITS.leaseMs, "The length of the lease from now. Default: its length so far."),
+      whole(
+        LIMITS.leaseMs,
+        "The length of the lease from now. Default: the length that was last asked for.",
+      ),
     ),
     progress: Type.Optional(
-      Type.Unknown({ description: "Shown on the task. At most RESULT_BYTES_MAX as JSON." }),
+      Type.Unknown({
+        description: "Any JSON value of at most RESULT_BYTES_MAX bytes, shown on the task.",
+      }),
     ),
   },
   { additionalProperties: false },
@@ -258,7 +271,10 @@ export type ExtendBody = Static<typeof ExtendBody>;
 const SETTLE_FIELDS = {
   done: {
     result: Type.Optional(
-      Type.Unknown({ description: "The result. At most RESULT_BYTES_MAX as JSON." }),
+      Type.Unknown({
+        description:
+          "Any JSON value. One of more than RESULT_BYTES_MAX bytes fails the attempt. Default: null.",
+      }),
     ),
   },
   failed: {
@@ -268,35 +284,47 @@ const SETTLE_FIELDS = {
       }),
     ),
     message: Type.Optional(
-      Type.String({ description: `Cut to ${LIMITS.errorMessageLength.max} characters.` }),
+      Type.String({
+        description: `For people. Cut to ${LIMITS.errorMessageLength.max} characters.`,
+      }),
     ),
     retry: Type.Optional(
       Type.Union([Type.Literal("backoff"), Type.Literal("never")], {
-        description: "Retry after the usual wait, or never. Default: backoff.",
+        description: "Retry after the backoff of the type, or never. Default: backoff.",
       }),
     ),
     retry_after_ms: Type.Optional(
-      whole(LIMITS.retryAfterMs, "Retry after this many milliseconds. Not with retry."),
+      whole(
+        LIMITS.retryAfterMs,
+        "Retry after this many milliseconds, instead of the backoff. Not with retry.",
+      ),
     ),
   },
   released: {
     delay_ms: Type.Optional(
-      whole(LIMITS.retryAfterMs, "Wait at the back for this many milliseconds. Default: 0."),
+      whole(
+        LIMITS.retryAfterMs,
+        "The task waits for this many milliseconds, then at the back of its queue. Default: 0, at its old place.",
+      ),
     ),
   },
 } as const;
 
 const STRICT = { additionalProperties: false } as const;
 
+// For readers of the description. http/api/outcome.ts checks it, with its own message.
+const STRICT_FAILED = { ...STRICT, not: { required: ["retry", "retry_after_ms"] } };
+
 export const DoneBody = Type.Object(SETTLE_FIELDS.done, STRICT);
-export const FailedBody = Type.Object(SETTLE_FIELDS.failed, STRICT);
+export const FailedBody = Type.Object(SETTLE_FIELDS.failed, STRICT_FAILED);
 export const ReleasedBody = Type.Object(SETTLE_FIELDS.released, STRICT);
 
 const Token = Type.String({ description: "The token of the claim." });
 
 function settleOf<Outcome extends keyof typeof SETTLE_FIELDS>(outcome: Outcome) {
   const fields: (typeof SETTLE_FIELDS)[Outcome] = SETTLE_FIELDS[outcome];
-  return Type.Object({ token: Token, outcome: Type.Literal(outcome), ...fields }, STRICT);
+  const options = outcome === "failed" ? STRICT_FAILED : STRICT;
+  return Type.Object({ token: Token, outcome: Type.Literal(outcome), ...fields }, options);
 }
 
 export const DoneSettle = settleOf("done");
@@ -315,26 +343,42 @@ export const SettlesBody = Type.Object(
 );
 
 /** A request with several settles, for the API description. */
-export const SettlesJson = Type.Object({
-  settles: Type.Array(Type.Union([DoneSettle, FailedSettle, ReleasedSettle]), {
-    minItems: 1,
-    maxItems: SETTLES_MAX,
+export const SettlesJson = Type.Object(
+  {
+    settles: Type.Array(Type.Union([DoneSettle, FailedSettle, ReleasedSettle]), {
+      minItems: 1,
+      maxItems: SETTLES_MAX,
+    }),
+  },
+  STRICT,
+);
+
+const ClaimedTaskJson = Type.Composite([
+  TaskJson,
+  Type.Object({ retries_left: Type.Integer({ description: "Retries after this attempt." }) }),
+]);
+
+const LEASE = {
+  lease_ms: Type.Integer({
+    description: "The length of the granted lease. Workers should measure time with it.",
   }),
-});
+  lease_ends_at: Type.String({
+    format: "date-time",
+    description: "The end of the lease by the server's clock, for people.",
+  }),
+} as const;
 
 const ClaimJson = Type.Object({
   token: Type.String({ description: "Names the claim in all further calls." }),
-  lease_ms: Type.Integer({ description: "The length of the lease: time with it." }),
-  lease_ends_at: Time,
-  task: Type.Composite([
-    TaskJson,
-    Type.Object({ retries_left: Type.Integer({ description: "Retries after this attempt." }) }),
-  ]),
+  ...LEASE,
+  task: ClaimedTaskJson,
 });
 
-export const ClaimsJson = Type.Object({ claims: Type.Array(ClaimJson) });
+export const ClaimsJson = Type.Object({
+  claims: Type.Array(ClaimJson, { description: "Empty if no task could start in time." }),
+});
 
-export const LeaseJson = Type.Object({ lease_ms: Type.Integer(), lease_ends_at: Time });
+export const LeaseJson = Type.Object(LEASE);
 
 export const SettleReceiptJson = Type.Object({
   id: Type.String({ format: "uuid" }),
@@ -368,6 +412,7 @@ export const NAMED_SCHEMAS = {
   ClaimBody,
   Claims: ClaimsJson,
   Claim: ClaimJson,
+  ClaimedTask: ClaimedTaskJson,
   ExtendBody,
   Lease: LeaseJson,
   DoneBody,

@@ -11,7 +11,8 @@ import type {
 } from "../../engine/engine.ts";
 import { withBody } from "../body.ts";
 import { shapeOf } from "../shape.ts";
-import { timeJson } from "./json.ts";
+import { type DirectHandler, directHandler } from "./direct.ts";
+import { timeText } from "./json.ts";
 import { describeRoute } from "./openapi.ts";
 import { type OutcomeReader, outcomeReader, type ReadOutcome } from "./outcome.ts";
 import {
@@ -40,7 +41,24 @@ export const WORKER_PROBLEMS: readonly ProblemCode[] = [
   "unsupported_media_type",
 ];
 
-export function settleRoutes({ engine, resultBytesMax, bodyBytesMax }: SettleOptions) {
+/** Answers `POST /claims/settle`. */
+export function settlesHandler({
+  engine,
+  resultBytesMax,
+  bodyBytesMax,
+}: SettleOptions): DirectHandler {
+  const reader = outcomeReader(resultBytesMax);
+  return directHandler((request) =>
+    withBody(request, settlesShape, bodyBytesMax, (body) =>
+      body.kind === "body" ? settleAll(engine, body.value.settles, reader) : bodyProblem(body),
+    ),
+  );
+}
+
+export function settleRoutes(
+  handleSettles: DirectHandler,
+  { engine, resultBytesMax, bodyBytesMax }: SettleOptions,
+) {
   const reader = outcomeReader(resultBytesMax);
 
   function settleRoute<T extends TSchema>(
@@ -84,24 +102,17 @@ export function settleRoutes({ engine, resultBytesMax, bodyBytesMax }: SettleOpt
       "/claims/:token/released",
       ...settleRoute("Release the task of a claim", schemas.ReleasedBody, reader.released),
     )
-    .post(
-      "/claims/settle",
-      ({ request }) =>
-        withBody(request, settlesShape, bodyBytesMax, (body) =>
-          body.kind === "body" ? settleAll(engine, body.value.settles, reader) : bodyProblem(body),
-        ),
-      {
-        parse: "none",
-        query: schemas.NoQuery,
-        detail: describeRoute({
-          summary: "Settle several claims, each on its own",
-          tag: "Workers",
-          body: schemas.SettlesJson,
-          answers: { 200: schemas.SettleResultsJson },
-          problems: WORKER_PROBLEMS,
-        }),
-      },
-    );
+    .post("/claims/settle", ({ request, server }) => handleSettles(request, server), {
+      parse: "none",
+      query: schemas.NoQuery,
+      detail: describeRoute({
+        summary: "Settle several claims, each on its own",
+        tag: "Workers",
+        body: schemas.SettlesJson,
+        answers: { 200: schemas.SettleResultsJson },
+        problems: WORKER_PROBLEMS,
+      }),
+    });
 }
 
 const settlesShape = shapeOf(schemas.SettlesBody);
@@ -109,7 +120,7 @@ const settlesShape = shapeOf(schemas.SettlesBody);
 async function settleOne(engine: Engine, token: string, read: ReadOutcome): Promise<Response> {
   const settled = await settle(engine, token, read);
   return settled.kind === "receipt"
-    ? Response.json(receiptJson(settled))
+    ? jsonAnswer(`{${receiptText(settled)}}`)
     : problemAnswer(settled.problem);
 }
 
@@ -118,14 +129,19 @@ async function settleAll(
   settles: readonly { readonly token: string }[],
   reader: OutcomeReader,
 ): Promise<Response> {
-  const settling = settles.map(async (entry) => {
-    const { token } = entry;
-    const settled = await settle(engine, token, reader.any(entry));
-    return settled.kind === "receipt"
-      ? { token, ...receiptJson(settled) }
-      : { token, problem: problemJson(settled.problem) };
+  const settling = settles.map((entry) => settle(engine, entry.token, reader.any(entry)));
+  const results = (await Promise.all(settling)).map((settled, index) => {
+    const text =
+      settled.kind === "receipt"
+        ? receiptText(settled)
+        : `"problem":${JSON.stringify(problemJson(settled.problem))}`;
+    return `{"token":${JSON.stringify(settles[index]?.token)},${text}}`;
   });
-  return Response.json({ results: await Promise.all(settling) });
+  return jsonAnswer(`{"results":[${results.join(",")}]}`);
+}
+
+function jsonAnswer(text: string): Response {
+  return new Response(text, { headers: { "content-type": "application/json" } });
 }
 
 /** What a worker is told about its settle. */
@@ -160,8 +176,9 @@ function settledOf({ taskId }: ClaimId, answer: SettleAnswer): Settled {
   }
 }
 
-function receiptJson({ id, receipt: { status, runAtMs } }: Settled & { kind: "receipt" }) {
-  return { id, status, run_at: timeJson(runAtMs) };
+/** The fields of a receipt as JSON text. None of the values has anything to escape. */
+function receiptText({ id, receipt: { status, runAtMs } }: Settled & { kind: "receipt" }): string {
+  return `"id":"${id}","status":"${status}","run_at":${timeText(runAtMs)}`;
 }
 
 export const NOT_A_TOKEN: Problem = {

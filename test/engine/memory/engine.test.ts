@@ -9,6 +9,7 @@ import {
   EngineHarness,
   type EngineOptions,
   onManualClock,
+  REMOTE,
   REMOTE_TYPES,
   someSettings,
 } from "../../support/engine-harness.ts";
@@ -19,13 +20,16 @@ describeEngine("in memory", { durable: false, ownClock: false, exactOrder: true 
 );
 
 /** An engine that writes its log lines into `lines`. */
-function openLogged(level: LogLevel): {
+function openLogged(
+  level: LogLevel,
+  options: EngineOptions = {},
+): {
   readonly harness: EngineHarness;
   readonly lines: string[];
 } {
   const lines: string[] = [];
   const log = createLog({ level, isForPeople: false, write: (line) => lines.push(line) });
-  return { harness: open({}, { log }), lines };
+  return { harness: open(options, { log }), lines };
 }
 
 function open(options: EngineOptions, more: Partial<HostOptions> = {}): EngineHarness {
@@ -141,6 +145,20 @@ describe("engine in memory", () => {
     expect(task?.status).toBe("done");
     expect(task?.enqueuedAtMs).toBeWithin(beforeMs, Date.now() + 1);
     await engine.close();
+  });
+});
+
+describe("log of lost leases", () => {
+  test("a lost lease is a warning that names its worker", async () => {
+    const { harness, lines } = openLogged("warn", { types: REMOTE_TYPES });
+    const id = await harness.enqueueRemote();
+    await harness.claimRemote({ worker: "gpu-1" });
+
+    await harness.advance(REMOTE.leaseMs);
+
+    expect(lines.map((line) => JSON.parse(line))).toMatchObject([
+      { event: "lease_lost", id, type: "remote", queue: "default", attempt: 1, worker: "gpu-1" },
+    ]);
   });
 });
 

@@ -5,8 +5,12 @@ import {
   defineHandlers,
   type HandlerOptions,
   type Handlers,
+  hasRemoteTypes,
   isHandlers,
+  limitsOf,
+  NO_HANDLERS,
   queueLimits,
+  remote,
   typeRules,
 } from "../../../src/worker/handlers/define.ts";
 
@@ -60,6 +64,23 @@ describe("defineHandlers", () => {
     ]);
   });
 
+  test("takes remote types, with and without options", () => {
+    const { types } = define({
+      a: { isolation: "remote" },
+      b: remote({ timeoutMs: 5, queue: "b", maxRetries: 1, backoff: { baseMs: 1 } }),
+      c: { isolation: "remote", schema: Type.String(), handler: undefined },
+    });
+
+    expect([...types.values()].map(({ isolation }) => isolation)).toEqual(Array(3).fill("remote"));
+    expect(types.get("b")).toMatchObject({ timeoutMs: 5, queue: "b", maxRetries: 1 });
+  });
+
+  test("leaves other types to remote workers, or to nobody", () => {
+    expect(define({}, { otherTypes: "remote" }).otherTypes).toBe("remote");
+    expect(define({}, {}).otherTypes).toBeUndefined();
+    expect(define({}).otherTypes).toBeUndefined();
+  });
+
   test("takes every option at its bounds", () => {
     const entries = {
       a: { handler, timeoutMs: 1, maxRetries: 0, backoff: {}, queue: "a", isolation: "thread" },
@@ -75,7 +96,7 @@ describe("defineHandlers", () => {
     };
 
     expect(() =>
-      define(entries, { queues: { a: { size: 1, bytes: 1, concurrency: 1 } } }),
+      define(entries, { queues: { a: { size: 1, bytes: 1, concurrency: 1, claims: 1 } } }),
     ).not.toThrow();
   });
 
@@ -99,6 +120,14 @@ describe("defineHandlers", () => {
       { handler, isolation: "process" },
       'isolation must be "thread" or "remote"',
     ],
+    [
+      "a handler of a remote type",
+      { handler, isolation: "remote" },
+      "a remote type has no handler: a remote worker runs its tasks",
+    ],
+    ["an unknown option of a remote type", { isolation: "remote", x: 1 }, "unknown option x"],
+    ["no time for a remote type", { isolation: "remote", timeoutMs: 0 }, TIMEOUT],
+    ["an isolation alone", { isolation: "thread" }, NO_HANDLER],
     ["a JSON Schema", { handler, schema: { type: "object" } }, SCHEMA],
     ["a schema that leads nowhere", { handler, schema: Type.Ref("other") }, SCHEMA],
     ["a schema that is none", { handler, schema: null }, SCHEMA],
@@ -127,6 +156,7 @@ describe("defineHandlers", () => {
       { a: { concurrency: Number.POSITIVE_INFINITY } },
       "queue a: concurrency must be a whole number of at least 1",
     ],
+    ["no claims", { a: { claims: 0 } }, "queue a: claims must be a whole number of at least 1"],
     ["an unknown option", { a: { depth: 1 } }, "queue a: unknown option depth"],
     ["no options", { a: null }, "queue a: must be an object"],
     ["no name", { "": {} }, `queue : the name of a queue must be ${LIMITS.queue.allowed}`],
@@ -137,6 +167,14 @@ describe("defineHandlers", () => {
     ],
   ])("refuses a queue with %s", (_, queues, fault) => {
     expect(() => define({}, { queues })).toThrow(new TypeError(`invalid handlers: ${fault}`));
+  });
+
+  test.each<[string, Unchecked, string]>([
+    ["an unknown option", { otherQueues: "remote" }, "unknown option otherQueues"],
+    ["other types that run in threads", { otherTypes: "thread" }, 'otherTypes must be "remote"'],
+    ["other types that are null", { otherTypes: null }, 'otherTypes must be "remote"'],
+  ])("refuses %s", (_, options, fault) => {
+    expect(() => define({}, options)).toThrow(new TypeError(`invalid handlers: ${fault}`));
   });
 
   test("names every fault at once", () => {
@@ -192,6 +230,52 @@ describe("typeRules", () => {
     const { check } = rulesOf({ schema: Type.Array(Type.String()) });
 
     expect(check?.(Array.from({ length: 1000 }, (_, index) => index))).toHaveLength(20);
+  });
+});
+
+describe("remote types", () => {
+  test("have the lane of remote workers, and their rules", () => {
+    const handlers = define({ a: remote({ timeoutMs: 5 }), b: { handler } });
+
+    const rules = typeRules(handlers, BACKOFF);
+
+    expect(rules.get("a")).toMatchObject({ lane: "remote", timeoutMs: 5 });
+    expect(rules.get("b")?.lane).toBeUndefined();
+  });
+
+  test("check their payloads like any other", () => {
+    const handlers = define({ a: { isolation: "remote", schema: Type.String() } });
+
+    expect(typeRules(handlers, BACKOFF).get("a")?.check?.(7)).toEqual([
+      { path: "", message: "Expected string" },
+    ]);
+  });
+
+  test.each<[string, Handlers, boolean]>([
+    ["no types", define({}), false],
+    ["local types", define({ a: handler, b: { handler, isolation: "thread" } }), false],
+    ["one that is remote", define({ a: handler, b: remote() }), true],
+    ["other types that are remote", define({ a: handler }, { otherTypes: "remote" }), true],
+    ["no handlers at all", NO_HANDLERS, true],
+  ])("are there, or not: %s", (_, handlers, has) => {
+    expect(hasRemoteTypes(handlers)).toBe(has);
+  });
+});
+
+describe("limitsOf", () => {
+  const common = { ...QUEUE, claims: null };
+
+  test("bounds claims by the size of the queue", () => {
+    expect(limitsOf(common, {}).claims).toBe(64);
+    expect(limitsOf(common, { size: 5 }).claims).toBe(5);
+  });
+
+  test("bounds claims by their own limit", () => {
+    expect(limitsOf(common, { size: 5, claims: 50 }).claims).toBe(50);
+    expect(limitsOf(QUEUE, { size: 5 }).claims).toBe(7);
+    expect(limitsOf(QUEUE, { claims: 3 }).claims).toBe(3);
+    const unset = define({}, { queues: { a: { claims: undefined } } });
+    expect(queueLimits(unset, QUEUE).get("a")?.claims).toBe(7);
   });
 });
 
