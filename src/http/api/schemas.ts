@@ -319,7 +319,7 @@ export const DoneBody = Type.Object(SETTLE_FIELDS.done, STRICT);
 export const FailedBody = Type.Object(SETTLE_FIELDS.failed, STRICT_FAILED);
 export const ReleasedBody = Type.Object(SETTLE_FIELDS.released, STRICT);
 
-const Token = Type.String({ description: "The token of the claim." });
+const Token = Type.String({ maxLength: 64, description: "The token of the claim." });
 
 function settleOf<Outcome extends keyof typeof SETTLE_FIELDS>(outcome: Outcome) {
   const fields: (typeof SETTLE_FIELDS)[Outcome] = SETTLE_FIELDS[outcome];

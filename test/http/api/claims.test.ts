@@ -19,7 +19,7 @@ import { RawSocket, requestText } from "../../support/socket.ts";
 import { openSqlite } from "../../support/sqlite-harness.ts";
 
 const RFC_3339_MS = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z$/;
-const TOKEN = /^[0-9a-f-]{36}\.[0-9a-z]{1,11}$/;
+const TOKEN = /^[0-9a-f-]{36}\.[0-9]{1,16}$/;
 const MIB = 1024 * 1024;
 const LEASE_MS = 10_000;
 
