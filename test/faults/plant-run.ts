@@ -1,5 +1,5 @@
 /**
- * Plants one defect after the other in a copy of the engine, lets the suites look for it, and writes the findings into
+ * Plants one defect after the other in a copy of the project, lets the suites look for it, and writes the findings into
  * test/faults/PLANTS.md. Ends with code 1 when all of them missed one. Takes an hour. With a pattern,
  * `bun test/faults/plant-run.ts claim`, it tries only the defects whose name matches, and with a second one,
  * `bun test/faults/plant-run.ts claim "groups|files"`, only in the suites whose name matches. The table then keeps the
