@@ -126,6 +126,7 @@ class WorkerChain implements AsyncDisposable {
     if (this.faults.length > 0) return;
     const faulted = new Promise<void>((resolve) => {
       this.#onFault = resolve;
+      if (this.#ledger.fault !== undefined) resolve();
     });
     await Promise.race([faulted, this.#finishAll()]);
     const ended = this.#workers.map((worker) => {
@@ -354,6 +355,7 @@ class Worker {
   /** It was told of so many servers. */
   servers = 0;
   #waitsSince = -1;
+  #isKilled = false;
   #onWaiting: () => void = () => undefined;
 
   constructor(seed: number, name: string, hear: (line: WorkerLine, of: Worker) => void) {
@@ -362,6 +364,11 @@ class Worker {
       { stdio: ["pipe", "pipe", "inherit"] },
     );
     this.#reading = this.#read(hear);
+    void this.#process.exited.then((exitCode) => {
+      if (this.#isKilled) return;
+      hear({ kind: "surprise", said: `a worker ended by itself, with ${exitCode}` }, this);
+      this.#onWaiting();
+    });
   }
 
   /** The claims that it holds and that it has not begun to settle. */
@@ -385,6 +392,7 @@ class Worker {
   }
 
   kill(): void {
+    this.#isKilled = true;
     this.#process.kill("SIGKILL");
   }
 
@@ -394,9 +402,9 @@ class Worker {
     await this.#reading;
   }
 
-  /** It has noticed that its server is gone. */
+  /** It has noticed that its server is gone, or has ended by itself. */
   async untilWaiting(): Promise<void> {
-    if (this.#waitsSince === this.servers) return;
+    if (this.#waitsSince === this.servers || this.#process.exitCode !== null) return;
     await new Promise<void>((resolve) => {
       this.#onWaiting = resolve;
     });

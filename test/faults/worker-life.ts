@@ -367,7 +367,12 @@ function tell(line: WorkerLine): void {
 if (import.meta.main) {
   const [, , seed = "1", name = "worker"] = process.argv;
   const life = new WorkerLife(new Dice(Number(seed)), name);
-  for (let loop = 0; loop < LOOPS; loop += 1) void life.goOn();
+  for (let loop = 0; loop < LOOPS; loop += 1) {
+    life.goOn().catch((error: unknown) => {
+      tell({ kind: "surprise", said: `a worker has a fault of its own: ${String(error)}` });
+      process.exit(1);
+    });
+  }
   for await (const line of linesOf(Bun.stdin.stream())) life.order(JSON.parse(line) as WorkerOrder);
   // Whoever started it is gone.
   process.exit();
