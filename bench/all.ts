@@ -15,6 +15,7 @@ const BENCHES = [
   "memory",
   "latency",
   "http",
+  "remote",
   "durable",
   "budget",
 ];

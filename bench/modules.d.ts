@@ -50,6 +50,13 @@ declare module "bullmq" {
   export class Queue {
     constructor(name: string, options: { readonly connection: Connection });
     add(name: string, data: unknown, options: TaskOptions): Promise<{ readonly id?: string }>;
+    addBulk(
+      tasks: readonly {
+        readonly name: string;
+        readonly data: unknown;
+        readonly opts: Pick<TaskOptions, "removeOnComplete">;
+      }[],
+    ): Promise<unknown>;
     getWaitingCount(): Promise<number>;
     getActiveCount(): Promise<number>;
   }
@@ -61,5 +68,27 @@ declare module "bullmq" {
     );
     on(event: "error", listener: (error: Error) => void): this;
     waitUntilReady(): Promise<unknown>;
+  }
+}
+
+declare module "bunqueue/client" {
+  interface Connection {
+    readonly host: string;
+    readonly port: number;
+  }
+  export class Queue {
+    constructor(name: string, options: { readonly connection: Connection });
+    addBulk(tasks: readonly { readonly name: string; readonly data: unknown }[]): Promise<unknown>;
+  }
+  export class Worker {
+    constructor(
+      name: string,
+      work: () => Promise<unknown>,
+      options: {
+        readonly connection: Connection;
+        readonly concurrency: number;
+        readonly batchSize: number;
+      },
+    );
   }
 }

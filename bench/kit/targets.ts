@@ -94,22 +94,36 @@ export function bunqueue(
     body: JSON.stringify({ name: "noop", data: PAYLOAD, ...options }),
     status: 200,
     missing: peerVersion("bunqueue") === null ? "bunqueue is not installed" : null,
+    start: () => startBunqueue(env),
+  };
+}
+
+/** The server of bunqueue for its own workers. Its address is the port of its protocol. */
+export function bunqueueServer(): Target {
+  const target = bunqueue();
+  return {
+    ...target,
     async start() {
-      const port = freePort();
-      const url = `http://127.0.0.1:${port}`;
-      const { pid, stop, failure } = startWatched(["bench/node_modules/bunqueue/dist/main.js"], {
-        HOST: "127.0.0.1",
-        HTTP_PORT: String(port),
-        TCP_PORT: "0",
-        // Its limiter counts requests in a window. One of a millisecond never fills and keeps nothing.
-        RATE_LIMIT_WINDOW_MS: "1",
-        RATE_LIMIT_MAX_REQUESTS: "1000000000",
-        ...env,
-      });
-      await Promise.race([answers(`${url}/healthz`), failure]);
-      return { url, pids: [pid], stop, drained: () => Promise.resolve() };
+      const port = String(freePort());
+      return { ...(await startBunqueue({ TCP_PORT: port })), url: port };
     },
   };
+}
+
+async function startBunqueue(env: Readonly<Record<string, string>>): Promise<Running> {
+  const port = freePort();
+  const url = `http://127.0.0.1:${port}`;
+  const { pid, stop, failure } = startWatched(["bench/node_modules/bunqueue/dist/main.js"], {
+    HOST: "127.0.0.1",
+    HTTP_PORT: String(port),
+    TCP_PORT: "0",
+    // Its limiter counts requests in a window. One of a millisecond never fills and keeps nothing.
+    RATE_LIMIT_WINDOW_MS: "1",
+    RATE_LIMIT_MAX_REQUESTS: "1000000000",
+    ...env,
+  });
+  await Promise.race([answers(`${url}/healthz`), failure]);
+  return { url, pids: [pid], stop, drained: () => Promise.resolve() };
 }
 
 export function bullmq(): Target {
@@ -120,34 +134,42 @@ export function bullmq(): Target {
     status: 202,
     missing: bullmqMissing(),
     async start() {
-      const port = freePort();
-      const redis = startWatched(
-        ["redis-server", "--port", String(port), "--bind", "127.0.0.1"].concat(
-          ["--save", "", "--appendonly", "no"],
-          // What BullMQ asks for.
-          ["--maxmemory-policy", "noeviction"],
-        ),
-        {},
-        "as it is",
-      );
-      await Promise.race([
-        line(redis.lines, (text) => text.includes("Ready to accept")),
-        redis.failure,
-      ]);
+      const database = await startRedis();
       const server = await startListening(["bench/servers/bullmq.ts"], {
-        REDIS_PORT: String(port),
+        REDIS_PORT: database.url,
       });
       return {
         url: server.url,
-        pids: [server.pid, redis.pid],
+        pids: [server.pid, ...database.pids],
         drained: () => bullmqDrained(server.url),
         async stop() {
           await server.stop();
-          await redis.stop();
+          await database.stop();
         },
       };
     },
   };
+}
+
+/** The server of BullMQ alone. Its address is the port. */
+export function redis(): Target {
+  const none = { path: "", body: "", status: 0 };
+  return { name: "Redis", ...none, missing: bullmqMissing(), start: startRedis };
+}
+
+async function startRedis(): Promise<Running> {
+  const port = String(freePort());
+  const { pid, lines, failure, stop } = startWatched(
+    ["redis-server", "--port", port, "--bind", "127.0.0.1"].concat(
+      ["--save", "", "--appendonly", "no"],
+      // What BullMQ asks for.
+      ["--maxmemory-policy", "noeviction"],
+    ),
+    {},
+    "as it is",
+  );
+  await Promise.race([line(lines, (text) => text.includes("Ready to accept")), failure]);
+  return { url: port, pids: [pid], drained: () => Promise.resolve(), stop };
 }
 
 function bullmqMissing(): string | null {

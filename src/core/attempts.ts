@@ -37,7 +37,7 @@ export interface Step {
  * The number of latest claims that are found without a search: most settles are for one of them. A
  * power of two.
  */
-const LATEST_CLAIMS = 64;
+const LATEST_CLAIMS = 1024;
 
 /**
  * The shortest time that a lease lasts after the process started, or was paused for a while: during
