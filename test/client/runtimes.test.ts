@@ -6,30 +6,17 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { delimiter, join, resolve } from "node:path";
+import { join, resolve } from "node:path";
 import { createServer, type Server } from "../../src/index.ts";
+import { findNode } from "../support/node.ts";
 
 setDefaultTimeout(60_000);
 
 const INDEX = resolve(import.meta.dir, "../../src/client/index.ts");
 
-/** Node, or null. `bun --bun` puts itself in front of the path by that name. */
-const NODE = nodeOf((process.env["PATH"] ?? "").split(delimiter));
-
-function nodeOf(folders: readonly string[]): string | null {
-  for (const folder of folders) {
-    const path = Bun.which("node", { PATH: folder });
-    if (path === null) continue;
-    const { stdout } = Bun.spawnSync([path, "-p", "process.versions.bun + process.version"]);
-    const [, major] = /^undefinedv(\d+)\./.exec(stdout.toString()) ?? [];
-    if (Number(major) >= 20) return path;
-  }
-  return null;
-}
-
 const RUNTIMES = [
   ["Bun", process.execPath],
-  ["Node", NODE],
+  ["Node", findNode()],
 ] as const;
 
 /** Runs a task of each kind, and prints what became of them. */

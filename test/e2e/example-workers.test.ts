@@ -1,9 +1,11 @@
 /** The examples of remote workers, and of a page that enqueues: each runs as a user would run it. */
 
-import { afterAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { Gate } from "../support/gate.ts";
+import { findNode } from "../support/node.ts";
 import { type ServerProcess, startServerProcess } from "../support/server-process.ts";
 
 setDefaultTimeout(60_000);
@@ -14,12 +16,17 @@ function find(what: string, names: readonly (string | undefined)[]): string | nu
     const path = name === undefined || name === "" ? null : Bun.which(name);
     if (path !== null) return path;
   }
-  process.stderr.write(`${what} is not tested: there is no ${names.findLast(Boolean)}.\n`);
+  return skipped(what, names.findLast(Boolean));
+}
+
+function skipped(what: string, missing: string | undefined): null {
+  process.stderr.write(`${what} is not tested: there is no ${missing}.\n`);
   return null;
 }
 
 const PYTHON = find("examples/worker.py", ["python3"]);
 const CURL = find("examples/worker.sh", ["curl"]);
+const NODE = findNode() ?? skipped("examples/worker.ts on Node", "Node 20 or newer");
 const CHROME = find("examples/producer.html", [
   process.env["CHROME"],
   "chromium-headless-shell",
@@ -30,6 +37,9 @@ const CHROME = find("examples/producer.html", [
 
 const startRemote = (settings: Readonly<Record<string, string>> = {}): Promise<ServerProcess> =>
   startServerProcess("none", settings);
+
+/** The exit code of a process that ended by SIGTERM: 128 and its number. */
+const SIGTERM_CODE = 143;
 
 interface Ending {
   readonly exitCode: number;
@@ -71,6 +81,15 @@ class Program implements AsyncDisposable {
 async function inHand(server: ServerProcess, id: string): Promise<void> {
   const { claim } = await server.taskThat(id, ({ status }) => status === "running");
   await server.taskThat(id, (task) => task.claim?.lease_ends_at !== claim?.lease_ends_at);
+}
+
+/** Waits until as many claims wait in the server. */
+async function waitingClaims(server: ServerProcess, count: number): Promise<void> {
+  for (;;) {
+    const response = await server.request("/queues/default");
+    const { claims } = (await response.json()) as { claims: { waiting: number } };
+    if (claims.waiting === count) return;
+  }
 }
 
 describe.skipIf(PYTHON === null)("worker.py", () => {
@@ -176,6 +195,113 @@ describe.skipIf(CURL === null)("worker.sh", () => {
       message: 'The payload must be a text without "quotes".',
     });
     expect(exitCode).toBe(0);
+  });
+});
+
+describe.each([
+  ["Bun", process.execPath],
+  ["Node", NODE],
+] as const)("worker.ts on %s", (_, runtime) => {
+  const testHere = test.skipIf(runtime === null);
+  let folder: string;
+  let program = "examples/worker.ts";
+
+  beforeAll(async () => {
+    folder = mkdtempSync(join(tmpdir(), "ringq-"));
+    if (runtime !== NODE || NODE === null) return;
+    program = join(folder, "worker.js");
+    const build = ["build", "examples/worker.ts", "--target=node", `--outfile=${program}`];
+    await Bun.spawn([process.execPath, ...build], { stdio: ["ignore", "ignore", "inherit"] })
+      .exited;
+  });
+  afterAll(() => rmSync(folder, { recursive: true }));
+
+  const work = (url: string): Program => new Program([runtime ?? "", program], url);
+
+  /** Answers each request with the next of these. */
+  const serve = (...answers: readonly Response[]): Bun.Server<undefined> => {
+    const left = [...answers];
+    const fetch = () => left.shift() ?? new Response();
+    return Bun.serve({ port: 0, hostname: "127.0.0.1", fetch });
+  };
+
+  const measure = (urls: readonly string[]) => ({ type: "pages.measure", payload: { urls } });
+
+  testHere("runs tasks, and reports results", async () => {
+    await using pages = serve(new Response("four"), new Response("three"));
+    await using server = await startRemote();
+    await using _worker = work(server.url);
+
+    const counted = await server.run({ type: "words.count", payload: { text: " one two " } });
+    const measured = await server.run(measure([`${pages.url}a`, `${pages.url}b`]));
+
+    expect(counted).toMatchObject({ status: "done", attempt: 1, result: { words: 2 } });
+    expect(measured).toMatchObject({ status: "done", attempt: 1, result: { bytes: 9 } });
+  });
+
+  testHere("shows progress while a task runs", async () => {
+    await using gate = new Gate();
+    await using pages = serve(new Response("four"));
+    await using server = await startRemote();
+    await using _worker = work(server.url);
+
+    const id = await server.enqueue(measure([pages.url.href, `${gate.url}/page`]));
+    const { progress } = await server.taskThat(id, (task) => task.progress !== null);
+
+    expect(progress).toEqual({ pages: 1, of: 2 });
+  });
+
+  testHere(
+    "a page that is busy or broken is measured again, one that is missing is not",
+    async () => {
+      const busy = new Response(null, { status: 429, headers: { "retry-after": "0" } });
+      const broken = new Response(null, { status: 500 });
+      const missing = new Response(null, { status: 404 });
+      await using pages = serve(busy, broken, new Response("four"), missing);
+      await using server = await startRemote();
+      await using _worker = work(server.url);
+
+      const measured = await server.run(measure([pages.url.href]));
+      const failed = await server.run(measure([pages.url.href]));
+
+      expect(measured).toMatchObject({
+        status: "done",
+        attempt: 3,
+        errors: [
+          { message: `${pages.url} answers 429`, attempt: 1 },
+          { message: `${pages.url} answers 500`, attempt: 2 },
+        ],
+      });
+      expect(failed).toMatchObject({ status: "failed", attempt: 1 });
+      expect(failed.error?.message).toBe(`${pages.url} answers 404`);
+    },
+  );
+
+  testHere("finishes the task in hand after SIGTERM, and leaves the others", async () => {
+    await using gate = new Gate();
+    await using server = await startRemote();
+    await using worker = work(server.url);
+    const id = await server.enqueue(measure([`${gate.url}/page`]));
+    const { release } = await gate.visit("page");
+    await waitingClaims(server, 1);
+
+    const stopping = worker.stop();
+    await waitingClaims(server, 0);
+    const next = await server.enqueue({ type: "words.count", payload: { text: "one" } });
+    release();
+    const { exitCode, output } = await stopping;
+
+    const events = output
+      .trim()
+      .split("\n")
+      .map((line) => JSON.parse(line));
+    expect(exitCode).toBe(SIGTERM_CODE);
+    expect(events).toMatchObject([
+      { event: "worker_started" },
+      { event: "worker_stopped", released: 0, unsettled: 0 },
+    ]);
+    expect(await server.task(id)).toMatchObject({ status: "done", result: { bytes: 0 } });
+    expect(await server.task(next)).toMatchObject({ status: "queued", attempt: 0 });
   });
 });
 
