@@ -6,12 +6,13 @@
 import { existsSync, readFileSync, watch } from "node:fs";
 import { join } from "node:path";
 import { ServerProcess } from "../support/server-process.ts";
+import { bundle } from "./bundle.ts";
 import { CRASH_ENDINGS, CrashLoad, findAll, isFinished } from "./crash-load.ts";
 import type { Dice } from "./dice.ts";
 import { type Found, Ledger } from "./ledger.ts";
 import { makeScratch } from "./scratch.ts";
 
-const HANDLERS = join(import.meta.dir, "../fixtures/crash.ts");
+const { main, handlers } = await bundle();
 
 const DATA_NAME = "ringq.db";
 
@@ -146,7 +147,7 @@ class Chain {
   }
 
   #start(): ServerProcess {
-    return new ServerProcess(HANDLERS, {
+    const settings = {
       DATA_FILE: join(this.#folder, DATA_NAME),
       STARTS_FILE: join(this.#folder, "starts"),
       QUEUE_SIZE: "1000000",
@@ -158,7 +159,8 @@ class Chain {
       RETRY_JITTER_MS: "3",
       SHUTDOWN_GRACE_MS: "50",
       ...this.#settings,
-    });
+    };
+    return new ServerProcess(handlers, settings, main);
   }
 
   /** Compares what is there with what was promised, and takes it for what is from now on. */

@@ -6,6 +6,7 @@
 
 import { join } from "node:path";
 import { ServerProcess } from "../support/server-process.ts";
+import { bundle } from "./bundle.ts";
 import { isConnectionLost } from "./connection-lost.ts";
 import type { Dice } from "./dice.ts";
 import { linesOf } from "./lines.ts";
@@ -18,6 +19,8 @@ import {
   type WorkerLine,
   type WorkerOrder,
 } from "./worker-life.ts";
+
+const { main } = await bundle();
 
 /** Who is killed. */
 const KILLS = ["server", "server", "worker", "worker", "both"] as const;
@@ -168,7 +171,7 @@ class WorkerChain implements AsyncDisposable {
   }
 
   #startServer(): ServerProcess {
-    return new ServerProcess("none", {
+    const settings = {
       DATA_FILE: join(this.#folder, "ringq.db"),
       DURABILITY: "full",
       QUEUE_SIZE: "1000000",
@@ -176,7 +179,8 @@ class WorkerChain implements AsyncDisposable {
       RETAIN_TASKS: "1000000",
       RETAIN_BYTES: String(2 ** 30),
       ...this.#settings,
-    });
+    };
+    return new ServerProcess("none", settings, main);
   }
 
   #killServer(): void {

@@ -70,8 +70,8 @@ export class ServerProcess implements AsyncDisposable {
   #wake: () => void = () => undefined;
   #news = this.#nextNews();
 
-  constructor(handlers: string, settings: Settings) {
-    this.#process = Bun.spawn([process.execPath, "src/main.ts"], {
+  constructor(handlers: string, settings: Settings, main = "src/main.ts") {
+    this.#process = Bun.spawn([process.execPath, main], {
       cwd: ROOT,
       stdio: ["ignore", "pipe", "pipe"],
       // Nothing of the environment of the tests but what programs need: a PORT of somebody's shell is not meant for us.
