@@ -1,10 +1,18 @@
-// Runs the gate: every check of this project, in order, up to the first that fails.
+// Runs the gate: every check of this project, in order, up to the first that fails. A step that needs
+// one core only runs beside the one before it.
 // It only starts programs and reads their exit codes; what they check is in their own settings.
 // The walls between the rooms of src/ are a test: test/house/walls.test.ts.
 
 import { rmSync } from "node:fs";
 
-const steps = [
+interface Step {
+  readonly name: string;
+  readonly run: readonly string[];
+  /** Starts together with the step before it, on another core, and is reported in its turn. */
+  readonly isBeside?: boolean;
+}
+
+const steps: readonly Step[] = [
   { name: "format", run: ["biome", "check", "--linter-enabled=false", "."] },
   { name: "lint", run: ["biome", "lint", "--error-on-warnings", "."] },
   { name: "types", run: ["tsc"] },
@@ -17,9 +25,9 @@ const steps = [
     name: "tests, no loaded file below the floor in bunfig.toml",
     run: ["test", "--coverage", "--path-ignore-patterns=test/{sim,faults}/**"],
   },
-  { name: "coverage", run: ["scripts/coverage.ts"] },
   // Without coverage: it slows millions of steps and thousands of starts, and shows nothing new.
-  { name: "simulator", run: ["test", "./test/sim"] },
+  { name: "simulator", run: ["test", "./test/sim"], isBeside: true },
+  { name: "coverage", run: ["scripts/coverage.ts"] },
   { name: "crashes, power cuts and failing disks", run: ["test", "./test/faults"] },
 ];
 
@@ -27,18 +35,47 @@ const steps = [
 rmSync("coverage", { recursive: true, force: true });
 
 const startedMs = performance.now();
+let beside: Running | null = null;
 for (const [index, step] of steps.entries()) {
-  console.log(`\n[${index + 1}/${steps.length}] ${step.name}`);
+  const title = `[${index + 1}/${steps.length}] ${step.name}`;
+  console.log(`\n${title}`);
+  const next = steps[index + 1];
+  const running: Running = beside ?? start(step, "inherit");
+  beside = next?.isBeside === true ? start(next, "pipe") : null;
+  const { exitCode, seconds } = await running.end;
+  process.stdout.write(await running.output);
+  if (exitCode !== 0) {
+    beside?.kill();
+    console.log(`${title}: FAILED after ${seconds} s`);
+    process.exit(exitCode);
+  }
+  console.log(`${title}: ok, ${seconds} s`);
+}
+console.log(`\nAll checks passed in ${secondsSince(startedMs)} s.`);
+
+interface Running {
+  readonly end: Promise<{ readonly exitCode: number; readonly seconds: string }>;
+  /** What it has written, if that was not shown at once. */
+  readonly output: Promise<string>;
+  kill(): void;
+}
+
+function start({ run }: Step, output: "inherit" | "pipe"): Running {
   const stepStartedMs = performance.now();
   // --bun: the tools' files ask for node, which a machine with only Bun does not have.
-  const { exitCode } = Bun.spawnSync([process.execPath, "--bun", ...step.run], {
-    stdio: ["ignore", "inherit", "inherit"],
+  const child = Bun.spawn([process.execPath, "--bun", ...run], {
+    stdio: ["ignore", output, output],
   });
-  const seconds = ((performance.now() - stepStartedMs) / 1000).toFixed(1);
-  if (exitCode !== 0) {
-    console.log(`[${index + 1}/${steps.length}] ${step.name}: FAILED after ${seconds} s`);
-    process.exit(exitCode ?? 1);
-  }
-  console.log(`[${index + 1}/${steps.length}] ${step.name}: ok, ${seconds} s`);
+  const texts = [child.stdout, child.stderr].map((stream) =>
+    stream instanceof ReadableStream ? new Response(stream).text() : "",
+  );
+  return {
+    end: child.exited.then((exitCode) => ({ exitCode, seconds: secondsSince(stepStartedMs) })),
+    output: Promise.all(texts).then((each) => each.join("")),
+    kill: () => child.kill(),
+  };
 }
-console.log(`\nAll checks passed in ${((performance.now() - startedMs) / 1000).toFixed(1)} s.`);
+
+function secondsSince(ms: number): string {
+  return ((performance.now() - ms) / 1000).toFixed(1);
+}
