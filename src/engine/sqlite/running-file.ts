@@ -201,6 +201,8 @@ function slotAt(bytes: Uint8Array, slot: number): (RunningClaim & { readonly seq
   const isRemote = leaseMs > 0;
   const name = own.subarray(NUMBERS_BYTES);
   if (numbers[SUM] !== sumOf(numbers, isRemote ? name : new Uint8Array())) return null;
+  // A fraction is lost in the rounding of a large sum, and the data file takes none.
+  if (![seq, attempt, fence].every(Number.isSafeInteger)) return null;
   const worker = Buffer.from(name).toString("latin1").replace(/\0+$/, "") || null;
   const claim = isRemote ? { fence, worker, leaseMs, leaseEndsAtMs } : null;
   return { seq, attempt, startedAtMs, claim };

@@ -213,6 +213,24 @@ describe("a running file", () => {
     expect(claimsAt(path)).toEqual([[8, { attempt: 1, startedAtMs: 8000, claim: null }]]);
   });
 
+  test.each([
+    ["number of a task", 0],
+    ["attempt", 1],
+    ["fence", 3],
+  ])("passes over a claim whose %s has become a fraction", (_, index) => {
+    const path = folder.newFile();
+    const file = aRunningFile(path);
+    // The sum of numbers as large as this fence does not show such a difference.
+    file.note(claimed(7, 2 ** 52 - 2));
+    file.note(claimed(8, 2 ** 52 - 2));
+    const bytes = readFileSync(path);
+    const at = SLOT_BYTES + index * 8;
+    bytes.writeDoubleLE(bytes.readDoubleLE(at) + 0.5, at);
+    writeFileSync(path, bytes);
+
+    expect(claimsAt(path).map(([seq]) => seq)).toEqual([8]);
+  });
+
   test("shows the claims that are whole when it was cut anywhere", () => {
     const path = folder.newFile();
     const file = aRunningFile(path);
