@@ -174,19 +174,6 @@ export class Client<Types extends TaskTypes<unknown> = TaskTypes> {
     return cancelled;
   }
 
-  /** Whether the server is alive. One request without retries; rejects only by the signal. */
-  isAlive(options: CallOptions = {}): Promise<boolean> {
-    return this.#probe("/healthz", options);
-  }
-
-  /**
-   * Whether the server accepts tasks: it is not stopping, and its store works. One request without
-   * retries; rejects only by the signal.
-   */
-  isReady(options: CallOptions = {}): Promise<boolean> {
-    return this.#probe("/readyz", options);
-  }
-
   /**
    * Claims up to `max` tasks for a worker; none if nothing came within `waitMs`. The
    * {@link Worker} does this and everything after it.
@@ -275,24 +262,6 @@ export class Client<Types extends TaskTypes<unknown> = TaskTypes> {
     const body = json && JSON.stringify(toWire(json));
     const call = { method, path, signal, timeoutMs, body, retry: "repeatable", ...more } as const;
     return fromWire(await this[HTTP].send(call)) as T;
-  }
-
-  async #probe(path: string, options: CallOptions): Promise<boolean> {
-    try {
-      const { signal, timeoutMs } = options;
-      await this[HTTP].send({
-        method: "GET",
-        path,
-        retry: "once",
-        hasBody: false,
-        signal,
-        timeoutMs,
-      });
-      return true;
-    } catch (error) {
-      if (error instanceof RingqError) return false;
-      throw error;
-    }
   }
 }
 

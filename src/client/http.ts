@@ -44,8 +44,6 @@ export interface Request extends CallOptions {
   readonly retry: "once" | "refused" | "repeatable";
   /** Whether to send the request again while the queue is full. */
   readonly waitsForRoom?: boolean;
-  /** Whether the answer has a body. Default: true. */
-  readonly hasBody?: boolean;
   /** The time that the server may wait before it answers. */
   readonly waitMs?: number | undefined;
 }
@@ -181,7 +179,7 @@ function answerOf<T>(request: Request, response: Response, text: string): T {
     const message = `${call}: the server redirects. Configure the address that it redirects to.`;
     throw new RingqError(message, { status, code: "redirected" });
   }
-  const body = ok && request.hasBody === false ? null : parsed(text);
+  const body = parsed(text);
   if (ok && body !== undefined) return body as T;
   const problem = !ok && isProblem(body) ? body : null;
   if (problem === null) {
