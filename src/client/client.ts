@@ -1,8 +1,7 @@
 /** The client: each call of the HTTP API as a method. */
 
-import { type Clock, systemClock } from "./clock.ts";
 import { RingqError } from "./errors.ts";
-import { type CallOptions, type Fetch, Http, type Request } from "./http.ts";
+import { type CallOptions, type ClientOptions, Http, type Request } from "./http.ts";
 import type {
   Claim,
   ClaimRequest,
@@ -24,17 +23,6 @@ import type {
   WaitOptions,
 } from "./types.ts";
 import { fromWire, toWire } from "./wire.ts";
-
-export interface ClientOptions {
-  /** The API key. It is sent as `Authorization: Bearer`. */
-  readonly key?: string | undefined;
-  /** Sends the requests. Default: the global `fetch`. */
-  readonly fetch?: Fetch | undefined;
-  /** The time limit of a call in milliseconds, retries included. Default: 30,000. */
-  readonly timeoutMs?: number | undefined;
-  /** The time source and the timers; for tests. */
-  readonly clock?: Clock | undefined;
-}
 
 /** The longest wait of one request. */
 const WAIT_MS_MAX = 60_000;
@@ -65,19 +53,7 @@ export class Client<Types extends TaskTypes<unknown> = TaskTypes> {
 
   /** Throws a TypeError for an invalid address or key. */
   constructor(url: string | URL, options: ClientOptions = {}) {
-    const { key, timeoutMs = 30_000, clock = systemClock } = options;
-    // A fetch with a line break in a header throws an error that shows the header.
-    if (key !== undefined && !/^[\x21-\x7e]+$/.test(key)) {
-      throw new TypeError("the key must be printable ASCII characters without blanks");
-    }
-    this[HTTP] = new Http({
-      url: baseOf(url),
-      key: key ?? null,
-      // Looked up at each call, and called without an object: browsers insist on the latter.
-      fetch: options.fetch ?? ((address, init) => globalThis.fetch(address, init)),
-      timeoutMs,
-      clock,
-    });
+    this[HTTP] = new Http(url, options);
   }
 
   /**
@@ -108,7 +84,7 @@ export class Client<Types extends TaskTypes<unknown> = TaskTypes> {
 
   /** A task; undefined when it does not exist, or has finished and was forgotten. */
   task(id: string, options: CallOptions = {}): Promise<Task | undefined> {
-    return orUndefined(this.#get<Task>(`/tasks/${encodeURIComponent(id)}`, options));
+    return orUndefined(this.#call<Task>("GET", taskPath(id), options));
   }
 
   /**
@@ -118,25 +94,29 @@ export class Client<Types extends TaskTypes<unknown> = TaskTypes> {
    * sends 256 requests at once, a browser 6.
    */
   async waitFor(id: string, options: WaitOptions = {}): Promise<Task | undefined> {
-    const { waitMs = Number.POSITIVE_INFINITY, ...call } = options;
+    const { waitMs = Number.POSITIVE_INFINITY, signal } = options;
     const { clock } = this[HTTP];
     const endMs = clock.now().monoMs + waitMs;
     while (true) {
       const startedMs = clock.now().monoMs;
       const stepMs = Math.max(0, Math.min(WAIT_MS_MAX, Math.round(endMs - startedMs)));
-      const path = `/tasks/${encodeURIComponent(id)}?wait_ms=${stepMs}`;
-      const task = await orUndefined(this.#get<Task>(path, { ...call, waitMs: stepMs }));
+      const path = `${taskPath(id)}?wait_ms=${stepMs}`;
+      const task = await orUndefined(this.#call<Task>("GET", path, options, { waitMs: stepMs }));
       const nowMs = clock.now().monoMs;
       if (task === undefined || task.finishedAt !== null || nowMs >= endMs) return task;
       // A server that is stopping answers at once.
       const isEarly = nowMs - startedMs < stepMs / 2;
-      if (isEarly) await this[HTTP].pause(Math.min(1000, endMs - nowMs), call.signal);
+      if (isEarly) await this[HTTP].pause(Math.min(1000, endMs - nowMs), signal);
     }
   }
 
   /** One page of the tasks that match, newest first. */
-  list({ signal, timeoutMs, ...query }: ListOptions = {}): Promise<TaskPage> {
-    return this.#get("/tasks", { signal, timeoutMs }, query);
+  list({ signal, timeoutMs, ...filter }: ListOptions = {}): Promise<TaskPage> {
+    const query = new URLSearchParams();
+    for (const [name, value] of Object.entries(filter)) {
+      if (value !== undefined) query.set(name, String(value));
+    }
+    return this.#call("GET", `/tasks?${query}`, { signal, timeoutMs });
   }
 
   /** All tasks that match, newest first, page by page. */
@@ -154,7 +134,7 @@ export class Client<Types extends TaskTypes<unknown> = TaskTypes> {
    * `not_found`, or with `conflict` if the task has finished.
    */
   cancel(id: string, options: CallOptions = {}): Promise<Task> {
-    return this.#change("DELETE", `/tasks/${encodeURIComponent(id)}`, "refused", options);
+    return this.#call("DELETE", taskPath(id), options, { retry: "refused" });
   }
 
   /**
@@ -162,49 +142,36 @@ export class Client<Types extends TaskTypes<unknown> = TaskTypes> {
    * `conflict` or `queue_full`.
    */
   retry(id: string, options: CallOptions = {}): Promise<Receipt> {
-    return this.#change("POST", `/tasks/${encodeURIComponent(id)}/retry`, "refused", options);
+    return this.#call("POST", `${taskPath(id)}/retry`, options, { retry: "refused" });
   }
 
   /** All queues. */
   async queues(options: CallOptions = {}): Promise<readonly Queue[]> {
-    return (await this.#get<{ readonly queues: readonly Queue[] }>("/queues", options)).queues;
+    type Answer = { readonly queues: readonly Queue[] };
+    return (await this.#call<Answer>("GET", "/queues", options)).queues;
   }
 
   /** A queue; undefined when it does not exist or was forgotten. */
   queue(name: string, options: CallOptions = {}): Promise<Queue | undefined> {
-    return orUndefined(this.#get<Queue>(`/queues/${encodeURIComponent(name)}`, options));
+    return orUndefined(this.#call<Queue>("GET", queuePath(name), options));
   }
 
   /** Pauses a queue: it starts no more tasks. Rejects with `not_found`. */
   pause(name: string, options: CallOptions = {}): Promise<Queue> {
-    const path = `/queues/${encodeURIComponent(name)}/pause`;
-    return this.#change("POST", path, "repeatable", options);
+    return this.#call("POST", `${queuePath(name)}/pause`, options);
   }
 
   /** Resumes a paused queue. Rejects with `not_found`. */
   resume(name: string, options: CallOptions = {}): Promise<Queue> {
-    const path = `/queues/${encodeURIComponent(name)}/resume`;
-    return this.#change("POST", path, "repeatable", options);
+    return this.#call("POST", `${queuePath(name)}/resume`, options);
   }
 
   /** Cancels the waiting tasks of a queue, and returns their number. Rejects with `not_found`. */
   async purge(name: string, options: CallOptions = {}): Promise<number> {
-    const path = `/queues/${encodeURIComponent(name)}/tasks`;
     type Answer = { readonly cancelled: number };
-    return (await this.#change<Answer>("DELETE", path, "refused", options)).cancelled;
-  }
-
-  /** Whether the server is alive. One request without retries; rejects only by the signal. */
-  isAlive(options: CallOptions = {}): Promise<boolean> {
-    return this.#probe("/healthz", options);
-  }
-
-  /**
-   * Whether the server accepts tasks: it is not stopping, and its store works. One request without
-   * retries; rejects only by the signal.
-   */
-  isReady(options: CallOptions = {}): Promise<boolean> {
-    return this.#probe("/readyz", options);
+    const path = `${queuePath(name)}/tasks`;
+    const { cancelled } = await this.#call<Answer>("DELETE", path, options, { retry: "refused" });
+    return cancelled;
   }
 
   /**
@@ -214,14 +181,10 @@ export class Client<Types extends TaskTypes<unknown> = TaskTypes> {
    * If the connection is lost, the client claims again. Tasks of an answer that was lost run again
    * when their leases end.
    */
-  async claim(
-    { waitMs, ...request }: ClaimRequest = {},
-    options: CallOptions = {},
-  ): Promise<readonly Claim[]> {
-    const body = { ...request, waitMs };
+  async claim(request: ClaimRequest = {}, options: CallOptions = {}): Promise<readonly Claim[]> {
     type Answer = { readonly claims: readonly Claim[] };
-    const { claims } = await this.#post<Answer>("/claims", body, { ...options, waitMs });
-    return claims;
+    const more = { json: request, waitMs: request.waitMs };
+    return (await this.#call<Answer>("POST", "/claims", options, more)).claims;
   }
 
   /**
@@ -233,20 +196,20 @@ export class Client<Types extends TaskTypes<unknown> = TaskTypes> {
     {
       signal,
       timeoutMs,
-      ...body
+      ...json
     }: CallOptions & { readonly leaseMs?: number; readonly progress?: unknown } = {},
   ): Promise<Lease> {
-    return this.#post(claimPath(token, "extend"), body, { signal, timeoutMs });
+    return this.#call("POST", claimPath(token, "extend"), { signal, timeoutMs }, { json });
   }
 
   /** Reports that the attempt is done. Rejects with `claim_lost` when the claim is over. */
   done(token: string, result?: unknown, options: CallOptions = {}): Promise<SettleReceipt> {
-    return this.#post(claimPath(token, "done"), { result }, options);
+    return this.#call("POST", claimPath(token, "done"), options, { json: { result } });
   }
 
   /** Reports that the attempt failed. Rejects with `claim_lost` when the claim is over. */
   failed(token: string, failure: Failure = {}, options: CallOptions = {}): Promise<SettleReceipt> {
-    return this.#post(claimPath(token, "failed"), failure, options);
+    return this.#call("POST", claimPath(token, "failed"), options, { json: failure });
   }
 
   /**
@@ -257,7 +220,7 @@ export class Client<Types extends TaskTypes<unknown> = TaskTypes> {
     token: string,
     { delayMs, ...options }: CallOptions & { readonly delayMs?: number } = {},
   ): Promise<SettleReceipt> {
-    return this.#post(claimPath(token, "released"), { delayMs }, options);
+    return this.#call("POST", claimPath(token, "released"), options, { json: { delayMs } });
   }
 
   /**
@@ -269,97 +232,51 @@ export class Client<Types extends TaskTypes<unknown> = TaskTypes> {
     options: CallOptions = {},
   ): Promise<readonly SettleResult[]> {
     type Answer = { readonly results: readonly SettleResult[] };
-    return (await this.#post<Answer>("/claims/settle", { settles }, options)).results;
+    const more = { json: { settles } };
+    return (await this.#call<Answer>("POST", "/claims/settle", options, more)).results;
   }
 
   #enqueue<T>(
     path: string,
-    body: unknown,
+    json: object,
     tasks: number,
-    { idempotencyKey, whenFull = "fail", ...options }: EnqueueOptions,
+    { idempotencyKey, whenFull, ...options }: EnqueueOptions,
   ): Promise<T> {
     const ownKey = tasks <= KEYED_TASKS_MAX ? randomKey() : null;
     const key = idempotencyKey === undefined ? ownKey : idempotencyKey;
-    return this.#send<T>({
-      ...options,
-      method: "POST",
-      path,
-      body: JSON.stringify(toWire(body)),
+    return this.#call<T>("POST", path, options, {
+      json,
       idempotencyKey: key ?? undefined,
       retry: key === null ? "refused" : "repeatable",
       waitsForRoom: whenFull === "wait",
     });
   }
 
-  #get<T>(
+  /** Sends a request. Most are safe to repeat. `json` is a body in the names of the client. */
+  async #call<T>(
+    method: Request["method"],
     path: string,
-    options: CallOptions & { readonly waitMs?: number },
-    query: object = {},
-  ): Promise<T> {
-    const search = new URLSearchParams();
-    for (const [name, value] of Object.entries(query)) {
-      if (value !== undefined) search.set(name, String(value));
-    }
-    const full = search.size === 0 ? path : `${path}?${search}`;
-    return this.#send<T>({ ...options, method: "GET", path: full, retry: "repeatable" });
-  }
-
-  #post<T>(
-    path: string,
-    body: unknown,
-    options: CallOptions & { readonly waitMs?: number | undefined },
-  ): Promise<T> {
-    const text = JSON.stringify(toWire(body));
-    return this.#send<T>({ ...options, method: "POST", path, body: text, retry: "repeatable" });
-  }
-
-  #change<T>(
-    method: "POST" | "DELETE",
-    path: string,
-    retry: Request["retry"],
     { signal, timeoutMs }: CallOptions,
+    { json, ...more }: Partial<Request> & { readonly json?: object } = {},
   ): Promise<T> {
-    return this.#send<T>({ method, path, retry, signal, timeoutMs });
+    const body = json && JSON.stringify(toWire(json));
+    const call = { method, path, signal, timeoutMs, body, retry: "repeatable", ...more } as const;
+    return fromWire(await this[HTTP].send(call)) as T;
   }
-
-  async #send<T>(request: Request): Promise<T> {
-    return fromWire(await this[HTTP].send(request)) as T;
-  }
-
-  async #probe(path: string, options: CallOptions): Promise<boolean> {
-    try {
-      const { signal, timeoutMs } = options;
-      await this[HTTP].send({
-        method: "GET",
-        path,
-        retry: "once",
-        hasBody: false,
-        signal,
-        timeoutMs,
-      });
-      return true;
-    } catch (error) {
-      if (error instanceof RingqError) return false;
-      throw error;
-    }
-  }
-}
-
-/** The address without a slash at its end. It may have a path, for a server behind a proxy. */
-function baseOf(url: string | URL): string {
-  const base = new URL(url);
-  const { protocol, username, password, search, hash, origin, pathname } = base;
-  if (!/^https?:$/.test(protocol)) throw new TypeError("the address must be http: or https:");
-  if (username + password + search + hash !== "") {
-    throw new TypeError("the address must have no user, password, query or fragment");
-  }
-  return origin + pathname.replace(/\/+$/, "");
 }
 
 /** Not crypto.randomUUID: browsers do not have it on pages without TLS. */
 function randomKey(): string {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+function taskPath(id: string): string {
+  return `/tasks/${encodeURIComponent(id)}`;
+}
+
+function queuePath(name: string): string {
+  return `/queues/${encodeURIComponent(name)}`;
 }
 
 function claimPath(token: string, action: string): string {

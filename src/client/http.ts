@@ -3,18 +3,21 @@
  * tasks. The API key leaves this file only in the `Authorization` header.
  */
 
-import { backoffMs, type Clock } from "./clock.ts";
+import { backoffMs, type Clock, systemClock } from "./clock.ts";
 import { type Problem, RingqError } from "./errors.ts";
 
 /** The part of `fetch` that the client uses. */
 export type Fetch = (url: string, init: RequestInit) => Promise<Response>;
 
-export interface HttpOptions {
-  readonly url: string;
-  readonly key: string | null;
-  readonly fetch: Fetch;
-  readonly timeoutMs: number;
-  readonly clock: Clock;
+export interface ClientOptions {
+  /** The API key. It is sent as `Authorization: Bearer`. */
+  readonly key?: string | undefined;
+  /** Sends the requests. Default: the global `fetch`. */
+  readonly fetch?: Fetch | undefined;
+  /** The time limit of a call in milliseconds, retries included. Default: 30,000. */
+  readonly timeoutMs?: number | undefined;
+  /** The time source and the timers; for tests. */
+  readonly clock?: Clock | undefined;
 }
 
 /** Options of every call. */
@@ -41,8 +44,6 @@ export interface Request extends CallOptions {
   readonly retry: "once" | "refused" | "repeatable";
   /** Whether to send the request again while the queue is full. */
   readonly waitsForRoom?: boolean;
-  /** Whether the answer has a body. Default: true. */
-  readonly hasBody?: boolean;
   /** The time that the server may wait before it answers. */
   readonly waitMs?: number | undefined;
 }
@@ -53,12 +54,20 @@ const PROXY_ERRORS: ReadonlySet<number> = new Set([502, 503, 504]);
 export class Http {
   readonly clock: Clock;
   readonly #url: string;
-  readonly #key: string | null;
-  readonly #fetch: Fetch;
+  readonly #key: string | undefined;
+  readonly #fetch: Fetch | undefined;
   readonly #timeoutMs: number;
 
-  constructor({ url, key, fetch, timeoutMs, clock }: HttpOptions) {
-    this.#url = url;
+  /** Throws a TypeError for an invalid address or key. */
+  constructor(
+    url: string | URL,
+    { key, fetch, timeoutMs = 30_000, clock = systemClock }: ClientOptions,
+  ) {
+    // A fetch with a line break in a header throws an error that shows the header.
+    if (key !== undefined && !/^[\x21-\x7e]+$/.test(key)) {
+      throw new TypeError("the key must be printable ASCII characters without blanks");
+    }
+    this.#url = baseOf(url);
     this.#key = key;
     this.#fetch = fetch;
     this.#timeoutMs = timeoutMs;
@@ -106,8 +115,10 @@ export class Http {
     signal?.addEventListener("abort", abort);
     const leftMs = Math.max(0, deadlineMs - this.clock.now().monoMs);
     const cancelTimer = this.clock.after(leftMs, () => controller.abort());
+    // The global one is looked up at each call. Browsers insist that it is no method of an object.
+    const send = this.#fetch ?? globalThis.fetch;
     try {
-      const response = await this.#fetch(this.#url + path, {
+      const response = await send(this.#url + path, {
         method,
         headers: this.#headers(request),
         ...(body === undefined ? {} : { body }),
@@ -135,9 +146,20 @@ export class Http {
     return {
       ...(body === undefined ? {} : { "content-type": "application/json" }),
       ...(idempotencyKey === undefined ? {} : { "idempotency-key": idempotencyKey }),
-      ...(this.#key === null ? {} : { authorization: `Bearer ${this.#key}` }),
+      ...(this.#key === undefined ? {} : { authorization: `Bearer ${this.#key}` }),
     };
   }
+}
+
+/** The address without a slash at its end. It may have a path, for a server behind a proxy. */
+function baseOf(url: string | URL): string {
+  const base = new URL(url);
+  const { protocol, username, password, search, hash, origin, pathname } = base;
+  if (!/^https?:$/.test(protocol)) throw new TypeError("the address must be http: or https:");
+  if (username + password + search + hash !== "") {
+    throw new TypeError("the address must have no user, password, query or fragment");
+  }
+  return origin + pathname.replace(/\/+$/, "");
 }
 
 function canRetry({ status, code, problem }: RingqError, request: Request): boolean {
@@ -157,7 +179,7 @@ function answerOf<T>(request: Request, response: Response, text: string): T {
     const message = `${call}: the server redirects. Configure the address that it redirects to.`;
     throw new RingqError(message, { status, code: "redirected" });
   }
-  const body = ok && request.hasBody === false ? null : parsed(text);
+  const body = parsed(text);
   if (ok && body !== undefined) return body as T;
   const problem = !ok && isProblem(body) ? body : null;
   if (problem === null) {

@@ -4,7 +4,7 @@
  */
 
 export type { HandlerContext } from "./attempt.ts";
-export { Client, type ClientOptions } from "./client.ts";
+export { Client } from "./client.ts";
 export type { Clock } from "./clock.ts";
 export {
   type ClaimEnd,
@@ -13,7 +13,7 @@ export {
   RetryAfterError,
   RingqError,
 } from "./errors.ts";
-export type { CallOptions, Fetch } from "./http.ts";
+export type { CallOptions, ClientOptions, Fetch } from "./http.ts";
 export type { Log, LogFields } from "./log.ts";
 export type {
   Claim,

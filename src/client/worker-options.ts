@@ -27,16 +27,15 @@ export type WorkerHandlers<Payloads> = string extends keyof Payloads
   : { readonly [Type in keyof Payloads]?: Handler<HandlerFunction<Payloads[Type]>> };
 
 export interface WorkerOptions<Types extends TaskTypes<unknown> = TaskTypes> {
+  /**
+   * The worker claims tasks of these types. If they are more than 32, it claims tasks of every type,
+   * and releases those without a handler for 30 s.
+   */
   readonly handlers: WorkerHandlers<PayloadsOf<Types>>;
   /** The largest number of tasks that run at the same time: 1–10,000. Default: 10. */
   readonly concurrency?: number | undefined;
   /** Claims from these queues, strictly in this order: 1–32 names. Default: from all in turn. */
   readonly queues?: readonly string[] | undefined;
-  /**
-   * Claims only tasks of these types: 1–32 names. Default: the types of the handlers, if they are
-   * at most 32. `all`: tasks of every type; those without a handler are released for 30 s.
-   */
-  readonly types?: readonly string[] | "all" | undefined;
   /**
    * The length of a lease, 1,000 ms to 12 h. The worker extends it after each third. If the worker
    * dies, its tasks run again after this time. Default: that of the server.
@@ -59,23 +58,19 @@ export interface WorkerOptions<Types extends TaskTypes<unknown> = TaskTypes> {
 }
 
 /** The server's limit of names in one claim. */
-const NAMES_MAX = 32;
-
-interface CheckedOptions {
-  readonly concurrency: number;
-  readonly waitMs: number;
-  readonly leaseMs: number | undefined;
-  readonly queues: readonly string[] | undefined;
-  readonly types: readonly string[] | undefined;
-}
+export const NAMES_MAX = 32;
 
 /** Throws a RangeError for an option out of bounds. */
-export function checkOptions({ concurrency, waitMs, leaseMs, ...names }: CheckedOptions): void {
+export function checkOptions({
+  concurrency = 1,
+  waitMs = 1,
+  leaseMs = 1000,
+  queues,
+}: Omit<WorkerOptions, "handlers">): void {
   inRange("concurrency", concurrency, 1, 10_000);
   inRange("waitMs", waitMs, 1, 60_000);
-  inRange("leaseMs", leaseMs ?? 1000, 1000, 43_200_000);
-  inRange("number of queues", names.queues?.length ?? 1, 1, NAMES_MAX);
-  inRange("number of types", names.types?.length ?? 1, 1, NAMES_MAX);
+  inRange("leaseMs", leaseMs, 1000, 43_200_000);
+  inRange("number of queues", queues?.length ?? 1, 1, NAMES_MAX);
 }
 
 /** The functions of all handlers, by type. Throws a TypeError for anything else. */
@@ -91,15 +86,6 @@ export function functionsOf(handlers: object): ReadonlyMap<string, HandlerFuncti
   }
   if (functions.size === 0) throw new TypeError("a worker needs at least one handler");
   return functions;
-}
-
-/** The types to claim; undefined: every type. */
-export function typesToClaim(
-  given: readonly string[] | "all" | undefined,
-  own: readonly string[],
-): readonly string[] | undefined {
-  if (given === undefined) return own.length <= NAMES_MAX ? own : undefined;
-  return given === "all" ? undefined : given;
 }
 
 function inRange(name: string, value: number, min: number, max: number): void {

@@ -27,7 +27,7 @@ import {
   checkOptions,
   functionsOf,
   type HandlerFunction,
-  typesToClaim,
+  NAMES_MAX,
   type WorkerOptions,
 } from "./worker-options.ts";
 
@@ -101,14 +101,14 @@ export class Worker<Types extends TaskTypes<unknown> = TaskTypes> {
 
   /** Throws a TypeError for an invalid handler, and a RangeError for an option out of bounds. */
   constructor(client: Client<Types>, options: WorkerOptions<Types>) {
+    checkOptions(options);
     const { concurrency = 10, leaseMs, waitMs = 20_000, name, queues } = options;
     this.#http = client[HTTP];
     this.#options = options;
     this.#concurrency = concurrency;
     this.#waitMs = waitMs;
     this.#handlers = functionsOf(options.handlers);
-    const types = typesToClaim(options.types, [...this.#handlers.keys()]);
-    checkOptions({ concurrency, waitMs, leaseMs, queues, types });
+    const types = this.#handlers.size <= NAMES_MAX ? [...this.#handlers.keys()] : undefined;
     this.#request = { queues, types, lease_ms: leaseMs, worker: name };
     this.#log = withFields(options.log ?? consoleLog);
     this.#outage = new Outage("claim", this.#log);

@@ -134,20 +134,21 @@ export class QueueRegistry {
    */
   changed(queue: Queue, nowMs: number, lane?: Lane): void {
     this.#countUse(queue);
-    const { isOpen } = queue;
-    const { loop, thread, remote } = queue.ready;
-    // The end of a remote claim may let remote tasks start although the task of the claim has
-    // another lane now.
-    const isOneLane = lane === "remote" || remote.size === 0;
-    if (lane !== undefined && isOneLane && isOpen === queue.wasOpen) {
-      const list = queue.ready[lane];
-      keepIf(list.size > 0 && queue.isOpenTo(lane), list, this.#ready[lane]);
-    } else {
+    const {
+      isOpen,
+      ready: { loop, thread, remote },
+    } = queue;
+    if (lane === undefined || isOpen !== queue.wasOpen) {
       keepIf(isOpen && loop.size > 0, loop, this.#ready.loop);
       keepIf(isOpen && thread.size > 0, thread, this.#ready.thread);
-      keepIf(remote.size > 0 && queue.isOpenTo("remote"), remote, this.#ready.remote);
       queue.wasOpen = isOpen;
+    } else if (lane !== "remote") {
+      const list = queue.ready[lane];
+      keepIf(isOpen && list.size > 0, list, this.#ready[lane]);
     }
+    // Always: the end of a remote claim may let remote tasks start although the task of the claim
+    // has another lane now.
+    keepIf(remote.size > 0 && queue.isOpenTo("remote"), remote, this.#ready.remote);
     const { isIdle } = queue;
     if (isIdle && queue.position === NOT_LINKED) queue.idleSinceMs = nowMs;
     keepIf(isIdle, queue, this.#idle);

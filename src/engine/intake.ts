@@ -207,7 +207,10 @@ function fieldFaults(request: object, fields: Fields): readonly FieldFault[] | n
   return faults;
 }
 
-/** Whether {@link limitFaults} is empty: spelled out, since a loop over the names costs more. */
+/**
+ * Whether {@link limitFaults} is empty: spelled out, since a loop over the names costs more. A test
+ * of every engine's contract asks for an invalid value of each field.
+ */
 function areWithinLimits(fields: Fields): boolean {
   const { type, queue, tags, priority, maxRetries, timeoutMs, delayMs, runAtMs } = fields;
   return (

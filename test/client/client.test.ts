@@ -255,16 +255,6 @@ test("each command has its route", async () => {
   expect(answers).toEqual(["cancelled", receipt, "q", 5, true, false, 7]);
 });
 
-test("a probe is answered by yes or no", async () => {
-  await using server = new FakeServer();
-  server.answer("GET /healthz", new Response(null));
-  server.answer("GET /readyz", aProblem(503, "shutting_down"), new Response(null));
-  const client = aClient(server);
-  const answers = [await client.isAlive(), await client.isReady(), await client.isReady()];
-  await server[Symbol.asyncDispose]();
-  expect([...answers, await client.isAlive()]).toEqual([true, false, true, false]);
-});
-
 describe("the calls of a worker", () => {
   test("claim tasks", async () => {
     await using server = new FakeServer();

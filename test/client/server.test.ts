@@ -142,7 +142,6 @@ describe("the client", () => {
     expect(tasks.map(({ payload }) => payload)).toEqual([2, 1]);
     expect(await client.retry(tasks[0]?.id ?? "")).toMatchObject({ status: "queued" });
     expect((await client.queues()).map(({ name }) => name)).toEqual(["q"]);
-    expect([await client.isAlive(), await client.isReady()]).toEqual([true, true]);
     await expect(client.cancel(tasks[1]?.id ?? "")).rejects.toMatchObject({ code: "conflict" });
   });
 

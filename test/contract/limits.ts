@@ -28,6 +28,18 @@ const NUMBERS: readonly (readonly [field: Field, min: number, max: number])[] = 
   ["runAtMs", Date.UTC(-1, 11, 31, 24), Date.UTC(9999, 11, 31, 23, 59, 59, 999)],
 ];
 
+/** A value out of bounds for each field: the compiler asks for one of a new field. */
+const OUT_OF_BOUNDS: Readonly<Record<Field, unknown>> = {
+  type: "",
+  queue: "",
+  tags: [""],
+  priority: 101,
+  maxRetries: -1,
+  timeoutMs: 0,
+  delayMs: -1,
+  runAtMs: 1e300,
+};
+
 const NO_WHOLE_NUMBERS = [
   Number.NaN,
   Number.POSITIVE_INFINITY,
@@ -289,6 +301,12 @@ export function describeLimits(contract: Contract): void {
   });
 
   describe("faults", () => {
+    test.each(Object.entries(OUT_OF_BOUNDS))("an invalid %s is one", async (field, value) => {
+      await using harness = await contract.open();
+
+      expect(await ask(harness, { [field]: value })).toEqual(faultAt(field));
+    });
+
     test("every fault of a batch is named with its index and its path", async () => {
       await using harness = await contract.open();
 
@@ -543,7 +561,7 @@ async function askAll(
   return harness.engine.enqueue(requests.map((request) => ({ payload: null, ...request })));
 }
 
-function faultAt(field: Field): EnqueueAnswer {
+function faultAt(field: string): EnqueueAnswer {
   return {
     kind: "invalid",
     faults: [{ index: 0, path: `/${field}`, message: expect.stringContaining("must be") }],
